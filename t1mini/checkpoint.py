@@ -1,0 +1,146 @@
+"""Checkpoints: weights on disk in the Hugging Face layout, so that they come from and go to other programs.
+
+    config.json                      the decoder's shape
+    model.safetensors                its weights, or several files and model.safetensors.index.json saying which holds what
+    tokenizer.json, tokenizer_config.json      (t1mini.tokenizer)
+
+safetensors holds numbers and names only: nothing in it can run, unlike a pickle. A tensor that is missing, extra or of the
+wrong shape is an error that names it; nothing is filled in silently.
+
+See both golden checkpoints load: python -m pytest tests/test_checkpoint.py
+"""
+
+import json
+import os
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from t1mini.config import UserError
+from t1mini.model import Qwen, QwenConfig
+from t1mini.tokenizer import Tokenizer
+
+SIZES = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+
+
+def load_model(folder: str | Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Qwen:
+    """The checkpoint in `folder` as a Qwen. UserError names the file, field or tensor that is wrong."""
+    folder = Path(folder)
+    config = read_config(folder / "config.json")
+    with torch.device("meta"):  # shapes only, so that a wrong file is found before memory is taken
+        model = Qwen(config)
+    weights = {name.removeprefix("model."): tensor for name, tensor in _read_weights(folder).items()}
+    if config.tie_word_embeddings:
+        weights.pop("lm_head.weight", None)  # some files repeat the embedding under this name
+    expected = {name: tuple(p.shape) for name, p in model.named_parameters()}
+    for name in sorted(expected.keys() | weights.keys()):
+        if name not in weights or name not in expected:
+            raise UserError(f"{folder}: tensor {name} is {'missing' if name in expected else 'not one of this model'}")
+        if tuple(weights[name].shape) != expected[name]:
+            raise UserError(f"{folder}: tensor {name} has shape {tuple(weights[name].shape)}, config.json makes it {expected[name]}")
+    model.load_state_dict({name: tensor.to(device, dtype) for name, tensor in weights.items()}, assign=True)
+    return model.requires_grad_(True)
+
+
+def save_model(model: Qwen, folder: str | Path) -> None:
+    """Writes config.json and model.safetensors. The weights appear under their name only when they are complete."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {name if name == "lm_head.weight" else "model." + name: p.detach().cpu().contiguous() for name, p in model.named_parameters()}
+    (folder / "config.json").write_text(json.dumps(hf_config(model), indent=1), encoding="utf-8")
+    save_file(weights, folder / (WEIGHTS + ".part"), metadata={"format": "pt"})
+    os.replace(folder / (WEIGHTS + ".part"), folder / WEIGHTS)
+
+
+def load_policy(folder: str | Path, device: str = "cpu") -> tuple[Qwen, Tokenizer]:
+    """Model and tokenizer of a folder, checked to belong together."""
+    if not Path(folder).is_dir():
+        raise UserError(f"there is no checkpoint folder {folder}")
+    tokenizer = Tokenizer.from_dir(folder)
+    model = load_model(folder, device)
+    if tokenizer.size > model.config.vocab_size:
+        raise UserError(f"{folder}: the tokenizer has {tokenizer.size} ids, the model only {model.config.vocab_size}")
+    return model, tokenizer
+
+
+def save_policy(model: Qwen, tokenizer: Tokenizer, folder: str | Path) -> None:
+    save_model(model, folder)
+    tokenizer.save(folder)
+
+
+def read_config(path: Path) -> QwenConfig:
+    """A Hugging Face config.json of a Qwen2 or Qwen3 model, in the style of any transformers version."""
+    raw = _read_json(path)
+    kind = raw.get("model_type")
+    if kind not in ("qwen2", "qwen3"):
+        raise UserError(f"{path}: model_type is {kind!r}; t1mini reads qwen2 and qwen3")
+    for name in SIZES:
+        _positive(path, name, raw.get(name))
+    heads, hidden = raw["num_attention_heads"], raw["hidden_size"]
+    kv_heads = _positive(path, "num_key_value_heads", raw.get("num_key_value_heads", heads))
+    head_dim = _positive(path, "head_dim", raw.get("head_dim") or hidden // heads)
+    if heads % kv_heads:
+        raise UserError(f"{path}: {heads} attention heads cannot share {kv_heads} key/value heads")
+    if head_dim % 2 or (not raw.get("head_dim") and hidden % heads):
+        raise UserError(f"{path}: hidden_size {hidden} over {heads} heads gives no even head_dim")
+    rope = raw.get("rope_parameters") or raw.get("rope_scaling") or {}
+    if rope.get("rope_type", rope.get("type", "default")) != "default" or raw.get("use_sliding_window"):
+        raise UserError(f"{path}: scaled RoPE and sliding windows are not supported")
+    return QwenConfig(
+        **{name: raw[name] for name in SIZES}, num_key_value_heads=kv_heads, head_dim=head_dim,
+        qkv_bias=raw.get("attention_bias", kind == "qwen2"), qk_norm=kind == "qwen3",
+        tie_word_embeddings=raw.get("tie_word_embeddings", False),
+        rope_theta=float(rope.get("rope_theta", raw.get("rope_theta", 10_000.0))),
+        rms_norm_eps=float(raw.get("rms_norm_eps", 1e-6)),
+        max_position_embeddings=raw.get("max_position_embeddings", 32768),
+        initializer_range=raw.get("initializer_range", 0.02))
+
+
+def hf_config(model: Qwen) -> dict:
+    """config.json as transformers reads it."""
+    c, kind = model.config, "qwen3" if model.config.qk_norm else "qwen2"
+    extra = {"head_dim": c.head_dim, "attention_bias": c.qkv_bias} if c.qk_norm else {}
+    return {
+        "architectures": [kind.capitalize() + "ForCausalLM"], "model_type": kind, **{name: getattr(c, name) for name in SIZES},
+        "num_key_value_heads": c.num_key_value_heads, **extra, "hidden_act": "silu",
+        "max_position_embeddings": c.max_position_embeddings, "rms_norm_eps": c.rms_norm_eps, "rope_theta": c.rope_theta,
+        "tie_word_embeddings": c.tie_word_embeddings, "initializer_range": c.initializer_range, "use_cache": True,
+        "torch_dtype": str(next(model.parameters()).dtype).removeprefix("torch.")}
+
+
+def _read_weights(folder: Path) -> dict[str, torch.Tensor]:
+    if (folder / INDEX).exists():
+        weight_map = _read_json(folder / INDEX).get("weight_map")
+        if not isinstance(weight_map, dict) or not weight_map:
+            raise UserError(f"{folder / INDEX}: no weight_map")
+        files = sorted(set(weight_map.values()))
+        if any(not isinstance(name, str) or Path(name).name != name for name in files):
+            raise UserError(f"{folder / INDEX}: weight_map must name files of this folder")
+    else:
+        files = [WEIGHTS]
+    weights = {}
+    for name in files:
+        try:
+            weights.update(load_file(folder / name))
+        except (OSError, SafetensorError) as error:
+            raise UserError(f"cannot read weights from {folder / name}: {error}") from None
+    return weights
+
+
+def _read_json(path: Path) -> dict:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read {path}: {error}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: expected a JSON object")
+    return content
+
+
+def _positive(path: Path, name: str, value) -> int:
+    if type(value) is not int or not 0 < value < 2**24:
+        raise UserError(f"{path}: {name} is {value!r}; it must be a positive whole number")
+    return value

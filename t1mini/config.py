@@ -1,0 +1,110 @@
+"""Settings: one frozen dataclass a stage, and a command line made from it.
+
+A stage declares its settings once, help text and range beside each:
+
+    @dataclass(frozen=True)
+    class RLConfig(StageConfig):
+        k: int = setting(16, "responses sampled for each prompt", low=2, gpu=64)
+
+The value in front is the `tiny` preset, `gpu=` the larger one. From this `add_flags` makes `--k` with its help,
+`from_flags` checks the range before any work starts, and `to_dict` is what a run saves as config.json.
+
+See them all: python -m t1mini rl --help
+"""
+
+import argparse
+import dataclasses
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+PRESETS = ("tiny", "gpu")
+
+
+class UserError(Exception):
+    """A mistake the user can mend. The command line prints it as one line and exits with code 2."""
+
+
+def setting(default, help, *, low=None, high=None, above=None, choices=None, **presets):
+    """A dataclass field with its help text, its range (low <= x <= high, x > above) and its value in other presets."""
+    rules = {"help": help, "low": low, "high": high, "above": above, "choices": choices, "presets": presets}
+    return field(default=default, metadata=rules)
+
+
+@dataclass(frozen=True)
+class StageConfig:
+    """What every stage takes."""
+
+    preset: str = setting("tiny", "set of defaults: tiny for a 2-core CPU, gpu for one GPU", choices=PRESETS)
+    out: str = setting("", "folder to write to (default: runs/STAGE-PRESET-SEED)")
+    seed: int = setting(0, "the run's one source of randomness", low=0, high=2**31 - 1)
+    device: str = setting("cpu", "torch device, such as cpu, cuda or cuda:0", gpu="cuda")
+    threads: int = setting(0, "CPU threads for torch; 0 means every core this process may use", low=0, high=1024)
+
+    def to_dict(self) -> dict:
+        return dataclasses.asdict(self)
+
+
+def add_flags(parser: argparse.ArgumentParser, config_class: type) -> None:
+    """Adds one --flag a field. Fields of tuple type take one or more values."""
+    for f in dataclasses.fields(config_class):
+        kind = type(f.default[0]) if isinstance(f.default, tuple) else type(f.default)
+        flag = "--" + f.name.replace("_", "-")
+        help_text = f.metadata["help"] + ("" if f.default in ("", None) else f" (default: {_show(f.default)}")
+        other = "".join(f"; {name}: {_show(value)}" for name, value in f.metadata["presets"].items())
+        help_text += "" if f.default in ("", None) else other + ")"
+        options = {"action": argparse.BooleanOptionalAction} if kind is bool else {"type": kind, "metavar": kind.__name__.upper()}
+        if isinstance(f.default, tuple):
+            options["nargs"] = "+"
+        parser.add_argument(flag, default=None, help=help_text.replace("%", "%%"), **options)
+
+
+def from_flags(config_class: type, flags: dict):
+    """Builds a stage's settings: flags given, else the preset's value, else the default. UserError names a bad flag."""
+    preset = flags.get("preset") or PRESETS[0]
+    values = {}
+    for f in dataclasses.fields(config_class):
+        given = flags.get(f.name)
+        values[f.name] = f.metadata["presets"].get(preset, f.default) if given is None else given
+        if isinstance(f.default, tuple):
+            values[f.name] = tuple(values[f.name])
+    unknown = sorted(set(flags) - set(values))
+    if unknown:
+        raise UserError(f"unknown setting {', '.join(unknown)}; {config_class.__name__} has {', '.join(values)}")
+    config = config_class(**values)
+    check(config)
+    return config
+
+
+def check(config) -> None:
+    """Raises UserError where a setting is out of its range, naming the flag and the range."""
+    for f in dataclasses.fields(config):
+        rules, flag = f.metadata, "--" + f.name.replace("_", "-")
+        given = getattr(config, f.name)
+        for value in given if isinstance(given, tuple) else (given,):
+            if rules["choices"] and value not in rules["choices"]:
+                raise UserError(f"{flag} {value}: choose one of {', '.join(rules['choices'])}")
+            too_low = rules["low"] is not None and not value >= rules["low"]
+            too_low = too_low or (rules["above"] is not None and not value > rules["above"])
+            if too_low or (rules["high"] is not None and not value <= rules["high"]):
+                raise UserError(f"{flag} {value}: must be {_range(rules)}")
+
+
+def default_out(config, stage: str) -> Path:
+    return Path(config.out or f"runs/{stage}-{config.preset}-{config.seed}")
+
+
+def usable_cores() -> int:
+    """Cores this process may run on, which on a shared machine can be fewer than it has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _show(value) -> str:
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _range(rules) -> str:
+    parts = [f"at least {rules['low']}" if rules["low"] is not None else None,
+             f"above {rules['above']}" if rules["above"] is not None else None,
+             f"at most {rules['high']}" if rules["high"] is not None else None]
+    return " and ".join(p for p in parts if p)

@@ -1,0 +1,224 @@
+"""The embedded task: reach a target from three numbers with + - * /, working from left to right.
+
+    make 77 from 3 4 11 :       ->       answer 3 + 4 * 11              since (3 + 4) * 11 = 77
+
+Each number is used once. Division must be exact, and every intermediate value stays within 0 ... 99, so a number is one
+token and every problem can be enumerated: how hard each is, and whether it can be solved, is known exactly. A "chain" is
+one such sequence of keys, a op b op c, as on a pocket calculator; when the first two numbers commute, a <= b is the one
+that counts. There are some twenty valid chains a problem and fewer than two of them hit the target: finding one takes search.
+
+Thinking is a list of attempts (t1mini.chain_of_thought writes them), each computed step by step and judged:
+
+    3 + 11 = 14 * 4 = 56 low  3 * 11 = 33 + 4 = 37 low  3 + 4 = 7 * 11 = 77 check 3 + 4 = 7 , 7 * 11 = 77 ok  answer 3 + 4 * 11
+
+Train, validation and test share no set of three numbers, so no test triple was ever seen in training.
+
+See the problems: python -m t1mini data
+"""
+
+import json
+import math
+import random
+import re
+from collections import Counter
+from functools import lru_cache
+from itertools import combinations_with_replacement, permutations
+from pathlib import Path
+from typing import Iterable, NamedTuple
+
+from t1mini.config import UserError
+
+LARGEST_NUMBER = 15
+LARGEST_VALUE = 99
+OPERATORS = "+-*/"
+WORDS = ["make", "from", ":", "=", ",", *OPERATORS, "low", "high", "check", "ok", "stop", "answer", "none"]
+ANSWER = "answer"  # opens the final answer; also what a forced answer starts from
+SPLITS = ("train", "validation", "test")
+
+
+class Problem(NamedTuple):
+    numbers: tuple[int, int, int]  # ascending
+    target: int
+
+
+class Chain(NamedTuple):
+    """a op1 b op2 c, with the value after each operation."""
+
+    a: int
+    op1: str
+    b: int
+    op2: str
+    c: int
+    first: int
+    value: int
+
+    def __str__(self) -> str:
+        return f"{self.a} {self.op1} {self.b} {self.op2} {self.c}"
+
+
+def compute(a: int, op: str, b: int) -> int | None:
+    """a op b, or None where it is not an integer within 0 ... 99.
+
+    >>> compute(12, "/", 4), compute(12, "/", 5), compute(3, "-", 5), compute(50, "*", 2)
+    (3, None, None, None)
+    """
+    if op == "/":
+        value = a // b if b and a % b == 0 else -1
+    else:
+        value = {"+": a + b, "-": a - b, "*": a * b}[op]
+    return value if 0 <= value <= LARGEST_VALUE else None
+
+
+@lru_cache(maxsize=None)
+def all_chains(numbers: tuple[int, int, int]) -> tuple[Chain, ...]:
+    """Every valid chain over the three numbers, a commuting first pair counted once."""
+    found = []
+    for a, b, c in sorted(set(permutations(numbers))):
+        for op1 in OPERATORS:
+            first = compute(a, op1, b)
+            if first is None or (op1 in "+*" and a > b):
+                continue
+            for op2 in OPERATORS:
+                value = compute(first, op2, c)
+                if value is not None:
+                    found.append(Chain(a, op1, b, op2, c, first, value))
+    return tuple(found)
+
+
+def solutions(problem: Problem) -> list[Chain]:
+    return [chain for chain in all_chains(problem.numbers) if chain.value == problem.target]
+
+
+def blind_success(problem: Problem, attempts: int) -> float:
+    """Chance that a search which draws valid chains at random, never twice the same, hits within `attempts`."""
+    chains, hits = len(all_chains(problem.numbers)), len(solutions(problem))
+    return 1.0 if attempts > chains - hits else 1.0 - math.comb(chains - hits, attempts) / math.comb(chains, attempts)
+
+
+# --- what a response says ------------------------------------------------------------------------------------------
+
+_STEP = r"(\d+) ([-+*/]) (\d+) = (\d+)"
+_ATTEMPT = re.compile(rf"{_STEP} ([-+*/]) (\d+) = (\d+)")
+_ANSWER = re.compile(r"(\d+) ([-+*/]) (\d+) ([-+*/]) (\d+)")
+_GROUPLESS = _ATTEMPT.pattern.replace("(", "").replace(")", "")
+_CHECK = " , ".join([_STEP.replace("(", "").replace(")", "")] * 2)
+_RESPONSE = re.compile(rf"(?:{_GROUPLESS} (?:low |high |check {_CHECK} (?:ok|low|high) ))*(?:stop )?"
+                       rf"{ANSWER} (?:none|{_ANSWER.pattern})")
+
+
+def prompt_text(problem: Problem) -> str:
+    """The question as the model reads it.
+
+    >>> prompt_text(Problem((3, 4, 11), 77))
+    'make 77 from 3 4 11 :'
+    """
+    return f"make {problem.target} from {' '.join(map(str, problem.numbers))} :"
+
+
+def final_answer(response: str) -> str | None:
+    """What stands behind the last `answer`: an expression, or None for `none`, nothing or anything else."""
+    _, opener, answer = response.rpartition(ANSWER)
+    return answer.strip() if opener and _ANSWER.fullmatch(answer.strip()) else None
+
+
+def is_correct(problem: Problem, response: str) -> bool:
+    """True if the final answer uses the three numbers once each and, left to right, exactly makes the target.
+
+    >>> is_correct(Problem((3, 4, 11), 77), "answer 3 + 4 * 11"), is_correct(Problem((3, 4, 11), 77), "answer 7 * 11")
+    (True, False)
+    """
+    answer = final_answer(response)
+    return answer is not None and _reaches(problem, *_ANSWER.fullmatch(answer).groups())
+
+
+def attempts(response: str) -> list[tuple[str, ...]]:
+    """The attempts of a response in order, as (a, op1, b, op2, c); a commuting first pair is put in order.
+
+    >>> attempts("4 + 3 = 7 * 11 = 77 check 4 + 3 = 7 , 7 * 11 = 77 ok answer 4 + 3 * 11")
+    [('3', '+', '4', '*', '11')]
+    """
+    found = []
+    for a, op1, b, _, op2, c, _ in _ATTEMPT.findall(response):
+        if op1 in "+*" and int(a) > int(b):
+            a, b = b, a
+        found.append((a, op1, b, op2, c))
+    return found
+
+
+def hits(problem: Problem, tried: list[tuple[str, ...]]) -> int:
+    """How many attempts do reach the target, whatever the response says of them."""
+    return sum(_reaches(problem, *attempt) for attempt in tried)
+
+
+def is_grammatical(response: str) -> bool:
+    """True if the whole response reads as attempts with verdicts and then an answer, its arithmetic right or wrong."""
+    return _RESPONSE.fullmatch(response) is not None
+
+
+def _reaches(problem: Problem, a: str, op1: str, b: str, op2: str, c: str) -> bool:
+    if max(len(a), len(b), len(c)) > 2 or tuple(sorted(map(int, (a, b, c)))) != problem.numbers:
+        return False
+    first = compute(int(a), op1, int(b))
+    return first is not None and compute(first, op2, int(c)) == problem.target
+
+
+# --- problems on disk ----------------------------------------------------------------------------------------------
+
+def make_splits(largest: int = LARGEST_NUMBER, held_out: float = 0.1, seed: int = 0) -> dict[str, list[Problem]]:
+    """Every solvable problem over 1 ... largest, split by its numbers: no three numbers are in two splits.
+
+    A target is at least 1 and not itself among the numbers. Validation and test get `held_out` of the triples each.
+    """
+    triples = list(combinations_with_replacement(range(1, largest + 1), 3))
+    random.Random(seed).shuffle(triples)
+    n = round(held_out * len(triples))
+    parts = zip(SPLITS, (triples[2 * n:], triples[:n], triples[n: 2 * n]))
+    return {name: [problem for triple in sorted(part) for problem in problems_of(triple)] for name, part in parts}
+
+
+def problems_of(numbers: tuple[int, int, int]) -> list[Problem]:
+    """The problems that three numbers can solve, by ascending target."""
+    reachable = {chain.value for chain in all_chains(numbers)}
+    return [Problem(numbers, target) for target in sorted(reachable) if target >= 1 and target not in numbers]
+
+
+def save_problems(path: Path, problems: Iterable[Problem]) -> None:
+    """One JSON object a line: {"numbers": [3, 4, 11], "target": 77}."""
+    rows = [json.dumps({"numbers": list(problem.numbers), "target": problem.target}) for problem in problems]
+    path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+
+
+def load_problems(path: str | Path) -> list[Problem]:
+    """Reads what `save_problems` wrote. UserError names the file, the line and what is wrong with it."""
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read problems from {path}: {error}") from None
+    problems = []
+    for i, line in enumerate(lines, 1):
+        try:
+            row = json.loads(line)
+            problems.append(make_problem(row["numbers"], row["target"]))
+        except (ValueError, TypeError, KeyError) as error:
+            raise UserError(f'{path}, line {i}: want {{"numbers": [3, 4, 11], "target": 77}}: {error}') from None
+    if not problems:
+        raise UserError(f"{path} holds no problem; write some with python -m t1mini data")
+    return problems
+
+
+def make_problem(numbers: list[int], target: int) -> Problem:
+    """A problem, its numbers put in order. ValueError unless it is three integers and a target within 1 ... 99."""
+    given = [*numbers, target]
+    if len(given) != 4 or not all(type(x) is int and 1 <= x <= LARGEST_VALUE for x in given):
+        raise ValueError(f"need three numbers and a target, all whole numbers from 1 to {LARGEST_VALUE}")
+    return Problem(tuple(sorted(numbers)), target)
+
+
+def difficulty(problems: Iterable[Problem]) -> dict[str, float]:
+    """Means over problems: valid chains, chains that hit, and what a blind search reaches in ten attempts."""
+    problems = list(problems)
+    totals = Counter()
+    for problem in problems:
+        totals.update({"chains": len(all_chains(problem.numbers)), "solutions": len(solutions(problem)),
+                       "blind@10": blind_success(problem, 10)})
+    return {name: total / len(problems) for name, total in totals.items()}

@@ -1,0 +1,43 @@
+"""The optimiser: AdamW, gradients clipped to a norm, a learning rate that warms up and then decays.
+
+    lr(step) = peak * min(1, (step + 1) / warmup) * decay,   decay from 1 down to `final` along half a cosine
+
+Weight decay pulls on matrices only: on norms and biases it would be a wish for a different model, not a simpler one.
+SFT and RL share this file.
+"""
+
+import math
+
+import torch
+from torch import nn
+
+
+class Optimiser:
+    """AdamW over `model`. `step(i)` applies the accumulated gradients as update i of `steps`, and clears them."""
+
+    def __init__(self, model: nn.Module, *, lr: float, steps: int, warmup: int, clip: float, weight_decay: float, final: float = 0.0):
+        self.model, self.lr, self.steps, self.warmup, self.clip, self.final = model, lr, steps, warmup, clip, final
+        matrices = [p for p in model.parameters() if p.ndim >= 2]
+        vectors = [p for p in model.parameters() if p.ndim < 2]
+        groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+        self.adamw = torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.98), fused=True)
+
+    def step(self, i: int) -> float:
+        """Returns the gradient's norm before clipping."""
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
+        for group in self.adamw.param_groups:
+            group["lr"] = learning_rate(i, self.lr, self.steps, self.warmup, self.final)
+        self.adamw.step()
+        self.adamw.zero_grad(set_to_none=True)
+        return norm.item()
+
+
+def learning_rate(step: int, peak: float, steps: int, warmup: int, final: float = 0.0) -> float:
+    """The rate of update `step` (0 the first); `final` is the share of the peak that the last one comes down to.
+
+    >>> [round(learning_rate(s, 1.0, steps=5, warmup=2), 2) for s in range(5)]
+    [0.5, 0.85, 0.5, 0.15, 0.0]
+    """
+    progress = step / max(1, steps - 1)
+    decay = final + (1 - final) * 0.5 * (1 + math.cos(math.pi * progress))
+    return peak * min(1.0, (step + 1) / max(1, warmup)) * decay

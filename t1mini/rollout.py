@@ -1,0 +1,141 @@
+"""Rollouts: K responses to each of P prompts, sampled together.
+
+    prefill    each prompt once through the model; its keys and values are then repeated for its K responses
+    decode     one token a row at a time: last token -> logits -> next token and its log-probability
+    compact    finished responses leave the batch, so that the last long ones do not drag the rest along
+
+Rows are prompt-major: rows p*K ... p*K + K-1 answer prompt p. A response ends with its end token, which is an action of the
+policy: it is in `response_ids`, it counts in `lengths`, and it is trained on. What lies beyond is padding.
+
+The noise of a token depends on (seed, step, prompt, response, t) alone. So prompts generated together or apart, compacted
+or not, on one machine or several, give the same responses.
+
+`score` is the other direction: log-probabilities of responses that exist already.
+
+See it: python -m pytest tests/test_rollout.py
+"""
+
+from dataclasses import dataclass
+from typing import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from t1mini.batching import length_mask, pad
+from t1mini.loss import token_logprobs
+from t1mini.model import Qwen
+from t1mini.sampler import fold, sample
+
+COMPACT_EVERY = 4  # tokens between looks at which rows are finished; a look costs a device synchronisation
+
+
+@dataclass
+class Rollouts:
+    """N = P * K responses, prompt-major, padded on the right to the longest."""
+
+    response_ids: Tensor  # [N, T]
+    lengths: Tensor  # [N], the end token counted
+    finished: Tensor  # [N] bool: ended by its own end token
+    logprobs: Tensor  # [N, T] nats, of the scored distribution, 0 in the padding
+    kept_mass: Tensor  # [N] mean share of probability that top-k, top-p and min-p left to sample from
+
+    @property
+    def mask(self) -> Tensor:
+        """True on response tokens: [N, T]."""
+        return length_mask(self.lengths, self.response_ids.shape[1])
+
+    def ids(self, row: int) -> list[int]:
+        """A response without its padding."""
+        return self.response_ids[row, : self.lengths[row]].tolist()
+
+
+@torch.no_grad()
+def generate(model: Qwen, prompts: Sequence[Sequence[int]], k: int, *, max_new_tokens: int, eos_id: int | None = None, pad_id: int = 0,
+             temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0, vocab_limit: int | None = None,
+             seed: int, step: int = 0, prompt_indices: Sequence[int] | None = None, batch_rows: int = 512,
+             share_prompt: bool = True, compact: bool = True) -> Rollouts:
+    """Samples k responses to each prompt (lists of token ids), `batch_rows` rows at a time.
+
+    Without `eos_id` nothing ends before `max_new_tokens`. `prompt_indices` names the prompts for the noise (default: 0 ... P-1). `share_prompt=False` and `compact=False` are the
+    slow twins: prefill every row, carry every row to the end. ValueError for an empty prompt, k < 1 or max_new_tokens < 1.
+    """
+    if not prompts or not all(prompts) or k < 1 or max_new_tokens < 1:
+        raise ValueError("generate needs prompts of at least one token, k >= 1 and max_new_tokens >= 1")
+    filters = dict(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, vocab_limit=vocab_limit)
+    indices = list(range(len(prompts))) if prompt_indices is None else list(prompt_indices)
+    parts, at_once = [], max(1, batch_rows // k)
+    for start in range(0, len(prompts), at_once):
+        chunk = prompts[start : start + at_once]
+        keys = fold(fold(seed, step), torch.tensor(indices[start : start + at_once])[:, None], torch.arange(k)).flatten()  # [n * k]
+        parts.append(_generate(model, chunk, k, keys.to(model.device), max_new_tokens, eos_id, pad_id, filters, share_prompt, compact))
+    width = max(part.response_ids.shape[1] for part in parts)
+    wide = lambda name, fill: torch.cat([F.pad(getattr(p, name), (0, width - p.response_ids.shape[1]), value=fill) for p in parts])
+    together = lambda name: torch.cat([getattr(p, name) for p in parts])
+    return Rollouts(wide("response_ids", pad_id), together("lengths"), together("finished"), wide("logprobs", 0.0), together("kept_mass"))
+
+
+def _generate(model, prompts, k, keys, max_new_tokens, eos_id, pad_id, filters, share_prompt, compact) -> Rollouts:
+    device, n = model.device, len(prompts) * k
+    ids = torch.full((n, max_new_tokens), pad_id, device=device)
+    logprobs = torch.zeros(n, max_new_tokens, dtype=torch.promote_types(model.dtype, torch.float32), device=device)
+    kept = torch.zeros_like(logprobs)
+    lengths = torch.zeros(n, dtype=torch.long, device=device)
+    finished = torch.zeros(n, dtype=torch.bool, device=device)
+
+    logits, cache = _prefill(model, prompts, k, max_new_tokens, pad_id, share_prompt)  # [n, V]
+    rows = torch.arange(n, device=device)  # which response each row of the batch is
+    for t in range(max_new_tokens):
+        token, logprob, mass = sample(logits, row_keys=fold(keys[rows], t), return_kept_mass=True, **filters)
+        live = ~finished[rows]
+        ids[rows, t] = torch.where(live, token, pad_id)
+        logprobs[rows, t] = torch.where(live, logprob, 0.0)
+        kept[rows, t] = torch.where(live, mass, 0.0)
+        lengths[rows] += live
+        if eos_id is not None:
+            finished[rows] |= token == eos_id
+        if t + 1 == max_new_tokens:
+            break
+        if (t + 1) % COMPACT_EVERY == 0:
+            live = (~finished[rows]).nonzero().squeeze(-1)
+            if len(live) == 0:
+                break
+            if compact and len(live) < len(rows):
+                rows, token, cache = rows[live], token[live], cache.select(live)
+        logits = model(token[:, None], cache).squeeze(1)
+    width = t + 1
+    return Rollouts(ids[:, :width], lengths, finished, logprobs[:, :width], kept.sum(-1) / lengths)
+
+
+def _prefill(model: Qwen, prompts, k: int, max_new_tokens: int, pad_id: int, share_prompt: bool):
+    """Logits after each prompt and the cache of it, k times each: ([P * k, V], cache of P * k rows)."""
+    if not share_prompt:
+        prompts, k = [prompt for prompt in prompts for _ in range(k)], 1
+    prompt_ids = pad(prompts, pad_id, model.device)  # [P, S]
+    lengths = torch.tensor([len(p) for p in prompts], device=model.device)
+    cache = model.new_cache(len(prompts), prompt_ids.shape[1] + max_new_tokens)
+    hidden = model.hidden(prompt_ids, cache, lengths)  # [P, S, H]
+    last = hidden[torch.arange(len(prompts), device=model.device), lengths - 1]  # [P, H]
+    logits = F.linear(last, model.head_weight)
+    return (logits, cache) if k == 1 else (logits.repeat_interleave(k, dim=0), cache.repeat(k))
+
+
+def score(model: Qwen, prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]], *, temperature: float,
+          vocab_limit: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    """(logprobs, entropy, mask), each [n, T], of every response token given what stands before it.
+
+    Row i is responses[i] after prompts[i]. A temperature of 0 is scored at 1, as in the sampler.
+    """
+    ids = pad([[*prompt, *response] for prompt, response in zip(prompts, responses)], 0, model.device)  # [n, S]
+    starts = torch.tensor([len(p) for p in prompts], device=model.device)
+    lengths = torch.tensor([len(r) for r in responses], device=model.device)
+    mask = length_mask(lengths, int(lengths.max()))  # [n, T]
+    # hidden state at S - 1 predicts token S: response token t is predicted at start + t - 1
+    columns = torch.arange(mask.shape[1], device=model.device) + starts[:, None]  # [n, T]
+    rows = torch.arange(len(prompts), device=model.device)[:, None].expand_as(columns)
+    rows, columns = rows[mask], columns[mask]  # [M] response tokens of all rows
+    hidden = model.hidden(ids[:, :-1])  # [n, S - 1, H]
+    flat = F.embedding(rows * hidden.shape[1] + columns - 1, hidden.flatten(0, 1))  # [M, H]
+    logprobs, entropy = token_logprobs(flat, model.head_weight, ids[rows, columns], temperature or 1.0, vocab_limit)
+    spread = lambda values: torch.zeros(mask.shape, dtype=values.dtype, device=mask.device).masked_scatter(mask, values)
+    return spread(logprobs), spread(entropy), mask

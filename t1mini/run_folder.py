@@ -1,0 +1,47 @@
+"""The run folder: everything a run leaves behind, as plain files.
+
+    config.json     the settings in force, every one of them
+    metrics.csv     a row a step: what was learned (the same again for the same seed)
+    timing.csv      a row a step: how long it took (never the same again)
+    samples.txt     responses as text
+    step-NNNN/, final/      checkpoints
+
+See one: python -m t1mini rl --init data/tiny-sft --steps 5 --out /tmp/run, then look into /tmp/run.
+"""
+
+import csv
+import json
+from pathlib import Path
+
+from t1mini.config import StageConfig, UserError
+
+
+class RunFolder:
+    """Creates `path`. UserError if that cannot be done or if a run is in it already."""
+
+    def __init__(self, path: str | Path, config: StageConfig):
+        self.path = Path(path)
+        if (self.path / "config.json").exists():
+            raise UserError(f"{self.path} already holds a run; choose another --out or remove it")
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self.write_json("config.json", config.to_dict())
+        except OSError as error:
+            raise UserError(f"cannot write to {self.path}: {error.strerror}; choose another --out") from None
+
+    def write_json(self, name: str, content) -> None:
+        (self.path / name).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+    def append_row(self, name: str, row: dict) -> None:
+        """Adds a row to a CSV file, whose header is the first row's keys."""
+        path = self.path / name
+        new = not path.exists()
+        with path.open("a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, fieldnames=row)
+            if new:
+                writer.writeheader()
+            writer.writerow({key: f"{value:.6g}" if isinstance(value, float) else value for key, value in row.items()})
+
+    def append_text(self, name: str, text: str) -> None:
+        with (self.path / name).open("a", encoding="utf-8") as file:
+            file.write(text + "\n")

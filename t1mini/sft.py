@@ -1,0 +1,122 @@
+"""Supervised fine-tuning: teach the model to think by trial and error before reinforcing it.
+
+    loss = - mean over response tokens of log pi(token | prompt, tokens before)
+
+The prompt is read, not learned; the end token is learned, or the model could never stop. Traces come from the imperfect
+teacher of t1mini.chain_of_thought. Batches hold traces of like length, so little of them is padding.
+
+Paper: 3 epochs at learning rate 1e-5 from a pretrained model. The embedded model starts from random weights, so it needs
+more of both.
+
+Run it: python -m t1mini sft
+"""
+
+import random
+import time
+from dataclasses import dataclass
+
+import torch
+from tqdm import tqdm
+
+from t1mini import countdown
+from t1mini.batching import pad
+from t1mini.chain_of_thought import Teacher, teach
+from t1mini.checkpoint import load_policy, save_policy
+from t1mini.config import StageConfig, default_out, setting
+from t1mini.countdown import Problem
+from t1mini.model import Qwen, QwenConfig
+from t1mini.optimiser import Optimiser
+from t1mini.rollout import score
+from t1mini.run_folder import RunFolder
+from t1mini.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class SFTConfig(StageConfig):
+    data: str = setting("data", "folder of train.jsonl, written by the data stage")
+    init: str = setting("", "checkpoint folder to start from (default: random weights of the shape below)")
+    hidden: int = setting(96, "hidden size of a new model", low=2, high=8192, gpu=512)
+    layers: int = setting(3, "layers of a new model", low=1, high=128, gpu=6)
+    heads: int = setting(3, "query heads of a new model; they share one key/value head", low=1, high=128, gpu=8)
+    intermediate: int = setting(256, "width of a new model's MLP", low=1, high=65536, gpu=1408)
+    traces: int = setting(60_000, "chains of thought to learn from", low=1, high=10**8, gpu=400_000)
+    epochs: int = setting(1, "times each is seen", low=1, high=1000, gpu=2)
+    batch: int = setting(64, "traces an update", low=1, high=65536, gpu=256)
+    lr: float = setting(4e-3, "peak learning rate", above=0, high=1, gpu=1e-3)
+    warmup: int = setting(50, "updates of warm-up", low=0, high=10**6)
+    weight_decay: float = setting(0.05, "AdamW weight decay of matrices", low=0, high=10)
+    clip: float = setting(1.0, "gradient norm to clip to", above=0)
+    spread: float = setting(20.0, "teacher: chains are drawn in proportion to exp(-|value - target| / spread)", above=0)
+    give_up: float = setting(0.08, "teacher: chance of giving up after a miss", low=0, high=1)
+    repeat: float = setting(0.06, "teacher: chance of repeating an attempt", low=0, high=1)
+    slip: float = setting(0.02, "teacher: chance of a slip in arithmetic", low=0, high=1)
+    misjudge: float = setting(0.02, "teacher: chance of a wrong verdict", low=0, high=1)
+
+    @property
+    def teacher(self) -> Teacher:
+        return Teacher(self.spread, self.give_up, self.repeat, self.slip, self.misjudge)
+
+
+def run(config: SFTConfig) -> None:
+    problems = countdown.load_problems(f"{config.data}/train.jsonl")
+    model, tokenizer = load_policy(config.init, config.device) if config.init else new_policy(config)
+    folder = RunFolder(default_out(config, "sft"), config)
+    train(model, tokenizer, problems, config, folder)
+    save_policy(model, tokenizer, folder.path / "final")
+    print(f"saved {folder.path / 'final'}")
+
+
+def new_policy(config: SFTConfig) -> tuple[Qwen, Tokenizer]:
+    """A small Qwen2 of random weights with Countdown's own tokenizer."""
+    tokenizer = Tokenizer.for_countdown()
+    shape = QwenConfig(
+        vocab_size=tokenizer.size, hidden_size=config.hidden, intermediate_size=config.intermediate,
+        num_hidden_layers=config.layers, num_attention_heads=config.heads, num_key_value_heads=1,
+        head_dim=config.hidden // config.heads)
+    return Qwen(shape).initialise(config.seed).to(config.device), tokenizer
+
+
+def train(model: Qwen, tokenizer: Tokenizer, problems: list[Problem], config: SFTConfig, folder: RunFolder) -> None:
+    """One pass after another over the traces, shuffled in batches of like length; a metrics row every 20 updates."""
+    rng = random.Random(config.seed)
+    examples = make_examples(problems, config.traces, config.teacher, tokenizer, rng)
+    batches = [batch for _ in range(config.epochs) for batch in bucketed_batches([len(r) for _, r in examples], config.batch, rng)]
+    optimiser = Optimiser(model, lr=config.lr, steps=len(batches), warmup=config.warmup, clip=config.clip, weight_decay=config.weight_decay)
+    started, losses = time.perf_counter(), []
+    for step, batch in enumerate(progress := tqdm(batches, desc="SFT", unit="step", mininterval=1)):
+        loss = sft_loss(model, *zip(*(examples[i] for i in batch)))
+        loss.backward()
+        optimiser.step(step)
+        losses.append(loss.item())
+        if (step + 1) % 20 == 0 or step + 1 == len(batches):
+            recent = sum(losses[-20:]) / len(losses[-20:])
+            progress.set_postfix(loss=f"{recent:.3f}")
+            folder.append_row("metrics.csv", {"step": step + 1, "loss": recent})
+            folder.append_row("timing.csv", {"step": step + 1, "seconds": time.perf_counter() - started})
+
+
+def sft_loss(model: Qwen, prompts: list[list[int]], responses: list[list[int]]) -> torch.Tensor:
+    """Mean negative log-probability of the response tokens, end token included, prompt excluded."""
+    logprobs, _, mask = score(model, prompts, responses, temperature=1.0)
+    return -(logprobs * mask).sum() / mask.sum()
+
+
+def make_examples(problems: list[Problem], traces: int, teacher: Teacher, tokenizer: Tokenizer,
+                  rng: random.Random) -> list[tuple[list[int], list[int]]]:
+    """(prompt ids, response ids) pairs, each response a trace of the teacher that ends with the end token."""
+    chosen = [rng.choice(problems) for _ in tqdm(range(traces), desc="traces", leave=False)]
+    return [(tokenizer.encode(countdown.prompt_text(p)), [*tokenizer.encode(teach(p, teacher, rng)), tokenizer.eos_id]) for p in chosen]
+
+
+def bucketed_batches(lengths: list[int], batch: int, rng: random.Random, pool: int = 32) -> list[list[int]]:
+    """Every example once, in batches of `batch` of like length, in random order.
+
+    Examples are shuffled, then sorted by length within pools of `pool` batches, so each batch is random but narrow.
+    """
+    order = list(range(len(lengths)))
+    rng.shuffle(order)
+    size = batch * pool
+    pools = [sorted(order[i : i + size], key=lengths.__getitem__) for i in range(0, len(order), size)]
+    batches = [rows[i : i + batch] for rows in pools for i in range(0, len(rows), batch)]
+    rng.shuffle(batches)
+    return batches

@@ -1,0 +1,92 @@
+"""The tokenizer: text to token ids and back, for Countdown's words and for any Qwen checkpoint alike.
+
+Both are a tokenizer.json read by the `tokenizers` package. Countdown's knows one word a token (every number from 0 to 99
+is one), which a reader can follow with the finger; Qwen's is byte-level BPE. What to stop at is not in tokenizer.json:
+`eos_token` and `pad_token` are named in tokenizer_config.json beside it.
+
+`size` is the number of ids the tokenizer can produce. A model may have more rows than that; they are never sampled.
+
+See it: python -m pytest tests/test_tokenizer.py
+"""
+
+import json
+from pathlib import Path
+from typing import Sequence
+
+import tokenizers
+from tokenizers import models, pre_tokenizers
+
+from t1mini import countdown
+from t1mini.config import UserError
+
+PAD, EOS = "<pad>", "<eos>"
+
+
+class Tokenizer:
+    """`eos_id` ends a response; `pad_id` fills rows that are shorter than their batch."""
+
+    def __init__(self, backend: tokenizers.Tokenizer, eos: str, pad: str | None = None):
+        self.backend, self.eos, self.pad = backend, eos, pad or eos
+        self.eos_id, self.pad_id = backend.token_to_id(self.eos), backend.token_to_id(self.pad)
+        if self.eos_id is None or self.pad_id is None:
+            raise UserError(f"the tokenizer has no token {self.eos if self.eos_id is None else self.pad}")
+
+    @classmethod
+    def from_dir(cls, folder: str | Path) -> "Tokenizer":
+        """Reads tokenizer.json and tokenizer_config.json. UserError names the file that is missing or unreadable."""
+        path, config_path = Path(folder) / "tokenizer.json", Path(folder) / "tokenizer_config.json"
+        try:
+            config = json.loads(config_path.read_text(encoding="utf-8"))
+            backend = tokenizers.Tokenizer.from_str(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UserError(f"cannot read a tokenizer from {folder}: {error}") from None
+        except Exception as error:  # what the tokenizers package raises for a broken file is a bare Exception
+            raise UserError(f"{path} is not a tokenizer: {error}") from None
+        names = {key: _token_text(config.get(key)) for key in ("eos_token", "pad_token")}
+        if names["eos_token"] is None:
+            raise UserError(f"{config_path} names no eos_token")
+        return cls(backend, names["eos_token"], names["pad_token"])
+
+    @classmethod
+    def for_words(cls, words: Sequence[str]) -> "Tokenizer":
+        """One token a word, words divided by spaces."""
+        ids = {word: i for i, word in enumerate([PAD, EOS, *words])}
+        backend = tokenizers.Tokenizer(models.WordLevel(ids, unk_token=PAD))
+        backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+        backend.add_special_tokens([PAD, EOS])
+        return cls(backend, EOS, PAD)
+
+    @classmethod
+    def for_countdown(cls) -> "Tokenizer":
+        return cls.for_words([*map(str, range(countdown.LARGEST_VALUE + 1)), *countdown.WORDS])
+
+    def save(self, folder: str | Path) -> None:
+        self.backend.save(str(Path(folder) / "tokenizer.json"))
+        config = {"eos_token": self.eos, "pad_token": self.pad, "tokenizer_class": "PreTrainedTokenizerFast"}
+        (Path(folder) / "tokenizer_config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
+
+    @property
+    def size(self) -> int:
+        """One more than the largest id, added tokens included."""
+        return max(self.backend.get_vocab(with_added_tokens=True).values()) + 1
+
+    def encode(self, text: str) -> list[int]:
+        return self.backend.encode(text, add_special_tokens=False).ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text without special tokens such as the end token."""
+        return self.backend.decode(list(ids), skip_special_tokens=True)
+
+    def chat_prompt(self, question: str) -> list[int]:
+        """The question as Qwen's chat models expect it (ChatML), up to where the assistant begins."""
+        if self.backend.token_to_id("<|im_start|>") is None:
+            raise UserError("this tokenizer has no <|im_start|>: it belongs to no chat model")
+        return self.encode(f"<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n")
+
+    def same_as(self, other: "Tokenizer") -> bool:
+        return self.backend.get_vocab() == other.backend.get_vocab() and self.eos_id == other.eos_id
+
+
+def _token_text(token: str | dict | None) -> str | None:
+    """tokenizer_config.json writes a token as its text or as an object that has it."""
+    return token.get("content") if isinstance(token, dict) else token
