@@ -25,9 +25,9 @@ class UserError(Exception):
     """A mistake the user can mend. The command line prints it as one line and exits with code 2."""
 
 
-def setting(default, help, *, low=None, high=None, above=None, choices=None, **presets):
+def setting(default, help, *, low=None, high=None, above=None, choices=None, positional=False, **presets):
     """A dataclass field with its help text, its range (low <= x <= high, x > above) and its value in other presets."""
-    rules = {"help": help, "low": low, "high": high, "above": above, "choices": choices, "presets": presets}
+    rules = {"help": help, "low": low, "high": high, "above": above, "choices": choices, "positional": positional, "presets": presets}
     return field(default=default, metadata=rules)
 
 
@@ -53,6 +53,9 @@ def add_flags(parser: argparse.ArgumentParser, config_class: type) -> None:
         help_text = f.metadata["help"] + ("" if f.default in ("", None) else f" (default: {_show(f.default)}")
         other = "".join(f"; {name}: {_show(value)}" for name, value in f.metadata["presets"].items())
         help_text += "" if f.default in ("", None) else other + ")"
+        if f.metadata["positional"]:
+            parser.add_argument(f.name, nargs="*", type=kind, default=None, metavar=f.name.upper(), help=help_text)
+            continue
         options = {"action": argparse.BooleanOptionalAction} if kind is bool else {"type": kind, "metavar": kind.__name__.upper()}
         if isinstance(f.default, tuple):
             options["nargs"] = "+"
@@ -65,6 +68,7 @@ def from_flags(config_class: type, flags: dict):
     values = {}
     for f in dataclasses.fields(config_class):
         given = flags.get(f.name)
+        given = None if given == [] else given  # a positional left out
         values[f.name] = f.metadata["presets"].get(preset, f.default) if given is None else given
         if isinstance(f.default, tuple):
             values[f.name] = tuple(values[f.name])

@@ -83,8 +83,11 @@ class Tokenizer:
             raise UserError("this tokenizer has no <|im_start|>: it belongs to no chat model")
         return self.encode(f"<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n")
 
-    def same_as(self, other: "Tokenizer") -> bool:
-        return self.backend.get_vocab() == other.backend.get_vocab() and self.eos_id == other.eos_id
+    def require_countdown(self, folder: str | Path) -> None:
+        """UserError unless this is the tokenizer that Countdown's problems and traces are written for."""
+        own = Tokenizer.for_countdown()
+        if self.backend.get_vocab() != own.backend.get_vocab() or self.eos_id != own.eos_id:
+            raise UserError(f"{folder}: its tokenizer is not Countdown's; start from a model of the sft stage, such as data/tiny-sft")
 
 
 def _token_text(token: str | dict | None) -> str | None:

@@ -1,0 +1,65 @@
+"""The command line: python -m t1mini STAGE [--flags]. Flags and their help come from each stage's settings.
+
+    train       everything: data, SFT, RL, evaluation, budget curve, in one run folder
+    data        write the Countdown problems
+    sft         fine-tune on trial-and-error chains of thought
+    rl          reinforce with the T1 step
+    evaluate    accuracy on problems never seen, with intervals
+    scale       accuracy against the thinking budget
+    sample      type a problem, read the model's thinking
+    plot        figures of a run
+
+A user's mistake is one line on stderr and exit code 2.
+"""
+
+import argparse
+import importlib
+import sys
+
+from t1mini.config import UserError, add_flags, from_flags
+
+STAGES = {  # name: (module, settings)
+    "train": ("pipeline", "TrainConfig"),
+    "data": ("data", "DataConfig"),
+    "sft": ("sft", "SFTConfig"),
+    "rl": ("rl", "RLConfig"),
+    "evaluate": ("evaluate", "EvaluateConfig"),
+    "scale": ("inference_scaling", "ScaleConfig"),
+    "sample": ("sample", "SampleConfig"),
+    "plot": ("plots", "PlotConfig"),
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """Errors are one line, without the list of flags."""
+
+    def error(self, message: str):
+        raise UserError(f"{message}; see {self.prog} --help")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    try:
+        flags = vars(make_parser().parse_args(arguments))
+        module_name, config_name = STAGES[flags.pop("stage")]
+        module = importlib.import_module(f"t1mini.{module_name}")
+        config = from_flags(getattr(module, config_name), flags)
+        importlib.import_module("t1mini.machine").prepare(config)
+        module.run(config)
+    except UserError as error:
+        print(f"t1mini: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = Parser(prog="python -m t1mini", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    stages = parser.add_subparsers(dest="stage", required=True, metavar="STAGE", parser_class=Parser)
+    for name, (module_name, config_name) in STAGES.items():
+        module = importlib.import_module(f"t1mini.{module_name}")
+        stage = stages.add_parser(name, description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+        add_flags(stage, getattr(module, config_name))
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

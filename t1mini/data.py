@@ -1,0 +1,46 @@
+"""The data stage: every Countdown problem, split by its numbers and written to disk.
+
+    train.jsonl, validation.jsonl, test.jsonl       {"numbers": [3, 4, 11], "target": 77}, a line a problem
+
+Nothing here is random but the division of the triples, and that has a fixed seed: the files are the same on every machine.
+Tuning is done on validation; test is for the final figures.
+
+Run it: python -m t1mini data --show 5
+"""
+
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+from t1mini import countdown
+from t1mini.chain_of_thought import Teacher, teach
+from t1mini.config import StageConfig, UserError, setting
+
+
+@dataclass(frozen=True)
+class DataConfig(StageConfig):
+    out: str = setting("data", "folder to write to")
+    show: int = setting(0, "also print this many of the teacher's traces", low=0, high=10**6)
+
+
+def run(config: DataConfig) -> None:
+    splits = write(Path(config.out))
+    print(f"{'split':12}{'problems':>10}{'chains':>10}{'solutions':>11}{'blind search in 10':>20}")
+    for name, problems in splits.items():
+        d = countdown.difficulty(problems)
+        print(f"{name:12}{len(problems):>10}{d['chains']:>10.1f}{d['solutions']:>11.2f}{d['blind@10']:>20.1%}")
+    rng = random.Random(config.seed)
+    for problem in rng.sample(splits["train"], min(config.show, len(splits["train"]))):
+        print(f"\n{countdown.prompt_text(problem)}\n  {teach(problem, Teacher(), rng)}")
+
+
+def write(folder: Path) -> dict[str, list[countdown.Problem]]:
+    """Writes the three files to `folder` and returns their problems. UserError if it cannot be written to."""
+    splits = countdown.make_splits()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, problems in splits.items():
+            countdown.save_problems(folder / f"{name}.jsonl", problems)
+    except OSError as error:
+        raise UserError(f"cannot write to {folder}: {error.strerror}; choose another --out") from None
+    return splits

@@ -1,0 +1,92 @@
+"""Inference scaling: accuracy against the number of tokens the model may think, with no verifier.
+
+    1. let the policy think as long as it likes
+    2. cut the thinking after `budget` tokens (at its end if it is shorter)
+    3. append the task's answer opener and let it write the answer                          T1, section on inference scaling
+
+A response that finished within the budget keeps its own answer. T1 has a summariser write the answer from the truncated
+thinking; here the policy itself is forced to. Nothing tells it whether an answer is right, so where the curve rises, the
+thinking itself is worth its tokens. T1 finds that it rises more the further reinforcement learning has gone.
+
+Run it: python -m t1mini scale --init data/tiny-sft data/tiny-rl
+"""
+
+from dataclasses import dataclass
+from typing import Sequence
+
+import numpy as np
+from tqdm import tqdm
+
+from t1mini import countdown
+from t1mini.checkpoint import load_policy
+from t1mini.config import default_out, setting
+from t1mini.countdown import Problem
+from t1mini.evaluate import EvaluateConfig, pick_problems
+from t1mini.model import Qwen
+from t1mini.rollout import generate
+from t1mini.run_folder import RunFolder
+from t1mini.statistics import clustered_interval
+from t1mini.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class ScaleConfig(EvaluateConfig):
+    init: tuple = setting(("data/tiny-sft", "data/tiny-rl"), "checkpoint folders to draw a curve for")
+    samples: int = setting(4, "responses to each problem", low=1, high=65536)
+    budgets: tuple = setting((10, 20, 30, 40, 60, 80, 110, 144), "tokens of thinking to allow", low=0, high=2**20)
+    answer_tokens: int = setting(8, "tokens a forced answer may take", low=1, high=65536)
+
+
+def run(config: ScaleConfig) -> None:
+    problems = pick_problems(config)
+    policies = {path: load_policy(path, config.device) for path in config.init}
+    for path, (_, tokenizer) in policies.items():
+        tokenizer.require_countdown(path)
+    folder = RunFolder(default_out(config, "scale"), config)
+    curves = {path: budget_curve(policy, tokenizer, problems, config) for path, (policy, tokenizer) in policies.items()}
+    write_curves(folder, curves, config.budgets)
+    print(curve_table(curves, config.budgets))
+
+
+def budget_curve(policy: Qwen, tokenizer: Tokenizer, problems: list[Problem], config: ScaleConfig) -> np.ndarray:
+    """Correct or not at each budget: [budgets, problems, samples]. The same thinking is cut at every budget."""
+    prompts = [tokenizer.encode(countdown.prompt_text(p)) for p in problems]
+    settings = dict(seed=config.seed, temperature=config.temperature, eos_id=tokenizer.eos_id, pad_id=tokenizer.pad_id, vocab_limit=tokenizer.size)
+    thinking = generate(policy, prompts, config.samples, max_new_tokens=max(1, *config.budgets), **settings)
+    lengths, finished = thinking.lengths.tolist(), thinking.finished.tolist()
+    opener = tokenizer.encode(countdown.ANSWER)
+    rows, correct = range(len(lengths)), []
+    for i, budget in enumerate(tqdm(config.budgets, desc="budgets", leave=False)):
+        answers = {row: tokenizer.decode(thinking.ids(row)) for row in rows if finished[row] and lengths[row] <= budget}
+        cut = [row for row in rows if row not in answers]
+        forced = [prompts[row // config.samples] + truncate_thinking(thinking.ids(row), budget, opener[0]) + opener for row in cut]
+        if cut:
+            ends = generate(policy, forced, 1, step=1 + i, prompt_indices=cut, max_new_tokens=config.answer_tokens, **settings)
+            answers |= {row: f"{countdown.ANSWER} {tokenizer.decode(ends.ids(j))}" for j, row in enumerate(cut)}
+        correct.append([countdown.is_correct(problems[row // config.samples], answers[row]) for row in rows])
+    return np.array(correct, dtype=float).reshape(len(config.budgets), len(problems), config.samples)
+
+
+def truncate_thinking(ids: Sequence[int], budget: int, end_id: int) -> list[int]:
+    """The first `budget` tokens of the thinking, which ends before the first `end_id`.
+
+    >>> truncate_thinking([5, 6, 7, 9, 8], budget=2, end_id=9), truncate_thinking([5, 6, 7, 9, 8], budget=4, end_id=9)
+    ([5, 6], [5, 6, 7])
+    """
+    ids = list(ids)
+    return ids[: min(budget, ids.index(end_id))] if end_id in ids else ids[:budget]
+
+
+def write_curves(folder: RunFolder, curves: dict[str, np.ndarray], budgets: Sequence[int]) -> None:
+    """budget_curve.csv: a row a policy and budget, with the 95% interval over problems."""
+    for label, scores in curves.items():
+        for budget, at_budget in zip(budgets, scores):
+            low, high = clustered_interval(at_budget)
+            folder.append_row("budget_curve.csv", {"policy": label, "budget": budget, "accuracy": float(at_budget.mean()), "low": low, "high": high})
+
+
+def curve_table(curves: dict[str, np.ndarray], budgets: Sequence[int]) -> str:
+    width = max(len(label) for label in curves) + 2
+    lines = [f"{'thinking budget':{width}}" + "".join(f"{budget:>8}" for budget in budgets)]
+    lines += [f"{label:{width}}" + "".join(f"{at_budget.mean():>8.1%}" for at_budget in scores) for label, scores in curves.items()]
+    return "\n".join(lines)

@@ -1,0 +1,90 @@
+"""Figures of a run, as SVG. matplotlib is imported only here and only when drawing (tutorials/requirements.txt has it).
+
+    budget_curve.svg    accuracy against the thinking budget: SFT start, half-way, final policy
+    learning.svg        reward, length and entropy over the updates
+
+Given several runs of the same settings, lines are means over the runs and bands run from the lowest to the highest.
+
+Run it: python -m t1mini plot runs/train-tiny-0 runs/train-tiny-1 runs/train-tiny-2 --out figures
+"""
+
+import csv
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+from t1mini.config import StageConfig, UserError, setting
+
+STYLES = {"sft": ("#888888", "s", "SFT start"), "half": ("#56b4e9", "^", "RL, half-way"), "rl": ("#d55e00", "o", "RL, final")}
+
+
+@dataclass(frozen=True)
+class PlotConfig(StageConfig):
+    runs: tuple = setting(("runs/train-tiny-0",), "run folders of the train stage", positional=True)
+    out: str = setting("figures", "folder to write the figures to")
+
+
+def run(config: PlotConfig) -> None:
+    try:
+        import matplotlib
+    except ImportError:
+        raise UserError("figures need matplotlib: pip install -r tutorials/requirements.txt") from None
+    matplotlib.use("svg")
+    matplotlib.rcParams.update({"svg.hashsalt": "t1mini", "axes.spines.top": False, "axes.spines.right": False, "font.size": 11})
+    folder = Path(config.out)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        draw_budget_curve([read(f"{run}/budget_curve.csv") for run in config.runs], folder / "budget_curve.svg")
+        draw_learning([read(f"{run}/rl/metrics.csv") for run in config.runs], folder / "learning.svg")
+    except OSError as error:
+        raise UserError(f"cannot write to {folder}: {error.strerror}; choose another --out") from None
+    print(f"wrote {folder}/budget_curve.svg and {folder}/learning.svg")
+
+
+def read(path: str) -> list[dict]:
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}; plot takes run folders of the train stage") from None
+
+
+def draw_budget_curve(runs: list[list[dict]], path: Path) -> None:
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(6.4, 4))
+    for policy, (colour, marker, label) in STYLES.items():
+        x, mean, low, high = band([[row for row in run if row["policy"] == policy] for run in runs], "budget", "accuracy")
+        axes.plot(x, mean, color=colour, marker=marker, label=label)
+        axes.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
+    axes.set(xlabel="thinking budget (tokens)", ylabel="accuracy on unseen numbers", ylim=(0, 1))
+    axes.legend(frameon=False)
+    _save(figure, path)
+
+
+def draw_learning(runs: list[list[dict]], path: Path) -> None:
+    import matplotlib.pyplot as plt
+
+    names = {"accuracy": "accuracy while sampling", "length": "tokens a response", "entropy": "entropy (nats a token)"}
+    figure, panels = plt.subplots(1, 3, figsize=(11, 3.2))
+    for axes, (name, label) in zip(panels, names.items()):
+        x, mean, low, high = band(runs, "step", name)
+        axes.plot(x, mean, color="#0072b2")
+        axes.fill_between(x, low, high, color="#0072b2", alpha=0.2, linewidth=0)
+        axes.set(xlabel="RL update", ylabel=label)
+    _save(figure, path)
+
+
+def band(runs: list[list[dict]], x: str, y: str) -> tuple[list, list, list, list]:
+    """x values present in every run, and mean, lowest and highest y over the runs."""
+    values = defaultdict(list)
+    for rows in runs:
+        for row in rows:
+            values[float(row[x])].append(float(row[y]))
+    full = {at: ys for at, ys in sorted(values.items()) if len(ys) == len(runs)}
+    return list(full), [sum(ys) / len(ys) for ys in full.values()], [min(ys) for ys in full.values()], [max(ys) for ys in full.values()]
+
+
+def _save(figure, path: Path) -> None:
+    figure.tight_layout()
+    figure.savefig(path, metadata={"Date": None})

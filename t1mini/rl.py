@@ -1,0 +1,244 @@
+"""Reinforcement learning that explores: the T1 step.
+
+    for each update:
+        1. problems      P prompts
+        2. rollouts      K responses a prompt at temperature tau > 1             T1: more K is better, tau = 1.2 is best
+        3. rewards       1 if right, 0 if not, -1 if repetitive, overlong or garbled                       [P, K]
+        4. reference     log-probabilities of the same responses under a slow copy of the policy           [N, T]
+        5. advantages    A = RLOO(r') - kl_coef * (KL - mean KL of the prompt)                             [P, K]
+        6. update        loss = -1/tokens * sum(A * log pi + entropy_coef * H), one gradient step, on-policy
+        7. reference     pi_ref <- decay * pi_ref + (1 - decay) * pi
+        8. metrics       a row in metrics.csv
+
+There is no value model, no clipping, no importance ratio: samples are used once, by the policy that drew them. The policy's
+log-probabilities for the KL are those noted while sampling; the update computes them again for the gradient and the step
+stops if the two disagree, which would mean that what is trained is not what was sampled.
+
+Run it: python -m t1mini rl --init data/tiny-sft
+"""
+
+import contextlib
+import random
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from t1mini import countdown
+from t1mini.batching import micro_batches
+from t1mini.checkpoint import load_policy, save_policy
+from t1mini.config import StageConfig, default_out, setting
+from t1mini.countdown import Problem
+from t1mini.loss import centred_kl, policy_gradient_loss, rloo_advantages, sequence_kl
+from t1mini.model import Qwen
+from t1mini.optimiser import Optimiser
+from t1mini.reference import EMAReference
+from t1mini.reward import Verdict, judge_rollouts
+from t1mini.rollout import Rollouts, generate, score
+from t1mini.run_folder import RunFolder
+from t1mini.tokenizer import Tokenizer
+
+LARGEST_GAP = 1e-2  # nats: float32 rollout and update that differ by more are not scoring the same thing
+
+METRICS = {
+    "step": "updates done",
+    "reward": "mean penalised reward r' of the step's responses",
+    "accuracy": "share of responses whose final answer is right, penalised or not",
+    "repetitive": "share of responses with an attempt repeated more than --repeat-limit times",
+    "overlong": "share of responses that reached --max-new-tokens without their end token",
+    "garbled": "share of responses that do not read as attempts, verdicts and an answer",
+    "length": "mean tokens a response, end token counted",
+    "attempts": "mean attempts a response",
+    "hits_per_attempt": "attempts that reach the target, as a share of all attempts",
+    "tied_groups": "share of prompts whose K rewards are all equal: they carry no reward signal",
+    "skipped_rows": "share of responses without gradient, left out of the update",
+    "kl": "mean over responses of log pi - log pi_ref, in nats a response",
+    "entropy": "mean entropy of the policy at --temperature over the updated rows' tokens, in nats a token",
+    "kept_mass": "mean share of probability that top-k, top-p and min-p left to sample from",
+    "loss": "the minimised objective, per response token",
+    "grad_norm": "norm of the gradient before clipping",
+    "logprob_gap": "largest difference between a token's log-probability in rollout and in update, in nats",
+}
+
+
+@dataclass(frozen=True)
+class RLConfig(StageConfig):
+    init: str = setting("data/tiny-sft", "checkpoint folder to start from")
+    data: str = setting("data", "folder of train.jsonl, written by the data stage")
+    steps: int = setting(100, "updates", low=1, high=10**6, gpu=300)
+    prompts: int = setting(32, "prompts an update", low=1, high=65536, gpu=64)
+    k: int = setting(16, "responses sampled for each prompt", low=2, high=65536, gpu=64)
+    max_new_tokens: int = setting(144, "limit of a response's length", low=1, high=2**20)
+    temperature: float = setting(1.2, "sampling temperature tau", above=0, high=100)
+    top_k: int = setting(0, "sample from the k likeliest tokens only; 0 means all", low=0)
+    top_p: float = setting(1.0, "sample from the likeliest tokens that hold this mass", above=0, high=1)
+    min_p: float = setting(0.0, "sample only tokens with p >= min_p * the largest p", low=0, high=1)
+    lr: float = setting(4e-4, "peak learning rate", above=0, high=1)
+    final_lr: float = setting(0.1, "last learning rate as a share of the peak", low=0, high=1)
+    warmup: int = setting(5, "updates of warm-up", low=0, high=10**6)
+    weight_decay: float = setting(0.0, "AdamW weight decay of matrices", low=0, high=10)
+    clip: float = setting(1.0, "gradient norm to clip to", above=0)
+    kl_coef: float = setting(2e-4, "weight of the centred KL in the advantage (beta)", low=0, high=100)
+    entropy_coef: float = setting(0.0, "weight of the token entropy in the loss (alpha)", low=0, high=100)
+    ema_decay: float = setting(0.99, "how much of the reference stays at each update; 1 freezes it", low=0, high=1)
+    repeat_limit: int = setting(4, "times an attempt may occur before the response is repetitive", low=1)
+    penalties: bool = setting(True, "give -1 to repetitive, overlong and garbled responses")
+    batch_rows: int = setting(512, "responses sampled at once", low=1, gpu=4096)
+    micro_batch_tokens: int = setting(4096, "tokens of one forward and backward pass, padding counted", low=1, gpu=65536)
+    precision: str = setting("float32", "what the model computes in; weights stay float32", choices=("float32", "bfloat16"), gpu="bfloat16")
+    checkpoint_every: int = setting(50, "updates between checkpoints", low=1, gpu=50)
+
+
+def run(config: RLConfig) -> None:
+    problems = countdown.load_problems(f"{config.data}/train.jsonl")
+    policy, tokenizer = load_policy(config.init, config.device)
+    tokenizer.require_countdown(config.init)
+    folder = RunFolder(default_out(config, "rl"), config)
+    train(policy, tokenizer, problems, config, folder)
+    print(f"saved {folder.path / 'final'}; metrics in {folder.path / 'metrics.csv'}")
+
+
+def train(policy: Qwen, tokenizer: Tokenizer, problems: list[Problem], config: RLConfig, folder: RunFolder) -> float:
+    """Reinforces `policy` in place. Returns the largest gap seen between rollout's and update's log-probabilities."""
+    reference = EMAReference(policy, config.ema_decay)
+    optimiser = Optimiser(policy, lr=config.lr, steps=config.steps, warmup=config.warmup, clip=config.clip,
+                          weight_decay=config.weight_decay, final=config.final_lr)
+    order = problem_order(len(problems), config.steps * config.prompts, config.seed)
+    largest_gap = 0.0
+    for step in (progress := tqdm(range(config.steps), desc="RL", unit="step")):
+        clock = Clock()
+        batch = [problems[i] for i in order[step * config.prompts : (step + 1) * config.prompts]]
+        prompts = [tokenizer.encode(countdown.prompt_text(problem)) for problem in batch]
+        with compute_precision(config):
+            rollouts = sample_responses(policy, tokenizer, prompts, config, step)
+            clock.lap("rollout")
+            verdicts = judge_rollouts(batch, rollouts, tokenizer, max_new_tokens=config.max_new_tokens, repeat_limit=config.repeat_limit)
+            rewards = rewards_of(verdicts, config).to(config.device)  # [P, K]
+            clock.lap("reward")
+            ref_logprobs = score_rollouts(reference.model, prompts, rollouts, config, tokenizer.size)  # [N, T]
+            kl = sequence_kl(rollouts.logprobs, ref_logprobs, rollouts.mask)  # [N]
+            clock.lap("reference")
+            advantages = rloo_advantages(rewards) - config.kl_coef * centred_kl(kl.view_as(rewards))  # [P, K]
+            update = accumulate_gradients(policy, prompts, rollouts, advantages.flatten(), config, tokenizer.size)
+        check_gap(update["logprob_gap"], config)
+        grad_norm = optimiser.step(step)
+        reference.update(policy)
+        clock.lap("update")
+
+        largest_gap = max(largest_gap, update["logprob_gap"])
+        row = {"step": step + 1, **response_metrics(verdicts, rewards), "kl": kl.mean().item(),
+               "kept_mass": rollouts.kept_mass.mean().item(), "grad_norm": grad_norm, **update}
+        folder.append_row("metrics.csv", {name: row[name] for name in METRICS})
+        folder.append_row("timing.csv", {"step": step + 1, **clock.seconds})
+        folder.append_text("samples.txt", sample_text(step + 1, batch, verdicts))
+        progress.set_postfix({name: f"{row[name]:.2f}" for name in ("reward", "accuracy", "length", "entropy")})
+        if (step + 1) % config.checkpoint_every == 0:
+            save_policy(policy, tokenizer, folder.path / f"step-{step + 1:04d}")
+    save_policy(policy, tokenizer, folder.path / "final")
+    return largest_gap
+
+
+def problem_order(problems: int, wanted: int, seed: int) -> list[int]:
+    """Problem numbers in the order they are used: every one once before any comes again."""
+    rng, order = random.Random(seed), []
+    while len(order) < wanted:
+        order += rng.sample(range(problems), problems)
+    return order[:wanted]
+
+
+def sample_responses(policy: Qwen, tokenizer: Tokenizer, prompts: list[list[int]], config: RLConfig, step: int) -> Rollouts:
+    return generate(policy, prompts, config.k, max_new_tokens=config.max_new_tokens, eos_id=tokenizer.eos_id, pad_id=tokenizer.pad_id,
+                    temperature=config.temperature, top_k=config.top_k, top_p=config.top_p, min_p=config.min_p,
+                    vocab_limit=tokenizer.size, seed=config.seed, step=step, batch_rows=config.batch_rows)
+
+
+def rewards_of(verdicts: list[list[Verdict]], config: RLConfig) -> Tensor:
+    """Penalised rewards [P, K]; without --penalties, plain ones."""
+    return torch.tensor([[v.reward if config.penalties else float(v.correct) for v in group] for group in verdicts])
+
+
+@torch.no_grad()
+def score_rollouts(model: Qwen, prompts: list[list[int]], rollouts: Rollouts, config: RLConfig, vocab_limit: int) -> Tensor:
+    """Log-probabilities of the sampled tokens under `model`, at the sampling temperature: [N, T]."""
+    logprobs = torch.zeros_like(rollouts.logprobs)
+    for rows in micro_batches(sequence_lengths(prompts, rollouts), 4 * config.micro_batch_tokens):
+        part, _, _ = score_rows(model, prompts, rollouts, rows, config, vocab_limit)
+        logprobs[rows, : part.shape[1]] = part
+    return logprobs
+
+
+def accumulate_gradients(policy: Qwen, prompts, rollouts: Rollouts, advantages: Tensor, config: RLConfig, vocab_limit: int) -> dict:
+    """Leaves the gradient of the whole batch's loss in `policy`, micro-batch by micro-batch. advantages [N]
+
+    A row with advantage 0 and no entropy bonus has no gradient and is skipped; its tokens still count in the normaliser.
+    """
+    lengths = sequence_lengths(prompts, rollouts)
+    rows = [row for row, a in enumerate(advantages.tolist()) if a != 0 or config.entropy_coef > 0]
+    tokens = rollouts.lengths.sum()
+    loss = entropy_sum = gap = torch.zeros((), device=advantages.device)
+    updated_tokens = 0
+    for picks in micro_batches([lengths[row] for row in rows], config.micro_batch_tokens):
+        picked = [rows[i] for i in picks]
+        logprobs, entropy, mask = score_rows(policy, prompts, rollouts, picked, config, vocab_limit)  # [n, T]
+        part = policy_gradient_loss(logprobs, advantages[picked], mask, entropy=entropy, entropy_coef=config.entropy_coef, normaliser=tokens)
+        part.backward()
+        loss = loss + part.detach()
+        entropy_sum = entropy_sum + (entropy.detach() * mask).sum()
+        gap = torch.maximum(gap, (logprobs.detach() - rollouts.logprobs[picked, : mask.shape[1]]).abs().max())
+        updated_tokens += int(mask.sum())
+    return {"loss": loss.item(), "entropy": entropy_sum.item() / max(1, updated_tokens), "logprob_gap": gap.item(),
+            "skipped_rows": 1 - len(rows) / len(lengths)}
+
+
+def score_rows(model: Qwen, prompts, rollouts: Rollouts, rows: list[int], config: RLConfig, vocab_limit: int) -> tuple[Tensor, Tensor, Tensor]:
+    k = config.k
+    return score(model, [prompts[row // k] for row in rows], [rollouts.ids(row) for row in rows],
+                 temperature=config.temperature, vocab_limit=vocab_limit)
+
+
+def sequence_lengths(prompts: list[list[int]], rollouts: Rollouts) -> list[int]:
+    """Tokens of prompt and response of every row."""
+    k = len(rollouts.lengths) // len(prompts)
+    return [len(prompts[row // k]) + length for row, length in enumerate(rollouts.lengths.tolist())]
+
+
+def compute_precision(config: RLConfig):
+    """bfloat16 matrix products over float32 weights where asked for."""
+    if config.precision == "float32":
+        return contextlib.nullcontext()
+    return torch.autocast(config.device.split(":")[0], dtype=torch.bfloat16)
+
+
+def check_gap(gap: float, config: RLConfig) -> None:
+    if config.precision == "float32" and not gap <= LARGEST_GAP:
+        raise RuntimeError(f"rollout and update disagree by {gap:.3g} nats on a token (limit {LARGEST_GAP}); the step was not applied")
+
+
+def response_metrics(verdicts: list[list[Verdict]], rewards: Tensor) -> dict[str, float]:
+    """Means over the step's responses, as METRICS defines them."""
+    flat = [v for group in verdicts for v in group]
+    mean = lambda name: sum(getattr(v, name) for v in flat) / len(flat)
+    return {"reward": rewards.mean().item(), "accuracy": mean("correct"),
+            **{name: mean(name) for name in ("repetitive", "overlong", "garbled", "length", "attempts")},
+            "hits_per_attempt": sum(v.hits for v in flat) / max(1, sum(v.attempts for v in flat)),
+            "tied_groups": (rewards == rewards[:, :1]).all(-1).float().mean().item()}
+
+
+def sample_text(step: int, batch: list[Problem], verdicts: list[list[Verdict]]) -> str:
+    """The first problem's first two responses, to be read."""
+    lines = [f"--- step {step}: {countdown.prompt_text(batch[0])}"]
+    return "\n".join([*lines, *(f"[{v.reward:+.0f}] {v.text}" for v in verdicts[0][:2])])
+
+
+class Clock:
+    """Seconds between laps, by name."""
+
+    def __init__(self):
+        self.seconds, self.last = {}, time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.seconds[name], self.last = now - self.last, now

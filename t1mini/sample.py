@@ -1,0 +1,98 @@
+"""Read a model's thinking: type three numbers and a target, and watch it try, fail, check and try again.
+
+    > 3 4 11 77
+    3 + 11 = 14 * 4 = 56    low
+    3 + 4 = 7 * 11 = 77     check 3 + 4 = 7 , 7 * 11 = 77 ok
+    answer 3 + 4 * 11       right
+
+Run it: python -m t1mini sample --init data/tiny-rl
+"""
+
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from t1mini import countdown
+from t1mini.checkpoint import load_policy
+from t1mini.config import StageConfig, UserError, setting
+from t1mini.countdown import Problem
+from t1mini.rollout import generate
+
+_PIECES = re.compile(r"\d+ [-+*/] \d+ = \d+ [-+*/] \d+ = \d+|(?:stop )?answer .*")
+
+
+@dataclass(frozen=True)
+class SampleConfig(StageConfig):
+    init: str = setting("data/tiny-rl", "checkpoint folder")
+    file: str = setting("", "read problems from this file, one '3 4 11 77' a line, rather than from the keyboard")
+    samples: int = setting(1, "responses to each problem", low=1, high=65536)
+    temperature: float = setting(1.0, "sampling temperature; 0 is greedy", low=0, high=100)
+    max_new_tokens: int = setting(144, "limit of a response's length", low=1, high=2**20)
+
+
+def run(config: SampleConfig) -> None:
+    policy, tokenizer = load_policy(config.init, config.device)
+    tokenizer.require_countdown(config.init)
+
+    def think(problem: Problem, index: int) -> None:
+        rollouts = generate(policy, [tokenizer.encode(countdown.prompt_text(problem))], config.samples, seed=config.seed,
+                            prompt_indices=[index], max_new_tokens=config.max_new_tokens, temperature=config.temperature,
+                            eos_id=tokenizer.eos_id, pad_id=tokenizer.pad_id, vocab_limit=tokenizer.size)
+        for row in range(config.samples):
+            print(layout(problem, tokenizer.decode(rollouts.ids(row)), bool(rollouts.finished[row])) + "\n")
+
+    if config.file:
+        for i, problem in enumerate(read_file(config.file)):
+            print(f"> {countdown.prompt_text(problem)}")
+            think(problem, i)
+        return
+    print("Three numbers and a target, such as 3 4 11 77. An empty line ends.")
+    for i, line in enumerate(iter(_ask, "")):
+        try:
+            think(parse(line), i)
+        except ValueError as error:
+            print(error)
+
+
+def parse(line: str) -> Problem:
+    """'3 4 11 77' as a problem. ValueError says what is wrong with it."""
+    words = re.split(r"[\s,]+", line.strip())
+    if not all(re.fullmatch(r"[0-9]{1,4}", word) for word in words):
+        raise ValueError(f"need three numbers and a target, such as 3 4 11 77; got {line.strip()[:60]!r}")
+    *numbers, target = map(int, words)
+    return countdown.make_problem(numbers, target)
+
+
+def read_file(path: str) -> list[Problem]:
+    """UserError names the file and the line."""
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"--file {path}: cannot be read: {error}") from None
+    problems = []
+    for i, line in enumerate(lines, 1):
+        if line.strip():
+            try:
+                problems.append(parse(line))
+            except ValueError as error:
+                raise UserError(f"{path}, line {i}: {error}") from None
+    return problems
+
+
+def layout(problem: Problem, response: str, finished: bool) -> str:
+    """A line an attempt with what is said of it, then the answer and whether it is right."""
+    starts = [match.start() for match in _PIECES.finditer(response)]
+    lines = [response[: starts[0]].strip()] if starts and starts[0] else []
+    for start, end in zip(starts, [*starts[1:], len(response)]):
+        attempt = _PIECES.match(response, start).group()
+        lines.append(f"{attempt:<28}{response[start + len(attempt):end].strip()}")
+    end = "right" if countdown.is_correct(problem, response) else "wrong" if finished else "no end within the limit"
+    return "\n".join([*lines[:-1], f"{(lines or [response])[-1].strip():<28}{end}"])
+
+
+def _ask() -> str:
+    try:
+        return input("> ").strip()
+    except EOFError:
+        return ""
