@@ -30,8 +30,8 @@ GIVEN_UP = "none"
 class Teacher:
     """How often the teacher errs. Each is a probability, `spread` apart."""
 
-    spread: float = 20.0  # an untried chain is drawn in proportion to exp(-|value - target| / spread)
-    give_up: float = 0.08  # after each attempt that missed
+    spread: float = 40.0  # an untried chain is drawn in proportion to exp(-|value - target| / spread)
+    give_up: float = 0.1  # after each attempt that missed
     repeat: float = 0.06  # of an attempt: an earlier one, again
     slip: float = 0.02  # of an attempt: its last value is off
     misjudge: float = 0.02  # of a verdict: low for high, high for low, or ok for either

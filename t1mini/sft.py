@@ -22,13 +22,15 @@ from t1mini import countdown
 from t1mini.batching import pad
 from t1mini.chain_of_thought import Teacher, teach
 from t1mini.checkpoint import load_policy, save_policy
-from t1mini.config import StageConfig, default_out, setting
+from t1mini.config import StageConfig, UserError, default_out, setting
 from t1mini.countdown import Problem
 from t1mini.model import Qwen, QwenConfig
 from t1mini.optimiser import Optimiser
 from t1mini.rollout import score
 from t1mini.run_folder import RunFolder
 from t1mini.tokenizer import Tokenizer
+
+INITIAL_STD = 0.06  # of random weights; at the usual 0.02 so small a model takes much longer to get going
 
 
 @dataclass(frozen=True)
@@ -39,15 +41,15 @@ class SFTConfig(StageConfig):
     layers: int = setting(3, "layers of a new model", low=1, high=128, gpu=6)
     heads: int = setting(3, "query heads of a new model; they share one key/value head", low=1, high=128, gpu=8)
     intermediate: int = setting(256, "width of a new model's MLP", low=1, high=65536, gpu=1408)
-    traces: int = setting(60_000, "chains of thought to learn from", low=1, high=10**8, gpu=400_000)
+    traces: int = setting(120_000, "chains of thought to learn from", low=1, high=10**8, gpu=400_000)
     epochs: int = setting(1, "times each is seen", low=1, high=1000, gpu=2)
-    batch: int = setting(64, "traces an update", low=1, high=65536, gpu=256)
+    batch: int = setting(16, "traces an update", low=1, high=65536, gpu=256)
     lr: float = setting(4e-3, "peak learning rate", above=0, high=1, gpu=1e-3)
-    warmup: int = setting(50, "updates of warm-up", low=0, high=10**6)
-    weight_decay: float = setting(0.05, "AdamW weight decay of matrices", low=0, high=10)
+    warmup: int = setting(100, "updates of warm-up", low=0, high=10**6)
+    weight_decay: float = setting(0.1, "AdamW weight decay of matrices", low=0, high=10)
     clip: float = setting(1.0, "gradient norm to clip to", above=0)
-    spread: float = setting(20.0, "teacher: chains are drawn in proportion to exp(-|value - target| / spread)", above=0)
-    give_up: float = setting(0.08, "teacher: chance of giving up after a miss", low=0, high=1)
+    spread: float = setting(40.0, "teacher: chains are drawn in proportion to exp(-|value - target| / spread)", above=0)
+    give_up: float = setting(0.1, "teacher: chance of giving up after a miss", low=0, high=1)
     repeat: float = setting(0.06, "teacher: chance of repeating an attempt", low=0, high=1)
     slip: float = setting(0.02, "teacher: chance of a slip in arithmetic", low=0, high=1)
     misjudge: float = setting(0.02, "teacher: chance of a wrong verdict", low=0, high=1)
@@ -60,6 +62,7 @@ class SFTConfig(StageConfig):
 def run(config: SFTConfig) -> None:
     problems = countdown.load_problems(f"{config.data}/train.jsonl")
     model, tokenizer = load_policy(config.init, config.device) if config.init else new_policy(config)
+    tokenizer.require_countdown(config.init)
     folder = RunFolder(default_out(config, "sft"), config)
     train(model, tokenizer, problems, config, folder)
     save_policy(model, tokenizer, folder.path / "final")
@@ -68,11 +71,13 @@ def run(config: SFTConfig) -> None:
 
 def new_policy(config: SFTConfig) -> tuple[Qwen, Tokenizer]:
     """A small Qwen2 of random weights with Countdown's own tokenizer."""
+    if config.hidden % (2 * config.heads):
+        raise UserError(f"--hidden {config.hidden} over --heads {config.heads} must give an even head size")
     tokenizer = Tokenizer.for_countdown()
     shape = QwenConfig(
         vocab_size=tokenizer.size, hidden_size=config.hidden, intermediate_size=config.intermediate,
         num_hidden_layers=config.layers, num_attention_heads=config.heads, num_key_value_heads=1,
-        head_dim=config.hidden // config.heads)
+        head_dim=config.hidden // config.heads, initializer_range=INITIAL_STD)
     return Qwen(shape).initialise(config.seed).to(config.device), tokenizer
 
 

@@ -1,0 +1,69 @@
+"""Evaluation counts what it says it counts, and the blind search it compares with is the one it describes."""
+
+import random
+
+import pytest
+
+from t1mini import countdown
+from t1mini.countdown import Problem
+from t1mini.evaluate import EvaluateConfig, blind_search, pick_problems, summarise, table
+from t1mini.reward import judge
+
+HIT = "3 + 4 = 7 * 11 = 77 check 3 + 4 = 7 , 7 * 11 = 77 ok answer 3 + 4 * 11"
+MISS = "3 + 11 = 14 * 4 = 56 low stop answer none"
+WRONG = "3 + 4 = 7 * 11 = 77 check 3 + 4 = 7 , 7 * 11 = 77 ok answer 3 * 4 + 11"
+
+
+def verdicts(*groups):
+    problem = Problem((3, 4, 11), 77)
+    return [problem] * len(groups), [[judge(problem, text, length=20, finished=True, max_new_tokens=50, repeat_limit=2) for text in group] for group in groups]
+
+
+def test_every_share_has_its_own_denominator():
+    results = summarise(*verdicts([HIT, MISS, MISS, MISS], [HIT, HIT, WRONG, MISS], [MISS, MISS, MISS, MISS]))
+    assert (results["problems"], results["samples"]) == (3, 4)
+    assert results["pass@1"] == pytest.approx(3 / 12)
+    assert results["pass@4"] == pytest.approx(2 / 3)
+    assert results["majority@4"] == pytest.approx(2 / 3)  # `none` is no vote
+    assert results["attempts"] == 1.0 and results["hits_per_attempt"] == pytest.approx(4 / 12)
+    assert results["interval"][0] < 0.25 < results["interval"][1]
+
+
+def test_a_majority_may_be_wrong():
+    assert summarise(*verdicts([WRONG, WRONG, HIT], [HIT, HIT, MISS]))["majority@3"] == 0.5
+
+
+def simulate(problems, most, rng, rounds=4000):
+    used = right = 0
+    for _ in range(rounds):
+        problem = rng.choice(problems)
+        chains = list(countdown.all_chains(problem.numbers))
+        rng.shuffle(chains)
+        tried = next((i for i, chain in enumerate(chains[:most], 1) if chain.value == problem.target), None)
+        used += tried or min(most, len(chains))
+        right += tried is not None
+    return used / rounds, right / rounds
+
+
+@pytest.mark.parametrize("most", [1, 4, 9])
+def test_the_blind_search_is_the_one_that_makes_as_many_attempts(most):
+    problems = random.Random(0).sample(countdown.make_splits()["validation"], 60)
+    used, right = simulate(problems, most, random.Random(1))
+    assert blind_search(problems, used) == pytest.approx(right, abs=0.03)
+
+
+def test_the_blind_search_with_endless_attempts_is_always_right():
+    assert blind_search([Problem((3, 4, 11), 77)], 500.0) == 1.0
+    assert blind_search([Problem((3, 4, 11), 77)], 0.0) == 0.0
+
+
+def test_problems_are_drawn_by_seed():
+    draw = lambda seed: pick_problems(EvaluateConfig(problems=9, seed=seed))
+    assert len(set(draw(1))) == 9 and draw(1) == draw(1) != draw(2)
+
+
+def test_the_table_has_a_column_for_each_policy():
+    results = summarise(*verdicts([HIT, MISS], [MISS, MISS]))
+    lines = table({"before": results, "after": results}).splitlines()
+    assert lines[0].split() == ["before", "after"]
+    assert any(line.split() == ["pass@1", "25.0%", "25.0%"] for line in lines)

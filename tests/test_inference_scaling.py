@@ -1,0 +1,66 @@
+"""The budget curve cuts the same thinking at every budget, forces an answer, and lets finished responses keep theirs."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from t1mini import countdown, inference_scaling
+from t1mini.checkpoint import load_policy
+from t1mini.inference_scaling import ScaleConfig, budget_curve, truncate_thinking
+from t1mini.rollout import generate
+
+END = 9
+
+
+@pytest.mark.parametrize("ids, budget, expected", [
+    ([5, 6, 7, END, 8], 10, [5, 6, 7]),
+    ([5, 6, 7, END, 8], 3, [5, 6, 7]),
+    ([5, 6, 7, END, 8], 2, [5, 6]),
+    ([5, 6, 7], 10, [5, 6, 7]),
+    ([5, 6, 7], 0, []),
+    ([END, 5], 4, []),
+    ([], 4, []),
+])
+def test_thinking_ends_at_the_budget_or_at_its_end(ids, budget, expected):
+    assert truncate_thinking(ids, budget, END) == expected
+
+
+@pytest.fixture(scope="module")
+def policy():
+    return load_policy(Path(__file__).parent.parent / "data/tiny-sft")
+
+
+PROBLEMS = countdown.make_splits()["validation"][::60]
+CONFIG = ScaleConfig(samples=3, budgets=(0, 25, 60, 144))
+
+
+def test_with_room_to_finish_the_curve_is_the_plain_accuracy(policy):
+    model, tokenizer = policy
+    scores = budget_curve(model, tokenizer, PROBLEMS, CONFIG)
+    rollouts = generate(model, [tokenizer.encode(countdown.prompt_text(p)) for p in PROBLEMS], 3, max_new_tokens=144,
+                        eos_id=tokenizer.eos_id, vocab_limit=tokenizer.size, seed=CONFIG.seed)
+    finished = rollouts.finished.reshape(len(PROBLEMS), 3).numpy()
+    plain = np.array([countdown.is_correct(PROBLEMS[r // 3], tokenizer.decode(rollouts.ids(r))) for r in range(len(rollouts.lengths))])
+    assert scores.shape == (4, len(PROBLEMS), 3) and finished.mean() > 0.5
+    assert (scores[-1] == plain.reshape(finished.shape))[finished].all()
+
+
+def test_an_answer_is_forced_from_the_cut_thinking(policy, monkeypatch):
+    model, tokenizer = policy
+    calls = []
+
+    def watched(model, prompts, k, **settings):
+        calls.append((prompts, settings["max_new_tokens"]))
+        return generate(model, prompts, k, **settings)
+
+    monkeypatch.setattr(inference_scaling, "generate", watched)
+    budget_curve(model, tokenizer, PROBLEMS[:4], ScaleConfig(samples=3, budgets=(0, 25)))
+    (questions, thinking_tokens), (at_none, answer_tokens), (at_25, _) = calls
+    opener = tokenizer.encode(countdown.ANSWER)
+    assert (thinking_tokens, answer_tokens) == (25, 8)
+    assert at_none == [q + opener for q in questions for _ in range(3)]
+    for forced in at_25:
+        question = next(q for q in questions if forced[: len(q)] == q)
+        assert forced[-1:] == opener and len(forced) <= len(question) + 25 + 1
+        assert opener[0] not in forced[len(question) : -1]

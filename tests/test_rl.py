@@ -1,0 +1,142 @@
+"""The RL step: its gradient is that of its equation, it checks itself, and it makes the reward rise."""
+
+import csv
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+
+from t1mini import countdown, rl
+from t1mini.checkpoint import load_policy
+from t1mini.countdown import Problem
+from t1mini.loss import rloo_advantages
+from t1mini.model import Qwen, QwenConfig
+from t1mini.reward import judge
+from t1mini.rl import METRICS, RLConfig, accumulate_gradients, problem_order, score_rollouts
+from t1mini.rollout import generate
+from t1mini.run_folder import RunFolder
+
+PROMPTS = [[3, 1, 4, 1, 5], [9, 2], [6, 5, 3]]
+CONFIG = RLConfig(k=4, temperature=1.3, entropy_coef=0.01, micro_batch_tokens=40)
+VOCAB = 19
+
+
+@pytest.fixture
+def policy():
+    return Qwen(QwenConfig(23, 24, 40, 2, 3, 1, 8, initializer_range=0.2)).initialise(0).double()
+
+
+def sample(policy, config=CONFIG):
+    return generate(policy, PROMPTS, config.k, max_new_tokens=17, eos_id=7, temperature=config.temperature, vocab_limit=VOCAB, seed=3)
+
+
+def written_out(policy, rollouts, advantages, config):
+    """The loss of the README, one token after another."""
+    total = 0
+    for row, advantage in enumerate(advantages):
+        prompt, response = PROMPTS[row // config.k], rollouts.ids(row)
+        logp = (policy(torch.tensor([prompt + response]))[0, :, :VOCAB] / config.temperature).log_softmax(-1)
+        for t, token in enumerate(response):
+            here = logp[len(prompt) + t - 1]
+            total = total + advantage * here[token] - config.entropy_coef * (here.exp() * here).sum()
+    return -total / rollouts.lengths.sum()
+
+
+@pytest.mark.parametrize("entropy_coef", [0.0, 0.01])
+def test_micro_batches_leave_the_gradient_of_the_whole_loss(policy, entropy_coef):
+    config = dataclasses.replace(CONFIG, entropy_coef=entropy_coef)
+    rollouts = sample(policy)
+    torch.manual_seed(0)
+    advantages = rloo_advantages(torch.randn(3, 4, dtype=torch.float64)).flatten()
+    advantages[5] = 0.0
+    update = accumulate_gradients(policy, PROMPTS, rollouts, advantages, config, VOCAB)
+    gradients = [p.grad.clone() for p in policy.parameters()]
+    policy.zero_grad()
+    expected = written_out(policy, rollouts, advantages, config)
+    expected.backward()
+    assert update["loss"] == pytest.approx(expected.item(), abs=1e-12)
+    assert update["skipped_rows"] == (0 if entropy_coef else 1 / 12)
+    assert update["logprob_gap"] < 1e-12
+    for got, p in zip(gradients, policy.parameters()):
+        torch.testing.assert_close(got, p.grad, atol=1e-12, rtol=0)
+
+
+def test_the_policy_scored_as_its_own_reference_has_no_kl(policy):
+    rollouts = sample(policy)
+    torch.testing.assert_close(score_rollouts(policy, PROMPTS, rollouts, CONFIG, VOCAB), rollouts.logprobs, atol=1e-12, rtol=0)
+
+
+def test_a_rollout_that_was_not_drawn_from_this_policy_stops_the_step(policy):
+    rollouts = sample(policy)
+    other = Qwen(policy.config).initialise(1).double()
+    gap = accumulate_gradients(other, PROMPTS, rollouts, torch.ones(12), CONFIG, VOCAB)["logprob_gap"]
+    with pytest.raises(RuntimeError, match="disagree"):
+        rl.check_gap(gap, CONFIG)
+    with pytest.raises(RuntimeError, match="disagree"):
+        rl.check_gap(float("nan"), CONFIG)
+    rl.check_gap(rl.LARGEST_GAP, CONFIG)
+
+
+def test_every_problem_comes_once_before_any_comes_again():
+    order = problem_order(7, 20, seed=1)
+    assert len(order) == 20 and sorted(order[:7]) == sorted(order[7:14]) == list(range(7))
+    assert order == problem_order(7, 20, seed=1) != problem_order(7, 20, seed=2)
+
+
+JUDGED = dict(length=20, finished=True, max_new_tokens=50, repeat_limit=2)
+MISS, HIT = "3 + 11 = 14 * 4 = 56 low", "3 + 4 = 7 * 11 = 77 check 3 + 4 = 7 , 7 * 11 = 77 ok answer 3 + 4 * 11"
+
+
+@pytest.mark.parametrize("text, changes, reward", [
+    (f"{MISS} {HIT}", {}, 1.0),
+    (f"{MISS} stop answer none", {}, 0.0),
+    (f"{MISS} {MISS} {HIT}", {}, 1.0),
+    (f"{MISS} {MISS} {MISS} {HIT}", {}, -1.0),  # repetitive, though right
+    (f"{MISS} {HIT}", dict(finished=False, length=50), -1.0),  # overlong
+    (f"{MISS} {HIT}", dict(length=50), 1.0),  # the end token was the last allowed one
+    (f"low low {HIT}", {}, -1.0),  # garbled: does not read as attempts and verdicts
+])
+def test_penalties_overrule_the_verifier(text, changes, reward):
+    assert judge(Problem((3, 4, 11), 77), text, **(JUDGED | changes)).reward == reward
+
+
+@pytest.fixture(scope="module")
+def short_run(tmp_path_factory):
+    """Twelve updates on four easy problems, from the committed SFT model."""
+    torch.use_deterministic_algorithms(True)
+    problems = [Problem((2, 3, 5), 30), Problem((1, 4, 9), 40), Problem((2, 6, 7), 56), Problem((3, 5, 8), 64)]
+    config = RLConfig(steps=12, prompts=4, k=16, max_new_tokens=72, lr=6e-4, warmup=1, checkpoint_every=6)
+
+    def run(name):
+        policy, tokenizer = load_policy(Path(__file__).parent.parent / "data/tiny-sft")
+        folder = RunFolder(tmp_path_factory.mktemp("rl") / name, config)
+        gap = rl.train(policy, tokenizer, problems, config, folder)
+        return folder.path, policy, gap
+
+    yield run("one"), run("two")
+    torch.use_deterministic_algorithms(False)
+
+
+def test_reward_rises(short_run):
+    (path, _, _), _ = short_run
+    rewards = [float(row["reward"]) for row in csv.DictReader((path / "metrics.csv").open())]
+    assert sum(rewards[-3:]) / 3 > sum(rewards[:3]) / 3 + 0.15
+
+
+def test_the_same_seed_gives_the_same_run_bit_for_bit(short_run):
+    (path, policy, _), (again_path, again, _) = short_run
+    assert all(torch.equal(a, b) for a, b in zip(policy.parameters(), again.parameters(), strict=True))
+    assert (path / "metrics.csv").read_text() == (again_path / "metrics.csv").read_text()
+
+
+def test_a_run_leaves_what_its_folder_promises(short_run):
+    (path, policy, gap), _ = short_run
+    assert {p.name for p in path.iterdir()} == {"config.json", "metrics.csv", "timing.csv", "samples.txt", "step-0006", "step-0012", "final"}
+    rows = list(csv.DictReader((path / "metrics.csv").open()))
+    assert list(rows[0]) == list(METRICS) and len(rows) == 12
+    assert float(rows[0]["kl"]) == pytest.approx(0, abs=1e-4) and float(rows[-1]["kl"]) > 0
+    assert gap == pytest.approx(max(float(row["logprob_gap"]) for row in rows), rel=1e-4) and gap < 1e-3
+    saved, tokenizer = load_policy(path / "final")
+    assert all(torch.equal(a, b) for a, b in zip(policy.parameters(), saved.parameters(), strict=True))
+    assert tokenizer.encode(countdown.prompt_text(Problem((1, 2, 3), 9)))

@@ -1,0 +1,169 @@
+"""The sampler draws from exactly the distribution it states, scores the untruncated one, and its row-keyed noise depends on
+the key alone."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from t1mini import sampler
+from t1mini.sampler import fold, row_noise, sample, sampling_distribution
+
+GOLDEN_CASES = json.loads((Path(__file__).parent / "golden" / "sampler.json").read_text(encoding="utf-8"))["cases"]
+FILTERS = [{}, {"top_k": 4}, {"top_p": 0.7}, {"min_p": 0.25}, {"top_k": 7, "top_p": 0.9, "min_p": 0.1}, {"vocab_limit": 6}]
+V = 11
+
+
+def random_logits(*shape: int, seed: int = 0, dtype=torch.float32) -> torch.Tensor:
+    return 1.5 * torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def noise_source(kind: str, rows: int, seed: int = 1) -> dict:
+    if kind == "generator":
+        return {"generator": torch.Generator().manual_seed(seed)}
+    return {"row_keys": fold(seed, torch.arange(rows))}
+
+
+# --- the distribution -----------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("case", GOLDEN_CASES, ids=lambda case: "-".join(f"{k}={v}" for k, v in case["settings"].items()))
+def test_the_distribution_is_that_of_transformers(case):
+    found = sampling_distribution(torch.tensor(case["logits"]), **case["settings"])
+    torch.testing.assert_close(found, torch.tensor(case["probs"]), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("source", ["generator", "row_keys"])
+@pytest.mark.parametrize("filters", FILTERS, ids=str)
+def test_samples_follow_the_stated_distribution(filters, source):
+    n = 120_000
+    logits = random_logits(2, V)  # two distributions, their rows alternating
+    tokens, _ = sample(logits.repeat(n, 1), temperature=1.3, **filters, **noise_source(source, 2 * n))
+    for row, p in enumerate(sampling_distribution(logits.double(), temperature=1.3, **filters)):
+        counts = torch.bincount(tokens[row::2], minlength=V)
+        assert counts[p == 0].sum() == 0, "a token that was filtered out was sampled"
+        p, counts = p[p > 0], counts[p > 0]
+        chi_square = ((counts - n * p) ** 2 / (n * p)).sum().item()
+        assert chi_square < 35.56  # exceeded with probability 1e-4 at 10 degrees of freedom, less often at fewer
+
+
+@pytest.mark.parametrize("source", ["generator", "row_keys"])
+@pytest.mark.parametrize("filters", [{"top_k": 1}, {"top_p": 1e-6}, {"min_p": 1.0}], ids=str)
+def test_the_likeliest_token_always_stays(filters, source):
+    logits = random_logits(300, V, seed=2)
+    tokens, _ = sample(logits, temperature=1.3, **filters, **noise_source(source, 300))
+    assert torch.equal(tokens, logits.argmax(-1))
+
+
+def test_min_p_on_logits_is_min_p_on_probabilities():
+    logits, temperature, min_p = random_logits(50, V, seed=3, dtype=torch.float64), 1.3, 0.2
+    p = (logits / temperature).softmax(-1)
+    p = torch.where(p >= min_p * p.amax(-1, keepdim=True), p, 0.0)
+    found = sampling_distribution(logits, temperature=temperature, min_p=min_p)
+    torch.testing.assert_close(found, p / p.sum(-1, keepdim=True), atol=1e-14, rtol=0)
+    assert 1 < (found > 0).sum(-1).float().mean() < V  # the filter did something, but not everything
+
+
+@pytest.mark.parametrize("bad", [{"temperature": -0.1}, {"temperature": math.nan}, {"top_k": -1}, {"top_p": 0.0}, {"top_p": 1.01},
+                                 {"min_p": -0.1}, {"min_p": 1.01}, {"top_p": math.nan}, {"min_p": math.nan}], ids=str)
+@pytest.mark.parametrize("function", [sample, sampling_distribution])
+def test_a_setting_out_of_range_is_refused(function, bad):
+    with pytest.raises(ValueError):
+        function(random_logits(3, V), **bad)
+
+
+# --- the score ------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("source", ["generator", "row_keys"])
+@pytest.mark.parametrize("filters", FILTERS, ids=str)
+def test_the_score_is_of_the_untruncated_distribution(filters, source):
+    logits = random_logits(40, V, seed=4, dtype=torch.float64)
+    tokens, logprobs = sample(logits, temperature=1.3, **filters, **noise_source(source, 40))
+    every = (logits[:, : filters.get("vocab_limit")] / 1.3).log_softmax(-1)
+    torch.testing.assert_close(logprobs, every[torch.arange(40), tokens], atol=1e-14, rtol=0)
+
+
+@pytest.mark.parametrize("filters", FILTERS, ids=str)
+def test_the_kept_mass_is_what_the_filters_left(filters):
+    logits = random_logits(9, V, seed=5, dtype=torch.float64)
+    *_, mass = sample(logits, temperature=1.3, **filters, generator=torch.Generator().manual_seed(0), return_kept_mass=True)
+    scored = (logits[:, : filters.get("vocab_limit")] / 1.3).softmax(-1)
+    kept = sampling_distribution(logits, temperature=1.3, **filters)[:, : scored.shape[1]] > 0
+    torch.testing.assert_close(mass, (scored * kept).sum(-1), atol=1e-14, rtol=0)
+
+
+def test_temperature_0_is_greedy_and_scored_at_1():
+    logits = random_logits(30, V, seed=6, dtype=torch.float64)
+    tokens, logprobs = sample(logits, temperature=0)
+    assert torch.equal(tokens, logits.argmax(-1))
+    torch.testing.assert_close(logprobs, logits.log_softmax(-1).amax(-1), atol=1e-14, rtol=0)
+    assert torch.equal(sampling_distribution(logits, temperature=0), torch.nn.functional.one_hot(tokens, V).double())
+
+
+@pytest.mark.parametrize("temperature", [0, 1.3])
+@pytest.mark.parametrize("source", ["generator", "row_keys"])
+def test_ids_beyond_the_vocab_limit_count_for_nothing(temperature, source):
+    limit = 6
+    logits = random_logits(500, V, seed=7)
+    inflated = logits.clone()
+    inflated[:, limit:] += 50.0
+    settings = {"temperature": temperature, "vocab_limit": limit}
+    tokens, logprobs = sample(inflated, **settings, **noise_source(source, 500))
+    alone, alone_logprobs = sample(logits[:, :limit], temperature=temperature, **noise_source(source, 500))
+    assert torch.equal(tokens, alone) and torch.equal(logprobs, alone_logprobs)
+    p = sampling_distribution(inflated, **settings)
+    assert p.shape == inflated.shape and p[:, limit:].count_nonzero() == 0
+
+
+# --- the noise ------------------------------------------------------------------------------------------------------
+
+def test_the_same_generator_seed_gives_the_same_tokens_and_another_seed_others():
+    logits = random_logits(200, V)
+    first, again, other = (sample(logits, **noise_source("generator", 200, seed))[0] for seed in (3, 3, 4))
+    assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+@pytest.mark.parametrize("rows", [[2], [4, 0, 3], [6, 5, 4, 3, 2, 1, 0]], ids=str)
+def test_a_row_samples_the_same_whatever_rows_share_its_batch(rows):
+    logits, keys = random_logits(7, V, seed=8), fold(9, torch.arange(7))
+    together = sample(logits, temperature=1.3, row_keys=keys)
+    apart = sample(logits[rows], temperature=1.3, row_keys=keys[rows])
+    assert all(torch.equal(a[rows], b) for a, b in zip(together, apart))
+
+
+def test_a_column_of_noise_does_not_depend_on_how_many_there_are():
+    keys = fold(1, torch.arange(5))
+    assert torch.equal(row_noise(keys, V)[:, :4], row_noise(keys, 4))
+
+
+def test_row_noise_is_exponential_and_independent():
+    step, prompt, response, t = torch.meshgrid(*(torch.arange(n) for n in (6, 7, 8, 50)), indexing="ij")
+    grid = row_noise(fold(0, step, prompt, response, t).flatten(), V).double()  # [16800, V]
+    x = grid.flatten().sort().values
+    n = len(x)
+    assert abs(x.mean() - 1) < 4 / n**0.5  # the mean of n has deviation 1 / sqrt(n)
+    assert abs(x.var() - 1) < 4 * (8 / n) ** 0.5  # its variance has (mu4 - 1) / n = 8 / n
+    gap = ((1 - (-x).exp()) - (torch.arange(n) + 0.5) / n).abs().max()
+    assert gap * n**0.5 < 1.95  # Kolmogorov-Smirnov: exceeded with probability 1e-3
+    for a, b in [(grid[:, :-1], grid[:, 1:]), (grid[:-1], grid[1:]), (grid[:-1, :-1], grid[1:, 1:])]:
+        assert abs(((a - 1) * (b - 1)).mean()) < 4 / a.numel() ** 0.5  # neighbours in columns, keys and both
+
+
+@pytest.mark.parametrize("bits", [0, -1, 2**63 - 1, -(2**63)])
+def test_row_noise_stays_finite_and_positive_at_the_ends_of_the_hash(bits, monkeypatch):
+    monkeypatch.setattr(sampler, "mix", lambda x: torch.full_like(x, bits))
+    keys = torch.arange(3)
+    assert ((row_noise(keys, V) > 0) & (row_noise(keys, V) < math.inf)).all()
+    logits = random_logits(3, V, seed=2)
+    assert torch.equal(sample(logits, top_k=1, row_keys=keys)[0], logits.argmax(-1))
+
+
+def test_folded_keys_differ_wherever_one_part_does():
+    sizes = (3, 4, 5, 6, 7)  # seed, step, prompt, response, t
+    parts = torch.meshgrid(*(torch.arange(n) for n in sizes), indexing="ij")
+    assert len(fold(*parts).unique()) == math.prod(sizes)
+
+
+def test_folding_a_tensor_is_folding_each_of_its_numbers():
+    assert fold(3, 1, torch.tensor([[0], [5]]), torch.arange(4))[1, 2] == fold(fold(3, 1), 5, 2)
