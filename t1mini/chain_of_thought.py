@@ -104,7 +104,8 @@ def verdict(value: int, target: int, misjudged: bool = False) -> str:
 def _next_chain(untried: list[Chain], tried: list[Chain], target: int, teacher: Teacher, rng: random.Random) -> Chain:
     if tried and rng.random() < teacher.repeat:
         return rng.choice(tried)
-    weights = [math.exp(-abs(chain.value - target) / teacher.spread) for chain in untried]
+    misses = [abs(chain.value - target) for chain in untried]
+    weights = [math.exp((min(misses) - miss) / teacher.spread) for miss in misses]
     return untried.pop(rng.choices(range(len(untried)), weights)[0])
 
 

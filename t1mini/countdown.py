@@ -92,14 +92,15 @@ def solutions(problem: Problem) -> list[Chain]:
 def blind_success(problem: Problem, attempts: int) -> float:
     """Chance that a search which draws valid chains at random, never twice the same, hits within `attempts`."""
     chains, hits = len(all_chains(problem.numbers)), len(solutions(problem))
-    return 1.0 if attempts > chains - hits else 1.0 - math.comb(chains - hits, attempts) / math.comb(chains, attempts)
+    attempts = min(attempts, chains)
+    return 1.0 - math.comb(chains - hits, attempts) / math.comb(chains, attempts)
 
 
 # --- what a response says ------------------------------------------------------------------------------------------
 
-_STEP = r"(\d+) ([-+*/]) (\d+) = (\d+)"
-_ATTEMPT = re.compile(rf"{_STEP} ([-+*/]) (\d+) = (\d+)")
-_ANSWER = re.compile(r"(\d+) ([-+*/]) (\d+) ([-+*/]) (\d+)")
+_STEP = r"([0-9]+) ([-+*/]) ([0-9]+) = ([0-9]+)"
+_ATTEMPT = re.compile(rf"{_STEP} ([-+*/]) ([0-9]+) = ([0-9]+)")
+_ANSWER = re.compile(r"([0-9]+) ([-+*/]) ([0-9]+) ([-+*/]) ([0-9]+)")
 _GROUPLESS = _ATTEMPT.pattern.replace("(", "").replace(")", "")
 _CHECK = " , ".join([_STEP.replace("(", "").replace(")", "")] * 2)
 _RESPONSE = re.compile(rf"(?:{_GROUPLESS} (?:low |high |check {_CHECK} (?:ok|low|high) ))*(?:stop )?"
@@ -117,7 +118,7 @@ def prompt_text(problem: Problem) -> str:
 
 def final_answer(response: str) -> str | None:
     """What stands behind the last `answer`: an expression, or None for `none`, nothing or anything else."""
-    _, opener, answer = response.rpartition(ANSWER)
+    _, opener, answer = f" {response}".rpartition(f" {ANSWER} ")
     return answer.strip() if opener and _ANSWER.fullmatch(answer.strip()) else None
 
 
@@ -139,7 +140,7 @@ def attempts(response: str) -> list[tuple[str, ...]]:
     """
     found = []
     for a, op1, b, _, op2, c, _ in _ATTEMPT.findall(response):
-        if op1 in "+*" and int(a) > int(b):
+        if op1 in "+*" and (len(a), a) > (len(b), b):  # as numbers, but of any length
             a, b = b, a
         found.append((a, op1, b, op2, c))
     return found

@@ -39,7 +39,7 @@ def rloo_advantages(rewards: Tensor) -> Tensor:
 
 def sequence_kl(logprobs: Tensor, ref_logprobs: Tensor, mask: Tensor) -> Tensor:
     """log pi(y|x) - log pi_ref(y|x) of each sampled response, in nats, detached: [N, T], [N, T], [N, T] -> [N]."""
-    return ((logprobs - ref_logprobs) * mask).sum(-1).detach()
+    return (logprobs - ref_logprobs).masked_fill(~mask.bool(), 0.0).sum(-1).detach()
 
 
 def centred_kl(kl: Tensor) -> Tensor:
@@ -62,9 +62,9 @@ def token_entropy(logits: Tensor) -> Tensor:
 def logprobs_from_logits(logits: Tensor, ids: Tensor, temperature: float) -> Tensor:
     """Log-probability of each token given those before it: logits [N, T, V], ids [N, T] -> [N, T], position 0 is 0.
 
-    logits[:, t] scores ids[:, t + 1]. The slow twin of `token_logprobs`: it holds every logit at once.
+    logits[:, t] scores ids[:, t + 1]; a temperature of 0 is scored at 1. The slow twin of `token_logprobs`: it holds every logit at once.
     """
-    logp = (logits[:, :-1] / temperature).log_softmax(-1)
+    logp = (logits[:, :-1] / (temperature or 1.0)).log_softmax(-1)
     return F.pad(logp.gather(-1, ids[:, 1:, None]).squeeze(-1), (1, 0))
 
 
@@ -79,7 +79,7 @@ def token_logprobs(hidden: Tensor, lm_head_weight: Tensor, targets: Tensor, temp
 
     def score(h: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         logits = F.linear(h, weight)
-        logp = (logits.to(torch.promote_types(logits.dtype, torch.float32)) / temperature).log_softmax(-1)
+        logp = (logits.to(torch.promote_types(logits.dtype, torch.float32)) / (temperature or 1.0)).log_softmax(-1)
         return logp.gather(-1, target[:, None]).squeeze(-1), -(logp.exp() * logp).sum(-1)
 
     rows = max(1, CHUNK_ELEMENTS // len(weight))
@@ -102,4 +102,4 @@ def policy_gradient_loss(logprobs: Tensor, advantages: Tensor, mask: Tensor, *, 
     objective = advantages.detach()[:, None] * logprobs
     if entropy_coef:
         objective = objective + entropy_coef * entropy
-    return -(objective * mask).sum() / (mask.sum() if normaliser is None else normaliser)
+    return -objective.masked_fill(~mask.bool(), 0.0).sum() / (mask.sum() if normaliser is None else normaliser)

@@ -136,6 +136,6 @@ def score(model: Qwen, prompts: Sequence[Sequence[int]], responses: Sequence[Seq
     rows, columns = rows[mask], columns[mask]  # [M] response tokens of all rows
     hidden = model.hidden(ids[:, :-1])  # [n, S - 1, H]
     flat = F.embedding(rows * hidden.shape[1] + columns - 1, hidden.flatten(0, 1))  # [M, H]
-    logprobs, entropy = token_logprobs(flat, model.head_weight, ids[rows, columns], temperature or 1.0, vocab_limit)
+    logprobs, entropy = token_logprobs(flat, model.head_weight, ids[rows, columns], temperature, vocab_limit)
     spread = lambda values: torch.zeros(mask.shape, dtype=values.dtype, device=mask.device).masked_scatter(mask, values)
     return spread(logprobs), spread(entropy), mask

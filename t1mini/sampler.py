@@ -78,7 +78,6 @@ def truncate(z: Tensor, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0) 
         ordered, order = z.sort(dim=-1, descending=True)
         p = ordered.softmax(-1)
         outside = p.cumsum(-1) - p >= top_p  # the tokens before this one already hold top_p
-        outside[..., 0] = False
         z = z.masked_fill(outside.scatter(-1, order, outside), -math.inf)
     if min_p > 0:
         z = z.masked_fill(z < z.amax(-1, keepdim=True) + math.log(min_p), -math.inf)
@@ -94,7 +93,8 @@ def row_noise(row_keys: Tensor, width: int) -> Tensor:
     """Exp(1) variables [N, width], a pure function of `row_keys` [N] and the column."""
     columns = torch.arange(1, width + 1, device=row_keys.device) * GOLDEN
     bits = mix(row_keys[:, None] + columns)  # [N, width]
-    uniform = (_shift(bits, 33).to(torch.float32) + 0.5) * 2.0**-31  # small values keep all their digits
+    uniform = (_shift(bits, 33).to(torch.float32) + 0.5) * 2.0**-31  # small values keep all their digits,
+    uniform = uniform.clamp_max(1 - 2.0**-24)  # large ones must not round to 1
     return -torch.log1p(-uniform)
 
 

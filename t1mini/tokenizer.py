@@ -35,17 +35,15 @@ class Tokenizer:
     def from_dir(cls, folder: str | Path) -> "Tokenizer":
         """Reads tokenizer.json and tokenizer_config.json. UserError names the file that is missing or unreadable."""
         path, config_path = Path(folder) / "tokenizer.json", Path(folder) / "tokenizer_config.json"
+        text, config = _read(path), _parse_config(config_path)
         try:
-            config = json.loads(config_path.read_text(encoding="utf-8"))
-            backend = tokenizers.Tokenizer.from_str(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise UserError(f"cannot read a tokenizer from {folder}: {error}") from None
+            backend = tokenizers.Tokenizer.from_str(text)
         except Exception as error:  # what the tokenizers package raises for a broken file is a bare Exception
             raise UserError(f"{path} is not a tokenizer: {error}") from None
-        names = {key: _token_text(config.get(key)) for key in ("eos_token", "pad_token")}
-        if names["eos_token"] is None:
+        eos, pad = _token_text(config.get("eos_token")), _token_text(config.get("pad_token"))
+        if eos is None:
             raise UserError(f"{config_path} names no eos_token")
-        return cls(backend, names["eos_token"], names["pad_token"])
+        return cls(backend, eos, pad)
 
     @classmethod
     def for_words(cls, words: Sequence[str]) -> "Tokenizer":
@@ -90,6 +88,24 @@ class Tokenizer:
             raise UserError(f"{folder}: its tokenizer is not Countdown's; start from a model of the sft stage, such as data/tiny-sft")
 
 
-def _token_text(token: str | dict | None) -> str | None:
+def _token_text(token) -> str | None:
     """tokenizer_config.json writes a token as its text or as an object that has it."""
-    return token.get("content") if isinstance(token, dict) else token
+    text = token.get("content") if isinstance(token, dict) else token
+    return text if isinstance(text, str) else None
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read {path}: {error}") from None
+
+
+def _parse_config(path: Path) -> dict:
+    try:
+        config = json.loads(_read(path))
+    except ValueError as error:
+        raise UserError(f"{path} is not JSON: {error}") from None
+    if not isinstance(config, dict):
+        raise UserError(f"{path}: expected a JSON object")
+    return config

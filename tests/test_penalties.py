@@ -64,6 +64,6 @@ def test_the_expected_scripts_can_be_chosen():
 
 
 @pytest.mark.parametrize("reward", [0.0, 1.0])
-@pytest.mark.parametrize("patterns", product([False, True], repeat=3), ids=str)
+@pytest.mark.parametrize("patterns", list(product([False, True], repeat=3)), ids=str)
 def test_any_pattern_replaces_the_reward_also_of_a_correct_answer(reward, patterns):
     assert penalised_reward(reward, *patterns) == (-1.0 if any(patterns) else reward)

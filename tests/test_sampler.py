@@ -137,17 +137,20 @@ def test_a_column_of_noise_does_not_depend_on_how_many_there_are():
     assert torch.equal(row_noise(keys, V)[:, :4], row_noise(keys, 4))
 
 
-def test_row_noise_is_exponential_and_independent():
-    step, prompt, response, t = torch.meshgrid(*(torch.arange(n) for n in (6, 7, 8, 50)), indexing="ij")
-    grid = row_noise(fold(0, step, prompt, response, t).flatten(), V).double()  # [16800, V]
+FOLDED = fold(0, *torch.meshgrid(*(torch.arange(n) for n in (6, 7, 8, 50)), indexing="ij")).flatten()  # step, prompt, response, t
+
+
+@pytest.mark.parametrize("keys", [FOLDED, torch.arange(len(FOLDED))], ids=["folded keys", "consecutive keys"])
+def test_row_noise_is_exponential_and_independent(keys):
+    grid = row_noise(keys, V).double()  # [16800, V]
     x = grid.flatten().sort().values
     n = len(x)
     assert abs(x.mean() - 1) < 4 / n**0.5  # the mean of n has deviation 1 / sqrt(n)
     assert abs(x.var() - 1) < 4 * (8 / n) ** 0.5  # its variance has (mu4 - 1) / n = 8 / n
     gap = ((1 - (-x).exp()) - (torch.arange(n) + 0.5) / n).abs().max()
     assert gap * n**0.5 < 1.95  # Kolmogorov-Smirnov: exceeded with probability 1e-3
-    for a, b in [(grid[:, :-1], grid[:, 1:]), (grid[:-1], grid[1:]), (grid[:-1, :-1], grid[1:, 1:])]:
-        assert abs(((a - 1) * (b - 1)).mean()) < 4 / a.numel() ** 0.5  # neighbours in columns, keys and both
+    for a, b in [(grid[:, :-1], grid[:, 1:]), (grid[:-1], grid[1:]), (grid[:-1, :-1], grid[1:, 1:]), (grid[:-1, 1:], grid[1:, :-1])]:
+        assert abs(((a - 1) * (b - 1)).mean()) < 4 / a.numel() ** 0.5  # neighbours in columns, in keys and along both diagonals
 
 
 @pytest.mark.parametrize("bits", [0, -1, 2**63 - 1, -(2**63)])
