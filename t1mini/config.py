@@ -94,6 +94,18 @@ def check(config) -> None:
                 raise UserError(f"{flag} {value}: must be {_range(rules)}")
 
 
+def to_flags(config) -> list[str]:
+    """The command line that `from_flags` reads back as `config`."""
+    words = []
+    for f in dataclasses.fields(config):
+        value, flag = getattr(config, f.name), "--" + f.name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(flag if value else flag.replace("--", "--no-", 1))
+        elif value != "":
+            words += [flag, *map(str, value if isinstance(value, tuple) else (value,))]
+    return words
+
+
 def default_out(config, stage: str) -> Path:
     return Path(config.out or f"runs/{stage}-{config.preset}-{config.seed}")
 

@@ -13,12 +13,14 @@ Run it: python -m t1mini train
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from t1mini import data, evaluate, inference_scaling, rl, sft
-from t1mini.checkpoint import load_policy, save_policy
+from t1mini import countdown, data, distributed, evaluate, inference_scaling, rl, sft
+from t1mini.checkpoint import load_policy
 from t1mini.config import StageConfig, default_out, from_flags, setting
+from t1mini.distributed import Team
 from t1mini.evaluate import EvaluateConfig
 from t1mini.inference_scaling import ScaleConfig
 from t1mini.rl import RLConfig
@@ -33,58 +35,86 @@ class TrainConfig(StageConfig):
     steps: int = setting(0, "RL updates; 0 means the preset's", low=0, high=10**6)
     problems: int = setting(0, "test problems; 0 means all", low=0)
     samples: int = setting(0, "responses to each test problem; 0 means the preset's", low=0, high=65536)
+    workers: int = setting(2, "processes that share the training, and the threads; no more than there are threads", low=1, high=1024, gpu=1)
 
 
 def run(config: TrainConfig) -> None:
     started = time.perf_counter()
-    folder = RunFolder(default_out(config, "train"), config)
-    print(f"run folder: {folder.path}")
-    splits = data.write(folder.path / "data")
-    sft_config, rl_config, eval_config, scale_config = stage_configs(config, folder.path)
+    path = default_out(config, "train")
+    configs = stage_configs(config, path)
+    with distributed.team(config, "train") as team:
+        folder = RunFolder(path, config) if team.leads else None
+        seconds, gap = learn(folder, configs, team)
+    if folder:
+        seconds["evaluate"], results, curves = measure(folder, configs)
+        seconds["total"] = time.perf_counter() - started
+        write_summary(folder, config, seconds, results, curves, configs.scale.budgets, gap)
+        print("\n" + findings(curves, configs.scale.budgets, config.seed))
+        print(f"\n{seconds['total'] / 60:.1f} minutes. Read the final policy think: python -m t1mini sample --init {path / 'rl/final'}")
 
-    print(f"\nSFT: {sft_config.traces} chains of thought that try, fail, check and try again")
-    policy, tokenizer = sft.new_policy(sft_config)
-    sft.train(policy, tokenizer, splits["train"], sft_config, sft_folder := RunFolder(folder.path / "sft", sft_config))
-    save_policy(policy, tokenizer, sft_folder.path / "final")
+
+class StageConfigs(NamedTuple):
+    sft: SFTConfig
+    rl: RLConfig
+    evaluate: EvaluateConfig
+    scale: ScaleConfig
+
+
+def learn(folder: RunFolder | None, configs: StageConfigs, team: Team) -> tuple[dict[str, float], float]:
+    """Data, SFT and RL. Returns their seconds, and the largest gap between rollout's and update's log-probabilities."""
+    say = print if folder else lambda text: None
+    subfolder = lambda name, settings: RunFolder(folder.path / name, settings) if folder else None
+    if folder:
+        data.write(folder.path / "data")
+        print(f"run folder: {folder.path}")
+    problems = countdown.make_splits()["train"]
+    began = time.perf_counter()
+    say(f"\nSFT: {configs.sft.traces} chains of thought that try, fail, check and try again")
+    policy, tokenizer = sft.new_policy(configs.sft)
+    sft.train(policy, tokenizer, problems, configs.sft, subfolder("sft", configs.sft), team)
     after_sft = time.perf_counter()
+    c = configs.rl
+    say(f"\nRL: {c.steps} updates of {c.prompts} prompts x {c.k} responses at temperature {c.temperature}")
+    gap = rl.train(policy, tokenizer, problems, c, subfolder("rl", c), team)
+    return {"sft": after_sft - began, "rl": time.perf_counter() - after_sft}, gap
 
-    print(f"\nRL: {rl_config.steps} updates of {rl_config.prompts} prompts x {rl_config.k} responses at temperature {rl_config.temperature}")
-    gap = rl.train(policy, tokenizer, splits["train"], rl_config, rl_folder := RunFolder(folder.path / "rl", rl_config))
-    after_rl = time.perf_counter()
 
-    half = rl_folder.path / f"step-{rl_config.checkpoint_every:04d}"
-    paths = {"sft": sft_folder.path / "final", "half": half, "rl": rl_folder.path / "final"}
-    policies = {name: load_policy(path, config.device)[0] for name, path in paths.items()}
-    problems = evaluate.pick_problems(eval_config)
-    print(f"\nEvaluation: {len(problems)} test problems x {eval_config.samples} responses")
-    verdicts = {name: evaluate.evaluate(policy, tokenizer, problems, eval_config) for name, policy in policies.items()}
+def measure(folder: RunFolder, configs: StageConfigs) -> tuple[float, dict[str, dict], dict[str, np.ndarray]]:
+    """Seconds, evaluations and budget curves of the three policies, on the same test problems."""
+    began = time.perf_counter()
+    paths = {"sft": "sft/final", "half": f"rl/step-{configs.rl.checkpoint_every:04d}", "rl": "rl/final"}
+    policies = {name: load_policy(folder.path / path, configs.rl.device) for name, path in paths.items()}
+    problems = evaluate.pick_problems(configs.evaluate)
+    print(f"\nEvaluation: {len(problems)} test problems x {configs.evaluate.samples} responses")
+    verdicts = {name: evaluate.evaluate(*policy, problems, configs.evaluate) for name, policy in policies.items()}
     results = {name: evaluate.summarise(problems, v) for name, v in verdicts.items()}
-    curves = {name: inference_scaling.budget_curve(policy, tokenizer, problems, scale_config) for name, policy in policies.items()}
+    curves = {name: inference_scaling.budget_curve(*policy, problems, configs.scale) for name, policy in policies.items()}
+    print("\n" + evaluate.table(results))
+    print("\n" + inference_scaling.curve_table(curves, configs.scale.budgets))
+    return time.perf_counter() - began, results, curves
 
-    now = time.perf_counter()
-    seconds = {"sft": after_sft - started, "rl": after_rl - after_sft, "evaluate": now - after_rl, "total": now - started}
+
+def write_summary(folder: RunFolder, config: TrainConfig, seconds, results, curves, budgets, gap: float) -> None:
     folder.write_json("evaluation.json", results)
-    inference_scaling.write_curves(folder, curves, scale_config.budgets)
+    inference_scaling.write_curves(folder, curves, budgets)
     folder.write_json("summary.json", {
         "seed": config.seed, "preset": config.preset, "seconds": {name: round(s, 1) for name, s in seconds.items()},
         **{name: {key: results[name][key] for key in ("pass@1", "interval", "problems", "samples")} for name in ("sft", "rl")},
-        "budget_curve": {"budgets": scale_config.budgets, **{name: c.mean(axis=(1, 2)).tolist() for name, c in curves.items()}},
+        "budget_curve": {"budgets": budgets, **{name: scores.mean(axis=(1, 2)).tolist() for name, scores in curves.items()}},
         "logprob_gap_max": gap})
-    print("\n" + evaluate.table(results))
-    print("\n" + inference_scaling.curve_table(curves, scale_config.budgets))
-    print("\n" + findings(curves, scale_config.budgets, config.seed))
-    print(f"\n{seconds['total'] / 60:.1f} minutes. Read the final policy think: python -m t1mini sample --init {paths['rl']}")
 
 
-def stage_configs(config: TrainConfig, folder: Path) -> tuple[SFTConfig, RLConfig, EvaluateConfig, ScaleConfig]:
+def stage_configs(config: TrainConfig, path: Path) -> StageConfigs:
     """Each stage's settings: the preset's, and what `train` was told."""
-    common = {"preset": config.preset, "seed": config.seed, "device": config.device, "threads": config.threads, "data": str(folder / "data")}
+    common = {"preset": config.preset, "seed": config.seed, "device": config.device, "threads": config.threads, "data": str(path / "data")}
     told = lambda **values: {**common, **{name: value for name, value in values.items() if value}}
+    training = {"workers": config.workers}
     steps = from_flags(RLConfig, told(steps=config.steps)).steps
-    return (from_flags(SFTConfig, told(traces=config.traces)),
-            from_flags(RLConfig, told(init=str(folder / "sft/final"), steps=steps, checkpoint_every=max(1, steps // 2))),
-            from_flags(EvaluateConfig, told(init=str(folder / "rl/final"), problems=config.problems, samples=config.samples)),
-            from_flags(ScaleConfig, told(problems=config.problems)))
+    return StageConfigs(
+        from_flags(SFTConfig, told(traces=config.traces, **training)),
+        from_flags(RLConfig, told(init=str(path / "sft/final"), steps=steps, checkpoint_every=max(1, steps // 2), **training)),
+        from_flags(EvaluateConfig, told(init=str(path / "rl/final"), problems=config.problems, samples=config.samples)),
+        from_flags(ScaleConfig, told(problems=config.problems)))
 
 
 def findings(curves: dict[str, np.ndarray], budgets: tuple, seed: int) -> str:

@@ -21,17 +21,18 @@ import contextlib
 import random
 import time
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Sequence
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from t1mini import countdown
+from t1mini import countdown, distributed
 from t1mini.batching import micro_batches
 from t1mini.checkpoint import load_policy, save_policy
 from t1mini.config import StageConfig, default_out, setting
 from t1mini.countdown import Problem
+from t1mini.distributed import Team
 from t1mini.loss import centred_kl, policy_gradient_loss, rloo_advantages, sequence_kl
 from t1mini.model import Qwen
 from t1mini.optimiser import Optimiser
@@ -89,31 +90,39 @@ class RLConfig(StageConfig):
     batch_rows: int = setting(512, "responses sampled at once", low=1, gpu=4096)
     micro_batch_tokens: int = setting(4096, "tokens of one forward and backward pass, padding counted", low=1, gpu=65536)
     precision: str = setting("float32", "what the model computes in; weights stay float32", choices=("float32", "bfloat16"), gpu="bfloat16")
-    checkpoint_every: int = setting(50, "updates between checkpoints", low=1, gpu=50)
+    checkpoint_every: int = setting(50, "updates between checkpoints", low=1)
+    workers: int = setting(2, "processes that share the work, and the threads; no more than there are threads", low=1, high=1024, gpu=1)
 
 
 def run(config: RLConfig) -> None:
     problems = countdown.load_problems(f"{config.data}/train.jsonl")
     policy, tokenizer = load_policy(config.init, config.device)
     tokenizer.require_countdown(config.init)
-    folder = RunFolder(default_out(config, "rl"), config)
-    train(policy, tokenizer, problems, config, folder)
-    print(f"saved {folder.path / 'final'}; metrics in {folder.path / 'metrics.csv'}")
+    with distributed.team(config, "rl") as team:
+        folder = RunFolder(default_out(config, "rl"), config) if team.leads else None
+        train(policy, tokenizer, problems, config, folder, team)
+    if folder:
+        print(f"saved {folder.path / 'final'}; metrics in {folder.path / 'metrics.csv'}")
 
 
-def train(policy: Qwen, tokenizer: Tokenizer, problems: list[Problem], config: RLConfig, folder: RunFolder) -> float:
-    """Reinforces `policy` in place. Returns the largest gap seen between rollout's and update's log-probabilities."""
+def train(policy: Qwen, tokenizer: Tokenizer, problems: list[Problem], config: RLConfig, folder: RunFolder | None,
+          team: Team = Team()) -> float:
+    """Reinforces `policy` in place. Returns the largest gap seen between rollout's and update's log-probabilities.
+
+    Each rank of the team takes its share of a step's prompts; only the one that leads has a `folder`.
+    """
     reference = EMAReference(policy, config.ema_decay)
     optimiser = Optimiser(policy, lr=config.lr, steps=config.steps, warmup=config.warmup, clip=config.clip,
                           weight_decay=config.weight_decay, final=config.final_lr)
     order = problem_order(len(problems), config.steps * config.prompts, config.seed)
     largest_gap = 0.0
-    for step in (progress := tqdm(range(config.steps), desc="RL", unit="step")):
+    for step in (progress := tqdm(range(config.steps), desc="RL", unit="step", disable=not team.leads)):
         clock = Clock()
-        batch = [problems[i] for i in order[step * config.prompts : (step + 1) * config.prompts]]
+        numbers = team.share(range(config.prompts))  # which of the step's prompts are this rank's
+        batch = [problems[order[step * config.prompts + i]] for i in numbers]
         prompts = [tokenizer.encode(countdown.prompt_text(problem)) for problem in batch]
         with compute_precision(config):
-            rollouts = sample_responses(policy, tokenizer, prompts, config, step)
+            rollouts = sample_responses(policy, tokenizer, prompts, numbers, config, step)
             clock.lap("rollout")
             verdicts = judge_rollouts(batch, rollouts, tokenizer, max_new_tokens=config.max_new_tokens, repeat_limit=config.repeat_limit)
             rewards = rewards_of(verdicts, config).to(config.device)  # [P, K]
@@ -122,22 +131,26 @@ def train(policy: Qwen, tokenizer: Tokenizer, problems: list[Problem], config: R
             kl = sequence_kl(rollouts.logprobs, ref_logprobs, rollouts.mask)  # [N]
             clock.lap("reference")
             advantages = rloo_advantages(rewards) - config.kl_coef * centred_kl(kl.view_as(rewards))  # [P, K]
-            update = accumulate_gradients(policy, prompts, rollouts, advantages.flatten(), config, tokenizer.size)
-        check_gap(update["logprob_gap"], config)
+            tokens = team.sum(rollouts.lengths.sum())  # of the whole batch, whoever scores them
+            update = accumulate_gradients(policy, prompts, rollouts, advantages.flatten(), tokens, config, tokenizer.size)
+        gap = check_gap(team, update.pop("logprob_gap"), config)
+        team.sum_gradients(policy)
         grad_norm = optimiser.step(step)
         reference.update(policy)
         clock.lap("update")
 
-        largest_gap = max(largest_gap, update["logprob_gap"])
-        row = {"step": step + 1, **response_metrics(verdicts, rewards), "kl": kl.mean().item(),
-               "kept_mass": rollouts.kept_mass.mean().item(), "grad_norm": grad_norm, **update}
-        folder.append_row("metrics.csv", {name: row[name] for name in METRICS})
-        folder.append_row("timing.csv", {"step": step + 1, **clock.seconds})
-        folder.append_text("samples.txt", sample_text(step + 1, batch, verdicts))
+        largest_gap = max(largest_gap, gap)
+        totals = {**response_totals(verdicts, rewards), **update, "kl": kl.sum().item(), "kept_mass": rollouts.kept_mass.sum().item()}
+        row = metrics_row(step + 1, share_totals(team, totals), grad_norm, gap)
         progress.set_postfix({name: f"{row[name]:.2f}" for name in ("reward", "accuracy", "length", "entropy")})
-        if (step + 1) % config.checkpoint_every == 0:
-            save_policy(policy, tokenizer, folder.path / f"step-{step + 1:04d}")
-    save_policy(policy, tokenizer, folder.path / "final")
+        if folder:
+            folder.append_row("metrics.csv", row)
+            folder.append_row("timing.csv", {"step": step + 1, **clock.seconds})
+            folder.append_text("samples.txt", sample_text(step + 1, batch, verdicts))
+            if (step + 1) % config.checkpoint_every == 0:
+                save_policy(policy, tokenizer, folder.path / f"step-{step + 1:04d}")
+    if folder:
+        save_policy(policy, tokenizer, folder.path / "final")
     return largest_gap
 
 
@@ -149,10 +162,12 @@ def problem_order(problems: int, wanted: int, seed: int) -> list[int]:
     return order[:wanted]
 
 
-def sample_responses(policy: Qwen, tokenizer: Tokenizer, prompts: list[list[int]], config: RLConfig, step: int) -> Rollouts:
+def sample_responses(policy: Qwen, tokenizer: Tokenizer, prompts: list[list[int]], numbers: Sequence[int], config: RLConfig,
+                     step: int) -> Rollouts:
+    """K responses to each prompt; `numbers` are the prompts' places in the step's whole batch."""
     return generate(policy, prompts, config.k, max_new_tokens=config.max_new_tokens, eos_id=tokenizer.eos_id, pad_id=tokenizer.pad_id,
                     temperature=config.temperature, top_k=config.top_k, top_p=config.top_p, min_p=config.min_p,
-                    vocab_limit=tokenizer.size, seed=config.seed, step=step, batch_rows=config.batch_rows)
+                    vocab_limit=tokenizer.size, seed=config.seed, step=step, prompt_indices=numbers, batch_rows=config.batch_rows)
 
 
 def rewards_of(verdicts: list[list[Verdict]], config: RLConfig) -> Tensor:
@@ -170,14 +185,15 @@ def score_rollouts(model: Qwen, prompts: list[list[int]], rollouts: Rollouts, co
     return logprobs
 
 
-def accumulate_gradients(policy: Qwen, prompts, rollouts: Rollouts, advantages: Tensor, config: RLConfig, vocab_limit: int) -> dict:
-    """Leaves the gradient of the whole batch's loss in `policy`, micro-batch by micro-batch. advantages [N]
+def accumulate_gradients(policy: Qwen, prompts, rollouts: Rollouts, advantages: Tensor, tokens: Tensor, config: RLConfig,
+                         vocab_limit: int) -> dict[str, float]:
+    """Adds the gradient of these rows' part of the loss to `policy`, micro-batch by micro-batch. advantages [N]
 
-    A row with advantage 0 and no entropy bonus has no gradient and is skipped; its tokens still count in the normaliser.
+    `tokens` normalises: the response tokens of the whole batch. A row with advantage 0 and no entropy bonus has no gradient
+    and is skipped; its tokens still count there. Returns sums over the rows, and the largest log-probability gap.
     """
     lengths = sequence_lengths(prompts, rollouts)
-    rows = [row for row, a in enumerate(advantages.tolist()) if a != 0 or config.entropy_coef > 0]
-    tokens = rollouts.lengths.sum()
+    rows = [row for row, advantage in enumerate(advantages.tolist()) if advantage != 0 or config.entropy_coef > 0]
     loss = entropy_sum = gap = torch.zeros((), device=advantages.device)
     updated_tokens = 0
     for picks in micro_batches([lengths[row] for row in rows], config.micro_batch_tokens):
@@ -186,16 +202,15 @@ def accumulate_gradients(policy: Qwen, prompts, rollouts: Rollouts, advantages: 
         part = policy_gradient_loss(logprobs, advantages[picked], mask, entropy=entropy, entropy_coef=config.entropy_coef, normaliser=tokens)
         part.backward()
         loss = loss + part.detach()
-        entropy_sum = entropy_sum + (entropy.detach() * mask).sum()
+        entropy_sum = entropy_sum + entropy.detach().sum()
         gap = torch.maximum(gap, (logprobs.detach() - rollouts.logprobs[picked, : mask.shape[1]]).abs().max())
-        updated_tokens += int(mask.sum())
-    return {"loss": loss.item(), "entropy": entropy_sum.item() / max(1, updated_tokens), "logprob_gap": gap.item(),
-            "skipped_rows": 1 - len(rows) / len(lengths)}
+        updated_tokens += int(rollouts.lengths[picked].sum())
+    return {"loss": loss.item(), "entropy": entropy_sum.item(), "updated_tokens": updated_tokens,
+            "skipped_rows": len(lengths) - len(rows), "logprob_gap": gap.item()}
 
 
 def score_rows(model: Qwen, prompts, rollouts: Rollouts, rows: list[int], config: RLConfig, vocab_limit: int) -> tuple[Tensor, Tensor, Tensor]:
-    k = config.k
-    return score(model, [prompts[row // k] for row in rows], [rollouts.ids(row) for row in rows],
+    return score(model, [prompts[row // config.k] for row in rows], [rollouts.ids(row) for row in rows],
                  temperature=config.temperature, vocab_limit=vocab_limit)
 
 
@@ -212,19 +227,37 @@ def compute_precision(config: RLConfig):
     return torch.autocast(config.device.split(":")[0], dtype=torch.bfloat16)
 
 
-def check_gap(gap: float, config: RLConfig) -> None:
+def check_gap(team: Team, gap: float, config: RLConfig) -> float:
+    """The largest gap of any rank. RuntimeError where float32 sampled one distribution and would train another."""
+    gap = team.max(torch.tensor(gap, device=config.device)).item()
     if config.precision == "float32" and not gap <= LARGEST_GAP:
         raise RuntimeError(f"rollout and update disagree by {gap:.3g} nats on a token (limit {LARGEST_GAP}); the step was not applied")
+    return gap
 
 
-def response_metrics(verdicts: list[list[Verdict]], rewards: Tensor) -> dict[str, float]:
-    """Means over the step's responses, as METRICS defines them."""
+def response_totals(verdicts: list[list[Verdict]], rewards: Tensor) -> dict[str, float]:
+    """Sums over these responses of what METRICS averages."""
     flat = [v for group in verdicts for v in group]
-    mean = lambda name: sum(getattr(v, name) for v in flat) / len(flat)
-    return {"reward": rewards.mean().item(), "accuracy": mean("correct"),
-            **{name: mean(name) for name in ("repetitive", "overlong", "garbled", "length", "attempts")},
-            "hits_per_attempt": sum(v.hits for v in flat) / max(1, sum(v.attempts for v in flat)),
-            "tied_groups": (rewards == rewards[:, :1]).all(-1).float().mean().item()}
+    total = lambda name: sum(getattr(v, name) for v in flat)
+    return {"responses": len(flat), "groups": len(verdicts), "reward": rewards.sum().item(), "accuracy": total("correct"),
+            **{name: total(name) for name in ("repetitive", "overlong", "garbled", "length", "attempts", "hits")},
+            "tied_groups": (rewards == rewards[:, :1]).all(-1).sum().item()}
+
+
+def share_totals(team: Team, totals: dict[str, float]) -> dict[str, float]:
+    """The totals, added up over the ranks."""
+    device = "cuda" if torch.distributed.is_initialized() and torch.distributed.get_backend() == "nccl" else "cpu"
+    summed = team.sum(torch.tensor(list(totals.values()), dtype=torch.float64, device=device))
+    return dict(zip(totals, summed.tolist()))
+
+
+def metrics_row(step: int, totals: dict[str, float], grad_norm: float, gap: float) -> dict[str, float]:
+    """The columns of METRICS, each total over its own denominator."""
+    share = lambda name, of: totals[name] / max(1, totals[of])
+    row = {name: share(name, "responses") for name in METRICS if name in totals}
+    row |= {"step": step, "hits_per_attempt": share("hits", "attempts"), "tied_groups": share("tied_groups", "groups"),
+            "entropy": share("entropy", "updated_tokens"), "loss": totals["loss"], "grad_norm": grad_norm, "logprob_gap": gap}
+    return {name: row[name] for name in METRICS}
 
 
 def sample_text(step: int, batch: list[Problem], verdicts: list[list[Verdict]]) -> str:

@@ -14,16 +14,18 @@ Run it: python -m t1mini sft
 import random
 import time
 from dataclasses import dataclass
+from typing import Sequence
 
 import torch
 from tqdm import tqdm
 
-from t1mini import countdown
+from t1mini import countdown, distributed
 from t1mini.batching import pad
 from t1mini.chain_of_thought import Teacher, teach
 from t1mini.checkpoint import load_policy, save_policy
 from t1mini.config import StageConfig, UserError, default_out, setting
 from t1mini.countdown import Problem
+from t1mini.distributed import Team
 from t1mini.model import Qwen, QwenConfig
 from t1mini.optimiser import Optimiser
 from t1mini.rollout import score
@@ -48,6 +50,7 @@ class SFTConfig(StageConfig):
     warmup: int = setting(100, "updates of warm-up", low=0, high=10**6)
     weight_decay: float = setting(0.1, "AdamW weight decay of matrices", low=0, high=10)
     clip: float = setting(1.0, "gradient norm to clip to", above=0)
+    workers: int = setting(2, "processes that share the work, and the threads; no more than there are threads", low=1, high=1024, gpu=1)
     spread: float = setting(40.0, "teacher: chains are drawn in proportion to exp(-|value - target| / spread)", above=0)
     give_up: float = setting(0.1, "teacher: chance of giving up after a miss", low=0, high=1)
     repeat: float = setting(0.06, "teacher: chance of repeating an attempt", low=0, high=1)
@@ -63,10 +66,11 @@ def run(config: SFTConfig) -> None:
     problems = countdown.load_problems(f"{config.data}/train.jsonl")
     model, tokenizer = load_policy(config.init, config.device) if config.init else new_policy(config)
     tokenizer.require_countdown(config.init)
-    folder = RunFolder(default_out(config, "sft"), config)
-    train(model, tokenizer, problems, config, folder)
-    save_policy(model, tokenizer, folder.path / "final")
-    print(f"saved {folder.path / 'final'}")
+    with distributed.team(config, "sft") as team:
+        folder = RunFolder(default_out(config, "sft"), config) if team.leads else None
+        train(model, tokenizer, problems, config, folder, team)
+    if folder:
+        print(f"saved {folder.path / 'final'}")
 
 
 def new_policy(config: SFTConfig) -> tuple[Qwen, Tokenizer]:
@@ -81,29 +85,43 @@ def new_policy(config: SFTConfig) -> tuple[Qwen, Tokenizer]:
     return Qwen(shape).initialise(config.seed).to(config.device), tokenizer
 
 
-def train(model: Qwen, tokenizer: Tokenizer, problems: list[Problem], config: SFTConfig, folder: RunFolder) -> None:
-    """One pass after another over the traces, shuffled in batches of like length; a metrics row every 20 updates."""
+def train(model: Qwen, tokenizer: Tokenizer, problems: list[Problem], config: SFTConfig, folder: RunFolder | None, team: Team = Team()) -> None:
+    """Trains `model` in place, in batches of traces of like length; a metrics row every 20 updates.
+
+    Only the rank that leads the team has a `folder`.
+    """
     rng = random.Random(config.seed)
     examples = make_examples(problems, config.traces, config.teacher, tokenizer, rng)
     batches = [batch for _ in range(config.epochs) for batch in bucketed_batches([len(r) for _, r in examples], config.batch, rng)]
     optimiser = Optimiser(model, lr=config.lr, steps=len(batches), warmup=config.warmup, clip=config.clip, weight_decay=config.weight_decay)
     started, losses = time.perf_counter(), []
-    for step, batch in enumerate(progress := tqdm(batches, desc="SFT", unit="step", mininterval=1)):
-        loss = sft_loss(model, *zip(*(examples[i] for i in batch)))
-        loss.backward()
+    for step, batch in enumerate(progress := tqdm(batches, desc="SFT", unit="step", mininterval=1, disable=not team.leads)):
+        tokens = sum(len(examples[i][1]) for i in batch)  # of the whole batch, whoever scores them
+        losses.append(torch.zeros(()))
+        if mine := team.share(batch):
+            loss = sft_loss(model, *zip(*(examples[i] for i in mine)), normaliser=tokens)
+            loss.backward()
+            losses[-1] = loss.detach()
+        team.sum_gradients(model)
         optimiser.step(step)
-        losses.append(loss.item())
         if (step + 1) % 20 == 0 or step + 1 == len(batches):
-            recent = sum(losses[-20:]) / len(losses[-20:])
+            recent = team.sum(torch.stack(losses).mean()).item()
+            losses = []
             progress.set_postfix(loss=f"{recent:.3f}")
-            folder.append_row("metrics.csv", {"step": step + 1, "loss": recent})
-            folder.append_row("timing.csv", {"step": step + 1, "seconds": time.perf_counter() - started})
+            if folder:
+                folder.append_row("metrics.csv", {"step": step + 1, "loss": recent})
+                folder.append_row("timing.csv", {"step": step + 1, "seconds": time.perf_counter() - started})
+    if folder:
+        save_policy(model, tokenizer, folder.path / "final")
 
 
-def sft_loss(model: Qwen, prompts: list[list[int]], responses: list[list[int]]) -> torch.Tensor:
-    """Mean negative log-probability of the response tokens, end token included, prompt excluded."""
+def sft_loss(model: Qwen, prompts: Sequence[list[int]], responses: Sequence[list[int]], normaliser: float | None = None) -> torch.Tensor:
+    """Mean negative log-probability of the response tokens, end token included, prompt excluded.
+
+    `normaliser` is the number of response tokens of the whole batch; by default those given.
+    """
     logprobs, _, mask = score(model, prompts, responses, temperature=1.0)
-    return -(logprobs * mask).sum() / mask.sum()
+    return -(logprobs * mask).sum() / (normaliser or mask.sum())
 
 
 def make_examples(problems: list[Problem], traces: int, teacher: Teacher, tokenizer: Tokenizer,

@@ -1,0 +1,109 @@
+"""Data parallel: several processes share each step's work and take the same step.
+
+Every process ("rank") holds the whole model. Of each batch it takes every size-th prompt or trace, beginning with its own
+rank; gradients are summed over the ranks before the optimiser steps, so all ranks stay equal. Rollout noise belongs to the
+prompt, not to the rank (t1mini.rollout), so the number of ranks changes nothing but rounding. Only rank 0 prints and writes.
+
+On a CPU, two processes of one thread do about one and a half times the work of one process of two threads, because threads
+that share small tensors mostly wait for one another. So `sft`, `rl` and `train` start the other `--workers` by themselves, as
+copies of their own command. Under torchrun they join its group instead (gloo on CPUs, NCCL on GPUs).
+
+See ranks agree with one process: python -m pytest tests/test_distributed.py
+"""
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import Iterator, Sequence
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from t1mini.config import StageConfig, to_flags
+
+
+@dataclass(frozen=True)
+class Team:
+    """The ranks that work together; alone by default."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def leads(self) -> bool:
+        return self.rank == 0
+
+    def share(self, items: Sequence) -> Sequence:
+        """This rank's part: every size-th item."""
+        return items[self.rank :: self.size]
+
+    def sum(self, values: Tensor) -> Tensor:
+        """`values`, added up over the ranks in place."""
+        if self.size > 1:
+            dist.all_reduce(values)
+        return values
+
+    def max(self, values: Tensor) -> Tensor:
+        """The elementwise maximum over the ranks, in place."""
+        if self.size > 1:
+            dist.all_reduce(values, op=dist.ReduceOp.MAX)
+        return values
+
+    def sum_gradients(self, model: nn.Module) -> None:
+        """Each parameter's gradient becomes the sum over ranks, in one exchange; a rank without gradients adds zero."""
+        if self.size == 1:
+            return
+        parameters = list(model.parameters())
+        flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in parameters])
+        for p, total in zip(parameters, self.sum(flat).split([p.numel() for p in parameters])):
+            p.grad = total.view_as(p)
+
+
+@contextlib.contextmanager
+def team(config: StageConfig, stage: str) -> Iterator[Team]:
+    """The team of this process while the block runs: torchrun's, or itself and the workers it starts, or itself alone."""
+    workers = min(config.workers, torch.get_num_threads())
+    if "RANK" in os.environ:
+        with _joined(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), "env://", config) as joined:
+            yield joined
+    elif workers == 1:
+        yield Team()
+    else:
+        port = _free_port()
+        others = [_start(stage, config, rank, workers, port) for rank in range(1, workers)]
+        try:
+            with _joined(0, workers, f"tcp://127.0.0.1:{port}", config) as joined:
+                yield joined
+        finally:
+            for other in others:
+                other.terminate()
+                other.wait()
+
+
+@contextlib.contextmanager
+def _joined(rank: int, size: int, address: str, config: StageConfig) -> Iterator[Team]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, threads // size))
+    dist.init_process_group("nccl" if config.device.startswith("cuda") else "gloo", init_method=address, rank=rank, world_size=size)
+    try:
+        yield Team(rank, size)
+    finally:
+        dist.destroy_process_group()
+        torch.set_num_threads(threads)
+
+
+def _start(stage: str, config: StageConfig, rank: int, size: int, port: int) -> subprocess.Popen:
+    """This stage again, as another rank."""
+    group = {"RANK": str(rank), "WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "TQDM_DISABLE": "1"}
+    command = [sys.executable, "-m", "t1mini", stage, *to_flags(config)]
+    return subprocess.Popen(command, env={**os.environ, **group}, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
