@@ -88,7 +88,7 @@ class RLConfig(StageConfig):
     repeat_limit: int = setting(4, "times an attempt may occur before the response is repetitive", low=1)
     penalties: bool = setting(True, "give -1 to repetitive, overlong and garbled responses")
     batch_rows: int = setting(512, "responses sampled at once", low=1, gpu=4096)
-    micro_batch_tokens: int = setting(4096, "tokens of one forward and backward pass, padding counted", low=1, gpu=65536)
+    micro_batch_tokens: int = setting(2048, "tokens of one forward and backward pass, padding counted", low=1, gpu=65536)
     precision: str = setting("float32", "what the model computes in; weights stay float32", choices=("float32", "bfloat16"), gpu="bfloat16")
     checkpoint_every: int = setting(50, "updates between checkpoints", low=1)
     workers: int = setting(2, "processes that share the work, and the threads; no more than there are threads", low=1, high=1024, gpu=1)
@@ -179,7 +179,7 @@ def rewards_of(verdicts: list[list[Verdict]], config: RLConfig) -> Tensor:
 def score_rollouts(model: Qwen, prompts: list[list[int]], rollouts: Rollouts, config: RLConfig, vocab_limit: int) -> Tensor:
     """Log-probabilities of the sampled tokens under `model`, at the sampling temperature: [N, T]."""
     logprobs = torch.zeros_like(rollouts.logprobs)
-    for rows in micro_batches(sequence_lengths(prompts, rollouts), 4 * config.micro_batch_tokens):
+    for rows in micro_batches(sequence_lengths(prompts, rollouts), config.micro_batch_tokens):
         part, _, _ = score_rows(model, prompts, rollouts, rows, config, vocab_limit)
         logprobs[rows, : part.shape[1]] = part
     return logprobs

@@ -56,7 +56,7 @@ def sample(logits: Tensor, *, temperature: float = 1.0, top_k: int = 0, top_p: f
     log_norm = z.logsumexp(-1)
     logprobs = z.gather(-1, token_ids[:, None]).squeeze(-1) - log_norm
     if return_kept_mass:
-        return token_ids, logprobs, (kept.logsumexp(-1) - log_norm).exp()
+        return token_ids, logprobs, torch.ones_like(logprobs) if kept is z else (kept.logsumexp(-1) - log_norm).exp()
     return token_ids, logprobs
 
 
