@@ -14,6 +14,7 @@ A user's mistake is one line on stderr and exit code 2.
 
 import argparse
 import importlib
+import os
 import sys
 
 from t1mini.config import UserError, add_flags, from_flags
@@ -46,7 +47,8 @@ def main(arguments: list[str] | None = None) -> int:
         importlib.import_module("t1mini.machine").prepare(config)
         module.run(config)
     except UserError as error:
-        print(f"t1mini: {error}", file=sys.stderr)
+        if os.environ.get("RANK", "0") == "0":  # the ranks of t1mini.distributed all find the same mistake
+            print(f"t1mini: {error}", file=sys.stderr)
         return 2
     return 0
 

@@ -23,7 +23,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from t1mini.config import StageConfig, to_flags
+from t1mini.config import StageConfig, UserError, to_flags
 
 
 @dataclass(frozen=True)
@@ -64,10 +64,15 @@ class Team:
 
 
 @contextlib.contextmanager
-def team(config: StageConfig, stage: str) -> Iterator[Team]:
-    """The team of this process while the block runs: torchrun's, or itself and the workers it starts, or itself alone."""
-    workers = min(config.workers, torch.get_num_threads())
+def team(config: StageConfig, stage: str, most: int) -> Iterator[Team]:
+    """The team of this process while the block runs: torchrun's, or itself and the workers it starts, or itself alone.
+
+    `most` is how many ranks a step has work for; torchrun's may not be more.
+    """
+    workers = min(config.workers, torch.get_num_threads(), most)
     if "RANK" in os.environ:
+        if int(os.environ["WORLD_SIZE"]) > most:
+            raise UserError(f"{os.environ['WORLD_SIZE']} processes are too many for {most} prompts or traces a step")
         with _joined(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), "env://", config) as joined:
             yield joined
     elif workers == 1:

@@ -15,7 +15,6 @@ import random
 from dataclasses import dataclass
 
 import numpy as np
-from tqdm import tqdm
 
 from t1mini import countdown
 from t1mini.checkpoint import load_policy
@@ -23,12 +22,10 @@ from t1mini.config import StageConfig, default_out, setting
 from t1mini.countdown import Problem
 from t1mini.model import Qwen
 from t1mini.reward import Verdict, judge_rollouts
-from t1mini.rollout import generate
+from t1mini.rollout import Rollouts, generate
 from t1mini.run_folder import RunFolder
 from t1mini.statistics import clustered_interval, majority_at_k, pass_at_k
 from t1mini.tokenizer import Tokenizer
-
-PROBLEMS_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
@@ -37,10 +34,11 @@ class EvaluateConfig(StageConfig):
     data: str = setting("data", "folder of the problems, written by the data stage")
     split: str = setting("test", "which problems", choices=countdown.SPLITS)
     problems: int = setting(0, "how many of them, drawn at random; 0 means all", low=0)
-    samples: int = setting(8, "responses to each", low=1, high=65536)
+    samples: int = setting(4, "responses to each", low=1, high=65536)
     temperature: float = setting(1.0, "sampling temperature; 0 is greedy", low=0, high=100)
     max_new_tokens: int = setting(144, "limit of a response's length", low=1, high=2**20)
     repeat_limit: int = setting(4, "times an attempt may occur before the response is repetitive", low=1)
+    batch_rows: int = setting(1024, "responses sampled at once", low=1, gpu=4096)
 
 
 def run(config: EvaluateConfig) -> None:
@@ -48,7 +46,8 @@ def run(config: EvaluateConfig) -> None:
     policy, tokenizer = load_policy(config.init, config.device)
     tokenizer.require_countdown(config.init)
     folder = RunFolder(default_out(config, "evaluate"), config)
-    verdicts = evaluate(policy, tokenizer, problems, config)
+    rollouts = sample_responses(policy, tokenizer, problems, config)
+    verdicts = judge_rollouts(problems, rollouts, tokenizer, max_new_tokens=config.max_new_tokens, repeat_limit=config.repeat_limit)
     results = summarise(problems, verdicts)
     folder.write_json("evaluation.json", results)
     for problem, group in zip(problems, verdicts):
@@ -63,17 +62,11 @@ def pick_problems(config: EvaluateConfig) -> list[Problem]:
     return problems if wanted >= len(problems) else random.Random(config.seed).sample(problems, wanted)
 
 
-def evaluate(policy: Qwen, tokenizer: Tokenizer, problems: list[Problem], config: EvaluateConfig) -> list[list[Verdict]]:
-    """Verdicts [problems][samples]. The noise of a problem's samples depends on its place in the list and the seed only."""
-    verdicts = []
-    for start in tqdm(range(0, len(problems), PROBLEMS_AT_ONCE), desc="evaluate", unit="batch", leave=False):
-        batch = problems[start : start + PROBLEMS_AT_ONCE]
-        rollouts = generate(
-            policy, [tokenizer.encode(countdown.prompt_text(p)) for p in batch], config.samples, seed=config.seed,
-            prompt_indices=range(start, start + len(batch)), max_new_tokens=config.max_new_tokens, temperature=config.temperature,
-            eos_id=tokenizer.eos_id, pad_id=tokenizer.pad_id, vocab_limit=tokenizer.size)
-        verdicts += judge_rollouts(batch, rollouts, tokenizer, max_new_tokens=config.max_new_tokens, repeat_limit=config.repeat_limit)
-    return verdicts
+def sample_responses(policy: Qwen, tokenizer: Tokenizer, problems: list[Problem], config: EvaluateConfig) -> Rollouts:
+    """`samples` responses to each problem, prompt-major."""
+    prompts = [tokenizer.encode(countdown.prompt_text(p)) for p in problems]
+    return generate(policy, prompts, config.samples, max_new_tokens=config.max_new_tokens, temperature=config.temperature, seed=config.seed,
+                    eos_id=tokenizer.eos_id, pad_id=tokenizer.pad_id, vocab_limit=tokenizer.size, batch_rows=config.batch_rows, progress="responses")
 
 
 def summarise(problems: list[Problem], verdicts: list[list[Verdict]]) -> dict:

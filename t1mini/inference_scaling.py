@@ -19,11 +19,11 @@ from tqdm import tqdm
 
 from t1mini import countdown
 from t1mini.checkpoint import load_policy
-from t1mini.config import default_out, setting
+from t1mini.config import UserError, default_out, setting
 from t1mini.countdown import Problem
-from t1mini.evaluate import EvaluateConfig, pick_problems
+from t1mini.evaluate import EvaluateConfig, pick_problems, sample_responses
 from t1mini.model import Qwen
-from t1mini.rollout import generate
+from t1mini.rollout import Rollouts, generate
 from t1mini.run_folder import RunFolder
 from t1mini.statistics import clustered_interval
 from t1mini.tokenizer import Tokenizer
@@ -32,39 +32,41 @@ from t1mini.tokenizer import Tokenizer
 @dataclass(frozen=True)
 class ScaleConfig(EvaluateConfig):
     init: tuple = setting(("data/tiny-sft", "data/tiny-rl"), "checkpoint folders to draw a curve for")
-    samples: int = setting(4, "responses to each problem", low=1, high=65536)
     budgets: tuple = setting((10, 20, 30, 40, 60, 80, 110, 144), "tokens of thinking to allow", low=0, high=2**20)
     answer_tokens: int = setting(8, "tokens a forced answer may take", low=1, high=65536)
 
 
 def run(config: ScaleConfig) -> None:
+    if max(config.budgets) > config.max_new_tokens:
+        raise UserError(f"--budgets {max(config.budgets)}: no response is longer than --max-new-tokens {config.max_new_tokens}")
     problems = pick_problems(config)
     policies = {path: load_policy(path, config.device) for path in config.init}
     for path, (_, tokenizer) in policies.items():
         tokenizer.require_countdown(path)
     folder = RunFolder(default_out(config, "scale"), config)
-    curves = {path: budget_curve(policy, tokenizer, problems, config) for path, (policy, tokenizer) in policies.items()}
+    curves = {path: budget_curve(*policy, problems, sample_responses(*policy, problems, config), config) for path, policy in policies.items()}
     write_curves(folder, curves, config.budgets)
     print(curve_table(curves, config.budgets))
 
 
-def budget_curve(policy: Qwen, tokenizer: Tokenizer, problems: list[Problem], config: ScaleConfig) -> np.ndarray:
-    """Correct or not at each budget: [budgets, problems, samples]. The same thinking is cut at every budget."""
+def budget_curve(policy: Qwen, tokenizer: Tokenizer, problems: list[Problem], thinking: Rollouts, config: ScaleConfig) -> np.ndarray:
+    """Correct or not at each budget: [budgets, problems, samples]. The same `thinking` is cut at every budget."""
+    samples = len(thinking.lengths) // len(problems)
     prompts = [tokenizer.encode(countdown.prompt_text(p)) for p in problems]
-    settings = dict(seed=config.seed, temperature=config.temperature, eos_id=tokenizer.eos_id, pad_id=tokenizer.pad_id, vocab_limit=tokenizer.size)
-    thinking = generate(policy, prompts, config.samples, max_new_tokens=max(1, *config.budgets), **settings)
     lengths, finished = thinking.lengths.tolist(), thinking.finished.tolist()
     opener = tokenizer.encode(countdown.ANSWER)
     rows, correct = range(len(lengths)), []
     for i, budget in enumerate(tqdm(config.budgets, desc="budgets", leave=False)):
         answers = {row: tokenizer.decode(thinking.ids(row)) for row in rows if finished[row] and lengths[row] <= budget}
         cut = [row for row in rows if row not in answers]
-        forced = [prompts[row // config.samples] + truncate_thinking(thinking.ids(row), budget, opener[0]) + opener for row in cut]
+        forced = [prompts[row // samples] + truncate_thinking(thinking.ids(row), budget, opener[0]) + opener for row in cut]
         if cut:
-            ends = generate(policy, forced, 1, step=1 + i, prompt_indices=cut, max_new_tokens=config.answer_tokens, **settings)
+            ends = generate(policy, forced, 1, max_new_tokens=config.answer_tokens, temperature=config.temperature, seed=config.seed, step=1 + i,
+                            prompt_indices=cut, eos_id=tokenizer.eos_id, pad_id=tokenizer.pad_id, vocab_limit=tokenizer.size,
+                            batch_rows=config.batch_rows)
             answers |= {row: f"{countdown.ANSWER} {tokenizer.decode(ends.ids(j))}" for j, row in enumerate(cut)}
-        correct.append([countdown.is_correct(problems[row // config.samples], answers[row]) for row in rows])
-    return np.array(correct, dtype=float).reshape(len(config.budgets), len(problems), config.samples)
+        correct.append([countdown.is_correct(problems[row // samples], answers[row]) for row in rows])
+    return np.array(correct, dtype=float).reshape(len(config.budgets), len(problems), samples)
 
 
 def truncate_thinking(ids: Sequence[int], budget: int, end_id: int) -> list[int]:

@@ -24,6 +24,8 @@ def prepare(config: StageConfig) -> None:
     torch.use_deterministic_algorithms(True, warn_only=config.device.startswith("cuda"))
     torch.utils.deterministic.fill_uninitialized_memory = False  # nothing here reads memory it has not written
     try:
+        if config.device == "cuda" and "LOCAL_RANK" in os.environ:  # torchrun: a GPU for each rank
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
         torch.empty(1, device=config.device)
     except (RuntimeError, AssertionError, NotImplementedError):
         raise UserError(f"--device {config.device}: torch cannot use it here; try --device cpu") from None

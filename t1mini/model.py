@@ -59,18 +59,18 @@ class RMSNorm(nn.Module):
         return wide.to(x.dtype) * self.weight.to(x.dtype)
 
 
-def rope_angles(positions: Tensor, head_dim: int, theta: float) -> tuple[Tensor, Tensor]:
-    """cos and sin of position * theta^(-2i/head_dim) for `positions` [N, S]: each [N, 1, S, head_dim/2]."""
+def rope_angles(positions: Tensor, head_dim: int, theta: float, dtype=torch.float64) -> tuple[Tensor, Tensor]:
+    """cos and sin of position * theta^(-2i/head_dim) for `positions` [N, S]: each [N, 1, S, head_dim/2] of `dtype`."""
     frequencies = theta ** (-torch.arange(0, head_dim, 2, device=positions.device, dtype=torch.float64) / head_dim)
     angles = positions.to(torch.float64)[:, None, :, None] * frequencies  # [N, 1, S, head_dim/2]
-    return angles.cos(), angles.sin()
+    return angles.cos().to(dtype), angles.sin().to(dtype)
 
 
 def rope(x: Tensor, angles: tuple[Tensor, Tensor]) -> Tensor:
     """Rotates each pair (x_i, x_{i + head_dim/2}) of `x` [N, heads, S, head_dim] by its angle (Su et al., RoFormer)."""
-    cos, sin = (a.to(x.dtype) for a in angles)
+    cos, sin = angles
     a, b = x.chunk(2, dim=-1)
-    return torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1)
+    return torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1).to(x.dtype)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
@@ -106,7 +106,7 @@ class Attention(nn.Module):
         k = rope(self.k_norm(self.heads(self.k_proj(x))), angles)  # [N, kv_heads, S, d]
         v = self.heads(self.v_proj(x))
         if cache is not None:
-            k, v = (t.to(q.dtype) for t in cache.write(self.layer, k, v, positions))  # [N, kv_heads, T, d]
+            k, v = cache.write(self.layer, k, v, positions)  # [N, kv_heads, T, d]
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None, enable_gqa=True)
         return self.o_proj(mixed.transpose(1, 2).flatten(2))
 
@@ -184,8 +184,8 @@ class Qwen(nn.Module):
         else:
             positions = cache.positions(S)  # [N, S]
             mask = cache.mask(positions)  # [N, 1, S, T]
-        angles = rope_angles(positions[:1] if cache is None else positions, self.config.head_dim, self.config.rope_theta)
         x = self.embed_tokens(input_ids)  # [N, S, H]
+        angles = rope_angles(positions[:1] if cache is None else positions, self.config.head_dim, self.config.rope_theta, x.dtype)
         for layer in self.layers:
             x = layer(x, angles, cache, positions, mask)
         if cache is not None:
@@ -196,5 +196,7 @@ class Qwen(nn.Module):
         return F.linear(self.hidden(input_ids, cache), self.head_weight)
 
     def new_cache(self, rows: int, capacity: int) -> KVCache:
-        c = self.config
-        return KVCache(c.num_hidden_layers, rows, c.num_key_value_heads, capacity, c.head_dim, self.dtype, self.device)
+        """An empty cache, in the dtype that attention computes in."""
+        c, kind = self.config, self.device.type
+        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else self.dtype
+        return KVCache(c.num_hidden_layers, rows, c.num_key_value_heads, capacity, c.head_dim, dtype, self.device)

@@ -21,8 +21,8 @@ from t1mini import countdown, data, distributed, evaluate, inference_scaling, rl
 from t1mini.checkpoint import load_policy
 from t1mini.config import StageConfig, default_out, from_flags, setting
 from t1mini.distributed import Team
-from t1mini.evaluate import EvaluateConfig
 from t1mini.inference_scaling import ScaleConfig
+from t1mini.reward import judge_rollouts
 from t1mini.rl import RLConfig
 from t1mini.run_folder import RunFolder
 from t1mini.sft import SFTConfig
@@ -42,7 +42,7 @@ def run(config: TrainConfig) -> None:
     started = time.perf_counter()
     path = default_out(config, "train")
     configs = stage_configs(config, path)
-    with distributed.team(config, "train") as team:
+    with distributed.team(config, "train", most=configs.rl.prompts) as team:
         folder = RunFolder(path, config) if team.leads else None
         seconds, gap = learn(folder, configs, team)
     if folder:
@@ -56,7 +56,6 @@ def run(config: TrainConfig) -> None:
 class StageConfigs(NamedTuple):
     sft: SFTConfig
     rl: RLConfig
-    evaluate: EvaluateConfig
     scale: ScaleConfig
 
 
@@ -81,16 +80,19 @@ def learn(folder: RunFolder | None, configs: StageConfigs, team: Team) -> tuple[
 
 def measure(folder: RunFolder, configs: StageConfigs) -> tuple[float, dict[str, dict], dict[str, np.ndarray]]:
     """Seconds, evaluations and budget curves of the three policies, on the same test problems."""
-    began = time.perf_counter()
+    began, c = time.perf_counter(), configs.scale
     paths = {"sft": "sft/final", "half": f"rl/step-{configs.rl.checkpoint_every:04d}", "rl": "rl/final"}
     policies = {name: load_policy(folder.path / path, configs.rl.device) for name, path in paths.items()}
-    problems = evaluate.pick_problems(configs.evaluate)
-    print(f"\nEvaluation: {len(problems)} test problems x {configs.evaluate.samples} responses")
-    verdicts = {name: evaluate.evaluate(*policy, problems, configs.evaluate) for name, policy in policies.items()}
-    results = {name: evaluate.summarise(problems, v) for name, v in verdicts.items()}
-    curves = {name: inference_scaling.budget_curve(*policy, problems, configs.scale) for name, policy in policies.items()}
+    problems = evaluate.pick_problems(c)
+    print(f"\nEvaluation: {len(problems)} test problems x {c.samples} responses")
+    results, curves = {}, {}
+    for name, (policy, tokenizer) in policies.items():
+        rollouts = evaluate.sample_responses(policy, tokenizer, problems, c)
+        verdicts = judge_rollouts(problems, rollouts, tokenizer, max_new_tokens=c.max_new_tokens, repeat_limit=c.repeat_limit)
+        results[name] = evaluate.summarise(problems, verdicts)
+        curves[name] = inference_scaling.budget_curve(policy, tokenizer, problems, rollouts, c)
     print("\n" + evaluate.table(results))
-    print("\n" + inference_scaling.curve_table(curves, configs.scale.budgets))
+    print("\n" + inference_scaling.curve_table(curves, c.budgets))
     return time.perf_counter() - began, results, curves
 
 
@@ -113,8 +115,7 @@ def stage_configs(config: TrainConfig, path: Path) -> StageConfigs:
     return StageConfigs(
         from_flags(SFTConfig, told(traces=config.traces, **training)),
         from_flags(RLConfig, told(init=str(path / "sft/final"), steps=steps, checkpoint_every=max(1, steps // 2), **training)),
-        from_flags(EvaluateConfig, told(init=str(path / "rl/final"), problems=config.problems, samples=config.samples)),
-        from_flags(ScaleConfig, told(problems=config.problems)))
+        from_flags(ScaleConfig, told(problems=config.problems, samples=config.samples)))
 
 
 def findings(curves: dict[str, np.ndarray], budgets: tuple, seed: int) -> str:

@@ -25,6 +25,8 @@ class PlotConfig(StageConfig):
 
 
 def run(config: PlotConfig) -> None:
+    curves = [read(f"{run}/budget_curve.csv") for run in config.runs]
+    learning = [read(f"{run}/rl/metrics.csv") for run in config.runs]
     try:
         import matplotlib
     except ImportError:
@@ -34,8 +36,8 @@ def run(config: PlotConfig) -> None:
     folder = Path(config.out)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        draw_budget_curve([read(f"{run}/budget_curve.csv") for run in config.runs], folder / "budget_curve.svg")
-        draw_learning([read(f"{run}/rl/metrics.csv") for run in config.runs], folder / "learning.svg")
+        draw_budget_curve(curves, folder / "budget_curve.svg")
+        draw_learning(learning, folder / "learning.svg")
     except OSError as error:
         raise UserError(f"cannot write to {folder}: {error.strerror}; choose another --out") from None
     print(f"wrote {folder}/budget_curve.svg and {folder}/learning.svg")

@@ -19,7 +19,6 @@ Run it: python -m t1mini rl --init data/tiny-sft
 
 import contextlib
 import random
-import time
 from dataclasses import dataclass
 from typing import Sequence
 
@@ -34,6 +33,7 @@ from t1mini.config import StageConfig, default_out, setting
 from t1mini.countdown import Problem
 from t1mini.distributed import Team
 from t1mini.loss import centred_kl, policy_gradient_loss, rloo_advantages, sequence_kl
+from t1mini.metrics import Clock, metrics_row, response_totals, sample_text, share_totals
 from t1mini.model import Qwen
 from t1mini.optimiser import Optimiser
 from t1mini.reference import EMAReference
@@ -43,26 +43,6 @@ from t1mini.run_folder import RunFolder
 from t1mini.tokenizer import Tokenizer
 
 LARGEST_GAP = 1e-2  # nats: float32 rollout and update that differ by more are not scoring the same thing
-
-METRICS = {
-    "step": "updates done",
-    "reward": "mean penalised reward r' of the step's responses",
-    "accuracy": "share of responses whose final answer is right, penalised or not",
-    "repetitive": "share of responses with an attempt repeated more than --repeat-limit times",
-    "overlong": "share of responses that reached --max-new-tokens without their end token",
-    "garbled": "share of responses that do not read as attempts, verdicts and an answer",
-    "length": "mean tokens a response, end token counted",
-    "attempts": "mean attempts a response",
-    "hits_per_attempt": "attempts that reach the target, as a share of all attempts",
-    "tied_groups": "share of prompts whose K rewards are all equal: they carry no reward signal",
-    "skipped_rows": "share of responses without gradient, left out of the update",
-    "kl": "mean over responses of log pi - log pi_ref, in nats a response",
-    "entropy": "mean entropy of the policy at --temperature over the updated rows' tokens, in nats a token",
-    "kept_mass": "mean share of probability that top-k, top-p and min-p left to sample from",
-    "loss": "the minimised objective, per response token",
-    "grad_norm": "norm of the gradient before clipping",
-    "logprob_gap": "largest difference between a token's log-probability in rollout and in update, in nats",
-}
 
 
 @dataclass(frozen=True)
@@ -98,7 +78,7 @@ def run(config: RLConfig) -> None:
     problems = countdown.load_problems(f"{config.data}/train.jsonl")
     policy, tokenizer = load_policy(config.init, config.device)
     tokenizer.require_countdown(config.init)
-    with distributed.team(config, "rl") as team:
+    with distributed.team(config, "rl", most=config.prompts) as team:
         folder = RunFolder(default_out(config, "rl"), config) if team.leads else None
         train(policy, tokenizer, problems, config, folder, team)
     if folder:
@@ -117,41 +97,55 @@ def train(policy: Qwen, tokenizer: Tokenizer, problems: list[Problem], config: R
     order = problem_order(len(problems), config.steps * config.prompts, config.seed)
     largest_gap = 0.0
     for step in (progress := tqdm(range(config.steps), desc="RL", unit="step", disable=not team.leads)):
-        clock = Clock()
-        numbers = team.share(range(config.prompts))  # which of the step's prompts are this rank's
-        batch = [problems[order[step * config.prompts + i]] for i in numbers]
-        prompts = [tokenizer.encode(countdown.prompt_text(problem)) for problem in batch]
-        with compute_precision(config):
-            rollouts = sample_responses(policy, tokenizer, prompts, numbers, config, step)
-            clock.lap("rollout")
-            verdicts = judge_rollouts(batch, rollouts, tokenizer, max_new_tokens=config.max_new_tokens, repeat_limit=config.repeat_limit)
-            rewards = rewards_of(verdicts, config).to(config.device)  # [P, K]
-            clock.lap("reward")
-            ref_logprobs = score_rollouts(reference.model, prompts, rollouts, config, tokenizer.size)  # [N, T]
-            kl = sequence_kl(rollouts.logprobs, ref_logprobs, rollouts.mask)  # [N]
-            clock.lap("reference")
-            advantages = rloo_advantages(rewards) - config.kl_coef * centred_kl(kl.view_as(rewards))  # [P, K]
-            tokens = team.sum(rollouts.lengths.sum())  # of the whole batch, whoever scores them
-            update = accumulate_gradients(policy, prompts, rollouts, advantages.flatten(), tokens, config, tokenizer.size)
-        gap = check_gap(team, update.pop("logprob_gap"), config)
-        team.sum_gradients(policy)
-        grad_norm = optimiser.step(step)
-        reference.update(policy)
-        clock.lap("update")
-
-        largest_gap = max(largest_gap, gap)
-        totals = {**response_totals(verdicts, rewards), **update, "kl": kl.sum().item(), "kept_mass": rollouts.kept_mass.sum().item()}
-        row = metrics_row(step + 1, share_totals(team, totals), grad_norm, gap)
+        batch = [problems[i] for i in order[step * config.prompts : (step + 1) * config.prompts]]
+        row, seconds, sample = t1_step(step, batch, policy, reference, optimiser, tokenizer, config, team)
+        largest_gap = max(largest_gap, row["logprob_gap"])
         progress.set_postfix({name: f"{row[name]:.2f}" for name in ("reward", "accuracy", "length", "entropy")})
         if folder:
             folder.append_row("metrics.csv", row)
-            folder.append_row("timing.csv", {"step": step + 1, **clock.seconds})
-            folder.append_text("samples.txt", sample_text(step + 1, batch, verdicts))
+            folder.append_row("timing.csv", {"step": step + 1, **seconds})
+            folder.append_text("samples.txt", sample)
             if (step + 1) % config.checkpoint_every == 0:
                 save_policy(policy, tokenizer, folder.path / f"step-{step + 1:04d}")
     if folder:
         save_policy(policy, tokenizer, folder.path / "final")
     return largest_gap
+
+
+def t1_step(step: int, batch: list[Problem], policy: Qwen, reference: EMAReference, optimiser: Optimiser, tokenizer: Tokenizer,
+            config: RLConfig, team: Team) -> tuple[dict[str, float], dict[str, float], str]:
+    """One update on this step's problems. Returns its metrics row, the seconds of its parts, and two responses to read."""
+    clock = Clock()
+    # 1. problems: this rank's share of them, P in number
+    numbers = team.share(range(len(batch)))
+    problems = team.share(batch)
+    prompts = [tokenizer.encode(countdown.prompt_text(problem)) for problem in problems]
+    with compute_precision(config):
+        # 2. rollouts
+        rollouts = sample_responses(policy, tokenizer, prompts, numbers, config, step)  # N = P * K rows
+        clock.lap("rollout")
+        # 3. rewards
+        verdicts = judge_rollouts(problems, rollouts, tokenizer, max_new_tokens=config.max_new_tokens, repeat_limit=config.repeat_limit)
+        rewards = rewards_of(verdicts, config).to(config.device)  # [P, K]
+        clock.lap("reward")
+        # 4. reference
+        ref_logprobs = score_rollouts(reference.model, prompts, rollouts, config, tokenizer.size)  # [N, T]
+        kl = sequence_kl(rollouts.logprobs, ref_logprobs, rollouts.mask)  # [N]
+        clock.lap("reference")
+        # 5. advantages
+        advantages = rloo_advantages(rewards) - config.kl_coef * centred_kl(kl.view_as(rewards))  # [P, K]
+        # 6. update
+        tokens = team.sum(rollouts.lengths.sum())  # of the whole batch, whichever rank has them
+        update = accumulate_gradients(policy, prompts, rollouts, advantages.flatten(), tokens, config, tokenizer.size)
+    gap = check_gap(team, update.pop("logprob_gap"), config)
+    team.sum_gradients(policy)
+    grad_norm = optimiser.step(step)
+    # 7. reference
+    reference.update(policy)
+    clock.lap("update")
+    # 8. metrics
+    totals = {**response_totals(verdicts, rewards), **update, "kl": kl.sum().item(), "kept_mass": rollouts.kept_mass.sum().item()}
+    return metrics_row(step + 1, share_totals(team, totals, config.device), grad_norm, gap), clock.seconds, sample_text(step + 1, problems, verdicts)
 
 
 def problem_order(problems: int, wanted: int, seed: int) -> list[int]:
@@ -233,45 +227,3 @@ def check_gap(team: Team, gap: float, config: RLConfig) -> float:
     if config.precision == "float32" and not gap <= LARGEST_GAP:
         raise RuntimeError(f"rollout and update disagree by {gap:.3g} nats on a token (limit {LARGEST_GAP}); the step was not applied")
     return gap
-
-
-def response_totals(verdicts: list[list[Verdict]], rewards: Tensor) -> dict[str, float]:
-    """Sums over these responses of what METRICS averages."""
-    flat = [v for group in verdicts for v in group]
-    total = lambda name: sum(getattr(v, name) for v in flat)
-    return {"responses": len(flat), "groups": len(verdicts), "reward": rewards.sum().item(), "accuracy": total("correct"),
-            **{name: total(name) for name in ("repetitive", "overlong", "garbled", "length", "attempts", "hits")},
-            "tied_groups": (rewards == rewards[:, :1]).all(-1).sum().item()}
-
-
-def share_totals(team: Team, totals: dict[str, float]) -> dict[str, float]:
-    """The totals, added up over the ranks."""
-    device = "cuda" if torch.distributed.is_initialized() and torch.distributed.get_backend() == "nccl" else "cpu"
-    summed = team.sum(torch.tensor(list(totals.values()), dtype=torch.float64, device=device))
-    return dict(zip(totals, summed.tolist()))
-
-
-def metrics_row(step: int, totals: dict[str, float], grad_norm: float, gap: float) -> dict[str, float]:
-    """The columns of METRICS, each total over its own denominator."""
-    share = lambda name, of: totals[name] / max(1, totals[of])
-    row = {name: share(name, "responses") for name in METRICS if name in totals}
-    row |= {"step": step, "hits_per_attempt": share("hits", "attempts"), "tied_groups": share("tied_groups", "groups"),
-            "entropy": share("entropy", "updated_tokens"), "loss": totals["loss"], "grad_norm": grad_norm, "logprob_gap": gap}
-    return {name: row[name] for name in METRICS}
-
-
-def sample_text(step: int, batch: list[Problem], verdicts: list[list[Verdict]]) -> str:
-    """The first problem's first two responses, to be read."""
-    lines = [f"--- step {step}: {countdown.prompt_text(batch[0])}"]
-    return "\n".join([*lines, *(f"[{v.reward:+.0f}] {v.text}" for v in verdicts[0][:2])])
-
-
-class Clock:
-    """Seconds between laps, by name."""
-
-    def __init__(self):
-        self.seconds, self.last = {}, time.perf_counter()
-
-    def lap(self, name: str) -> None:
-        now = time.perf_counter()
-        self.seconds[name], self.last = now - self.last, now

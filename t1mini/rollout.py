@@ -21,6 +21,7 @@ from typing import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from tqdm import tqdm
 
 from t1mini.batching import length_mask, pad
 from t1mini.loss import token_logprobs
@@ -54,18 +55,18 @@ class Rollouts:
 def generate(model: Qwen, prompts: Sequence[Sequence[int]], k: int, *, max_new_tokens: int, eos_id: int | None = None, pad_id: int = 0,
              temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0, vocab_limit: int | None = None,
              seed: int, step: int = 0, prompt_indices: Sequence[int] | None = None, batch_rows: int = 512,
-             share_prompt: bool = True, compact: bool = True) -> Rollouts:
+             share_prompt: bool = True, compact: bool = True, progress: str = "") -> Rollouts:
     """Samples k responses to each prompt (lists of token ids), `batch_rows` rows at a time.
 
     Without `eos_id` nothing ends before `max_new_tokens`. `prompt_indices` names the prompts for the noise (default: 0 ... P-1). `share_prompt=False` and `compact=False` are the
-    slow twins: prefill every row, carry every row to the end. ValueError for an empty prompt, k < 1 or max_new_tokens < 1.
+    slow twins: prefill every row, carry every row to the end. `progress` labels a progress bar. ValueError for an empty prompt, k < 1 or max_new_tokens < 1.
     """
     if not prompts or not all(prompts) or k < 1 or max_new_tokens < 1:
         raise ValueError("generate needs prompts of at least one token, k >= 1 and max_new_tokens >= 1")
     filters = dict(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, vocab_limit=vocab_limit)
     indices = list(range(len(prompts))) if prompt_indices is None else list(prompt_indices)
     parts, at_once = [], max(1, batch_rows // k)
-    for start in range(0, len(prompts), at_once):
+    for start in tqdm(range(0, len(prompts), at_once), desc=progress, unit="batch", leave=False, disable=not progress):
         chunk = prompts[start : start + at_once]
         keys = fold(fold(seed, step), torch.tensor(indices[start : start + at_once])[:, None], torch.arange(k)).flatten()  # [n * k]
         parts.append(_generate(model, chunk, k, keys.to(model.device), max_new_tokens, eos_id, pad_id, filters, share_prompt, compact))

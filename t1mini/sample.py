@@ -9,7 +9,6 @@ Run it: python -m t1mini sample --init data/tiny-rl
 """
 
 import re
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -20,7 +20,6 @@ import torch
 from tqdm import tqdm
 
 from t1mini import countdown, distributed
-from t1mini.batching import pad
 from t1mini.chain_of_thought import Teacher, teach
 from t1mini.checkpoint import load_policy, save_policy
 from t1mini.config import StageConfig, UserError, default_out, setting
@@ -66,7 +65,7 @@ def run(config: SFTConfig) -> None:
     problems = countdown.load_problems(f"{config.data}/train.jsonl")
     model, tokenizer = load_policy(config.init, config.device) if config.init else new_policy(config)
     tokenizer.require_countdown(config.init)
-    with distributed.team(config, "sft") as team:
+    with distributed.team(config, "sft", most=config.batch) as team:
         folder = RunFolder(default_out(config, "sft"), config) if team.leads else None
         train(model, tokenizer, problems, config, folder, team)
     if folder:

@@ -7,6 +7,7 @@ import pytest
 
 from t1mini import countdown, inference_scaling
 from t1mini.checkpoint import load_policy
+from t1mini.evaluate import sample_responses
 from t1mini.inference_scaling import ScaleConfig, budget_curve, truncate_thinking
 from t1mini.rollout import generate
 
@@ -37,9 +38,8 @@ CONFIG = ScaleConfig(samples=3, budgets=(0, 25, 60, 144))
 
 def test_with_room_to_finish_the_curve_is_the_plain_accuracy(policy):
     model, tokenizer = policy
-    scores = budget_curve(model, tokenizer, PROBLEMS, CONFIG)
-    rollouts = generate(model, [tokenizer.encode(countdown.prompt_text(p)) for p in PROBLEMS], 3, max_new_tokens=144,
-                        eos_id=tokenizer.eos_id, vocab_limit=tokenizer.size, seed=CONFIG.seed)
+    rollouts = sample_responses(model, tokenizer, PROBLEMS, CONFIG)
+    scores = budget_curve(model, tokenizer, PROBLEMS, rollouts, CONFIG)
     finished = rollouts.finished.reshape(len(PROBLEMS), 3).numpy()
     plain = np.array([countdown.is_correct(PROBLEMS[r // 3], tokenizer.decode(rollouts.ids(r))) for r in range(len(rollouts.lengths))])
     assert scores.shape == (4, len(PROBLEMS), 3) and finished.mean() > 0.5
@@ -55,10 +55,12 @@ def test_an_answer_is_forced_from_the_cut_thinking(policy, monkeypatch):
         return generate(model, prompts, k, **settings)
 
     monkeypatch.setattr(inference_scaling, "generate", watched)
-    budget_curve(model, tokenizer, PROBLEMS[:4], ScaleConfig(samples=3, budgets=(0, 25)))
-    (questions, thinking_tokens), (at_none, answer_tokens), (at_25, _) = calls
+    config = ScaleConfig(samples=3, budgets=(0, 25), answer_tokens=9)
+    budget_curve(model, tokenizer, PROBLEMS[:4], sample_responses(model, tokenizer, PROBLEMS[:4], config), config)
+    (at_none, answer_tokens), (at_25, _) = calls
+    questions = [tokenizer.encode(countdown.prompt_text(p)) for p in PROBLEMS[:4]]
     opener = tokenizer.encode(countdown.ANSWER)
-    assert (thinking_tokens, answer_tokens) == (25, 8)
+    assert answer_tokens == 9
     assert at_none == [q + opener for q in questions for _ in range(3)]
     for forced in at_25:
         question = next(q for q in questions if forced[: len(q)] == q)

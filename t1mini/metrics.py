@@ -1,0 +1,76 @@
+"""Metrics: what an RL step reports, each column defined once, with its unit and its denominator.
+
+Every rank of the team adds up its own responses; the sums are shared, and only then divided. So a mean is over the whole
+step however many ranks there are, and however unequal their shares.
+"""
+
+import time
+
+import torch
+from torch import Tensor
+
+from t1mini import countdown
+from t1mini.countdown import Problem
+from t1mini.distributed import Team
+from t1mini.reward import Verdict
+
+METRICS = {
+    "step": "updates done",
+    "reward": "mean penalised reward r' of the step's responses",
+    "accuracy": "share of responses whose final answer is right, penalised or not",
+    "repetitive": "share of responses with an attempt repeated more than --repeat-limit times",
+    "overlong": "share of responses that reached --max-new-tokens without their end token",
+    "garbled": "share of responses that do not read as attempts, verdicts and an answer",
+    "length": "mean tokens a response, end token counted",
+    "attempts": "mean attempts a response",
+    "hits_per_attempt": "attempts that reach the target, as a share of all attempts",
+    "tied_groups": "share of prompts whose K rewards are all equal: they carry no reward signal",
+    "skipped_rows": "share of responses without gradient, left out of the update",
+    "kl": "mean over responses of log pi - log pi_ref, in nats a response",
+    "entropy": "mean entropy of the policy at --temperature over the updated rows' tokens, in nats a token",
+    "kept_mass": "mean share of probability that top-k, top-p and min-p left to sample from",
+    "loss": "the minimised objective, per response token",
+    "grad_norm": "norm of the gradient before clipping",
+    "logprob_gap": "largest difference between a token's log-probability in rollout and in update, in nats",
+}
+
+
+def response_totals(verdicts: list[list[Verdict]], rewards: Tensor) -> dict[str, float]:
+    """Sums over these responses of what METRICS averages."""
+    flat = [v for group in verdicts for v in group]
+    total = lambda name: sum(getattr(v, name) for v in flat)
+    return {"responses": len(flat), "groups": len(verdicts), "reward": rewards.sum().item(), "accuracy": total("correct"),
+            **{name: total(name) for name in ("repetitive", "overlong", "garbled", "length", "attempts", "hits")},
+            "tied_groups": (rewards == rewards[:, :1]).all(-1).sum().item()}
+
+
+def share_totals(team: Team, totals: dict[str, float], device: str) -> dict[str, float]:
+    """The totals, added up over the ranks."""
+    summed = team.sum(torch.tensor(list(totals.values()), dtype=torch.float64, device=device))
+    return dict(zip(totals, summed.tolist()))
+
+
+def metrics_row(step: int, totals: dict[str, float], grad_norm: float, gap: float) -> dict[str, float]:
+    """The columns of METRICS, each total over its own denominator."""
+    share = lambda name, of: totals[name] / max(1, totals[of])
+    row = {name: share(name, "responses") for name in METRICS if name in totals}
+    row |= {"step": step, "hits_per_attempt": share("hits", "attempts"), "tied_groups": share("tied_groups", "groups"),
+            "entropy": share("entropy", "updated_tokens"), "loss": totals["loss"], "grad_norm": grad_norm, "logprob_gap": gap}
+    return {name: row[name] for name in METRICS}
+
+
+def sample_text(step: int, batch: list[Problem], verdicts: list[list[Verdict]]) -> str:
+    """The first problem's first two responses, to be read."""
+    lines = [f"--- step {step}: {countdown.prompt_text(batch[0])}"]
+    return "\n".join([*lines, *(f"[{v.reward:+.0f}] {v.text}" for v in verdicts[0][:2])])
+
+
+class Clock:
+    """Seconds between laps, by name."""
+
+    def __init__(self):
+        self.seconds, self.last = {}, time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.seconds[name], self.last = now - self.last, now
