@@ -3,7 +3,7 @@
     train.jsonl, validation.jsonl, test.jsonl       {"numbers": [3, 4, 11], "target": 77}, a line a problem
 
 Nothing here is random but the division of the triples, and that has a fixed seed: the files are the same on every machine.
-Tuning is done on validation; test is for the final figures.
+Settings are chosen on validation; test is for the final figures.
 
 Run it: python -m t1mini data --show 5
 """
@@ -30,8 +30,18 @@ def run(config: DataConfig) -> None:
         d = countdown.difficulty(problems)
         print(f"{name:12}{len(problems):>10}{d['chains']:>10.1f}{d['solutions']:>11.2f}{d['blind@10']:>20.1%}")
     rng = random.Random(config.seed)
+    right, hit = teacher_figures(splits["test"], Teacher(), rng)
+    print(f"\nthe teacher's traces, on the test problems: right {right:.1%}, hits an attempt {hit:.1%}")
     for problem in rng.sample(splits["train"], min(config.show, len(splits["train"]))):
         print(f"\n{countdown.prompt_text(problem)}\n  {teach(problem, Teacher(), rng)}")
+
+
+def teacher_figures(problems: list[countdown.Problem], teacher: Teacher, rng: random.Random) -> tuple[float, float]:
+    """Shares of the teacher's traces that are right, and of its attempts that reach the target; five traces a problem."""
+    traces = [(problem, teach(problem, teacher, rng)) for problem in problems for _ in range(5)]
+    tried = [(problem, countdown.attempts(trace)) for problem, trace in traces]
+    right = sum(countdown.is_correct(problem, trace) for problem, trace in traces) / len(traces)
+    return right, sum(countdown.hits(problem, a) for problem, a in tried) / sum(len(a) for _, a in tried)
 
 
 def write(folder: Path) -> dict[str, list[countdown.Problem]]:

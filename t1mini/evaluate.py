@@ -18,7 +18,7 @@ import numpy as np
 
 from t1mini import countdown
 from t1mini.checkpoint import load_policy
-from t1mini.config import StageConfig, default_out, setting
+from t1mini.config import StageConfig, UserError, default_out, setting
 from t1mini.countdown import Problem
 from t1mini.model import Qwen
 from t1mini.reward import Verdict, judge_rollouts
@@ -59,6 +59,8 @@ def run(config: EvaluateConfig) -> None:
 def pick_problems(config: EvaluateConfig) -> list[Problem]:
     problems = countdown.load_problems(f"{config.data}/{config.split}.jsonl")
     wanted = config.problems or len(problems)
+    if min(wanted, len(problems)) < 2:
+        raise UserError("--problems 1: an interval over problems needs at least 2 of them")
     return problems if wanted >= len(problems) else random.Random(config.seed).sample(problems, wanted)
 
 

@@ -104,6 +104,8 @@ MISTAKES = {
     "a folder that holds a run": (["rl", "--init", "data/tiny-sft", "--out", "{tmp}/taken"], "{tmp}/taken already holds a run"),
     "no problems": (["rl", "--init", "data/tiny-sft", "--data", "{tmp}"], "cannot read problems from {tmp}/train.jsonl"),
     "a broken problem": (["evaluate", "--data", "{tmp}/broken"], "{tmp}/broken/test.jsonl, line 2"),
+    "one problem": (["evaluate", "--problems", "1"], "--problems 1: an interval over problems needs at least 2"),
+    "a budget no response reaches": (["scale", "--budgets", "20", "500"], "--budgets 500: no response is longer"),
     "a broken line to sample": (["sample", "--file", "{tmp}/lines.txt"], "{tmp}/lines.txt, line 2"),
     "a run there is not": (["plot", "{tmp}/nowhere"], "{tmp}/nowhere"),
 }
