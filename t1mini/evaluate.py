@@ -36,7 +36,7 @@ class EvaluateConfig(StageConfig):
     problems: int = setting(0, "how many of them, drawn at random; 0 means all", low=0)
     samples: int = setting(4, "responses to each", low=1, high=65536)
     temperature: float = setting(1.0, "sampling temperature; 0 is greedy", low=0, high=100)
-    max_new_tokens: int = setting(144, "limit of a response's length", low=1, high=2**20)
+    max_new_tokens: int = setting(192, "limit of a response's length", low=1, high=2**20)
     repeat_limit: int = setting(4, "times an attempt may occur before the response is repetitive", low=1)
     batch_rows: int = setting(1024, "responses sampled at once", low=1, gpu=4096)
 

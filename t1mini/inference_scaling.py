@@ -32,7 +32,7 @@ from t1mini.tokenizer import Tokenizer
 @dataclass(frozen=True)
 class ScaleConfig(EvaluateConfig):
     init: tuple = setting(("data/tiny-sft", "data/tiny-rl"), "checkpoint folders to draw a curve for")
-    budgets: tuple = setting((10, 20, 30, 40, 60, 80, 110, 144), "tokens of thinking to allow", low=0, high=2**20)
+    budgets: tuple = setting((16, 32, 48, 64, 96, 128, 160, 192), "tokens of thinking to allow", low=0, high=2**20)
     answer_tokens: int = setting(8, "tokens a forced answer may take", low=1, high=65536)
 
 
