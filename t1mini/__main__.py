@@ -58,7 +58,8 @@ def make_parser() -> argparse.ArgumentParser:
     stages = parser.add_subparsers(dest="stage", required=True, metavar="STAGE", parser_class=Parser)
     for name, (module_name, config_name) in STAGES.items():
         module = importlib.import_module(f"t1mini.{module_name}")
-        stage = stages.add_parser(name, description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+        stage = stages.add_parser(name, description=module.__doc__, allow_abbrev=False,
+                                  formatter_class=argparse.RawDescriptionHelpFormatter)
         add_flags(stage, getattr(module, config_name))
     return parser
 

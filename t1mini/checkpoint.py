@@ -40,7 +40,8 @@ def load_model(folder: str | Path, device: str = "cpu", dtype: torch.dtype = tor
         if name not in weights or name not in expected:
             raise UserError(f"{folder}: tensor {name} is {'missing' if name in expected else 'not one of this model'}")
         if tuple(weights[name].shape) != expected[name]:
-            raise UserError(f"{folder}: tensor {name} has shape {tuple(weights[name].shape)}, config.json makes it {expected[name]}")
+            shape = tuple(weights[name].shape)
+            raise UserError(f"{folder}: tensor {name} has shape {shape}, config.json makes it {expected[name]}")
     model.load_state_dict({name: tensor.to(device, dtype) for name, tensor in weights.items()}, assign=True)
     return model.requires_grad_(True)
 
@@ -49,7 +50,8 @@ def save_model(model: Qwen, folder: str | Path) -> None:
     """Writes config.json and model.safetensors. The weights appear under their name only when they are complete."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    weights = {name if name == "lm_head.weight" else "model." + name: p.detach().cpu().contiguous() for name, p in model.named_parameters()}
+    hf_name = lambda name: name if name == "lm_head.weight" else "model." + name
+    weights = {hf_name(name): p.detach().cpu().contiguous() for name, p in model.named_parameters()}
     (folder / "config.json").write_text(json.dumps(hf_config(model), indent=1), encoding="utf-8")
     save_file(weights, folder / (WEIGHTS + ".part"), metadata={"format": "pt"})
     os.replace(folder / (WEIGHTS + ".part"), folder / WEIGHTS)

@@ -27,7 +27,8 @@ class UserError(Exception):
 
 def setting(default, help, *, low=None, high=None, above=None, choices=None, positional=False, **presets):
     """A dataclass field with its help text, its range (low <= x <= high, x > above) and its value in other presets."""
-    rules = {"help": help, "low": low, "high": high, "above": above, "choices": choices, "positional": positional, "presets": presets}
+    rules = {"help": help, "low": low, "high": high, "above": above, "choices": choices, "positional": positional,
+             "presets": presets}
     return field(default=default, metadata=rules)
 
 
@@ -49,17 +50,14 @@ def add_flags(parser: argparse.ArgumentParser, config_class: type) -> None:
     """Adds one --flag a field. Fields of tuple type take one or more values."""
     for f in dataclasses.fields(config_class):
         kind = type(f.default[0]) if isinstance(f.default, tuple) else type(f.default)
-        flag = "--" + f.name.replace("_", "-")
-        help_text = f.metadata["help"] + ("" if f.default in ("", None) else f" (default: {_show(f.default)}")
-        other = "".join(f"; {name}: {_show(value)}" for name, value in f.metadata["presets"].items())
-        help_text += "" if f.default in ("", None) else other + ")"
+        options = {"help": _help(f), "default": None}
         if f.metadata["positional"]:
-            parser.add_argument(f.name, nargs="*", type=kind, default=None, metavar=f.name.upper(), help=help_text)
-            continue
-        options = {"action": argparse.BooleanOptionalAction} if kind is bool else {"type": kind, "metavar": kind.__name__.upper()}
-        if isinstance(f.default, tuple):
-            options["nargs"] = "+"
-        parser.add_argument(flag, default=None, help=help_text.replace("%", "%%"), **options)
+            parser.add_argument(f.name, nargs="*", type=kind, **options)
+        elif kind is bool:
+            parser.add_argument(_flag(f), action=argparse.BooleanOptionalAction, **options)
+        else:
+            nargs = "+" if isinstance(f.default, tuple) else None
+            parser.add_argument(_flag(f), type=kind, metavar=kind.__name__.upper(), nargs=nargs, **options)
 
 
 def from_flags(config_class: type, flags: dict):
@@ -83,7 +81,7 @@ def from_flags(config_class: type, flags: dict):
 def check(config) -> None:
     """Raises UserError where a setting is out of its range, naming the flag and the range."""
     for f in dataclasses.fields(config):
-        rules, flag = f.metadata, "--" + f.name.replace("_", "-")
+        rules, flag = f.metadata, _flag(f)
         given = getattr(config, f.name)
         for value in given if isinstance(given, tuple) else (given,):
             if rules["choices"] and value not in rules["choices"]:
@@ -98,7 +96,7 @@ def to_flags(config) -> list[str]:
     """The command line that `from_flags` reads back as `config`."""
     words = []
     for f in dataclasses.fields(config):
-        value, flag = getattr(config, f.name), "--" + f.name.replace("_", "-")
+        value, flag = getattr(config, f.name), _flag(f)
         if isinstance(value, bool):
             words.append(flag if value else flag.replace("--", "--no-", 1))
         elif value != "":
@@ -113,6 +111,17 @@ def default_out(config, stage: str) -> Path:
 def usable_cores() -> int:
     """Cores this process may run on, which on a shared machine can be fewer than it has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _flag(f: dataclasses.Field) -> str:
+    return "--" + f.name.replace("_", "-")
+
+
+def _help(f: dataclasses.Field) -> str:
+    values = {"default": f.default, **f.metadata["presets"]}
+    shown = "; ".join(f"{name}: {_show(value)}" for name, value in values.items())
+    text = f.metadata["help"] + (f" ({shown})" if f.default != "" else "")
+    return text.replace("%", "%%")
 
 
 def _show(value) -> str:

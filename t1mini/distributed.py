@@ -54,13 +54,14 @@ class Team:
         return values
 
     def sum_gradients(self, model: nn.Module) -> None:
-        """Each parameter's gradient becomes the sum over ranks, in one exchange; a rank without gradients adds zero."""
-        if self.size == 1:
-            return
+        """Each parameter's gradient becomes the sum over ranks, in one exchange; where there is none, zero."""
         parameters = list(model.parameters())
-        flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in parameters])
-        for p, total in zip(parameters, self.sum(flat).split([p.numel() for p in parameters])):
-            p.grad = total.view_as(p)
+        for p in parameters:
+            p.grad = torch.zeros_like(p) if p.grad is None else p.grad
+        if self.size > 1:
+            flat = self.sum(torch.cat([p.grad.flatten() for p in parameters]))
+            for p, total in zip(parameters, flat.split([p.numel() for p in parameters])):
+                p.grad = total.view_as(p)
 
 
 @contextlib.contextmanager
@@ -93,7 +94,8 @@ def team(config: StageConfig, stage: str, most: int) -> Iterator[Team]:
 def _joined(rank: int, size: int, address: str, config: StageConfig) -> Iterator[Team]:
     threads = torch.get_num_threads()
     torch.set_num_threads(max(1, threads // size))
-    dist.init_process_group("nccl" if config.device.startswith("cuda") else "gloo", init_method=address, rank=rank, world_size=size)
+    backend = "nccl" if config.device.startswith("cuda") else "gloo"
+    dist.init_process_group(backend, init_method=address, rank=rank, world_size=size)
     try:
         yield Team(rank, size)
     finally:
@@ -103,9 +105,11 @@ def _joined(rank: int, size: int, address: str, config: StageConfig) -> Iterator
 
 def _start(stage: str, config: StageConfig, rank: int, size: int, port: int) -> subprocess.Popen:
     """This stage again, as another rank."""
-    group = {"RANK": str(rank), "WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "TQDM_DISABLE": "1"}
+    group = {"RANK": str(rank), "WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    quiet = {"TQDM_DISABLE": "1"}
     command = [sys.executable, "-m", "t1mini", stage, *to_flags(config)]
-    return subprocess.Popen(command, env={**os.environ, **group}, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    return subprocess.Popen(command, env={**os.environ, **group, **quiet}, stdin=subprocess.DEVNULL,
+                            stdout=subprocess.DEVNULL)
 
 
 def _free_port() -> int:

@@ -47,7 +47,8 @@ def run(config: EvaluateConfig) -> None:
     tokenizer.require_countdown(config.init)
     folder = RunFolder(default_out(config, "evaluate"), config)
     rollouts = sample_responses(policy, tokenizer, problems, config)
-    verdicts = judge_rollouts(problems, rollouts, tokenizer, max_new_tokens=config.max_new_tokens, repeat_limit=config.repeat_limit)
+    verdicts = judge_rollouts(problems, rollouts, tokenizer, max_new_tokens=config.max_new_tokens,
+                              repeat_limit=config.repeat_limit)
     results = summarise(problems, verdicts)
     folder.write_json("evaluation.json", results)
     for problem, group in zip(problems, verdicts):
@@ -67,8 +68,8 @@ def pick_problems(config: EvaluateConfig) -> list[Problem]:
 def sample_responses(policy: Qwen, tokenizer: Tokenizer, problems: list[Problem], config: EvaluateConfig) -> Rollouts:
     """`samples` responses to each problem, prompt-major."""
     prompts = [tokenizer.encode(countdown.prompt_text(p)) for p in problems]
-    return generate(policy, prompts, config.samples, max_new_tokens=config.max_new_tokens, temperature=config.temperature, seed=config.seed,
-                    eos_id=tokenizer.eos_id, pad_id=tokenizer.pad_id, vocab_limit=tokenizer.size, batch_rows=config.batch_rows, progress="responses")
+    return generate(policy, prompts, config.samples, seed=config.seed, max_new_tokens=config.max_new_tokens,
+                    temperature=config.temperature, **tokenizer.limits, batch_rows=config.batch_rows, progress="responses")
 
 
 def summarise(problems: list[Problem], verdicts: list[list[Verdict]]) -> dict:
@@ -109,10 +110,11 @@ def blind_search(problems: list[Problem], attempts: float) -> float:
 def table(results: dict[str, dict]) -> str:
     """Evaluations side by side as plain text."""
     names = [name for name in next(iter(results.values())) if "interval" not in name]
-    width = max(12, *(len(label) + 2 for label in results))
+    width = max(17, *(len(label) + 2 for label in results))
     lines = [" " * 20 + "".join(f"{label:>{width}}" for label in results)]
     lines += [f"{name:20}" + "".join(f"{_show(name, r[name]):>{width}}" for r in results.values()) for name in names]
-    lines.insert(4, f"{'  95% interval':20}" + "".join(f"{'{:.1%} - {:.1%}'.format(*r['interval']):>{width}}" for r in results.values()))
+    intervals = ["{:.1%} - {:.1%}".format(*r["interval"]) for r in results.values()]
+    lines.insert(4, f"{'  95% interval':20}" + "".join(f"{interval:>{width}}" for interval in intervals))
     return "\n".join(lines)
 
 

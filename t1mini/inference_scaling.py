@@ -44,12 +44,14 @@ def run(config: ScaleConfig) -> None:
     for path, (_, tokenizer) in policies.items():
         tokenizer.require_countdown(path)
     folder = RunFolder(default_out(config, "scale"), config)
-    curves = {path: budget_curve(*policy, problems, sample_responses(*policy, problems, config), config) for path, policy in policies.items()}
+    curves = {path: budget_curve(*policy, problems, sample_responses(*policy, problems, config), config)
+              for path, policy in policies.items()}
     write_curves(folder, curves, config.budgets)
     print(curve_table(curves, config.budgets))
 
 
-def budget_curve(policy: Qwen, tokenizer: Tokenizer, problems: list[Problem], thinking: Rollouts, config: ScaleConfig) -> np.ndarray:
+def budget_curve(policy: Qwen, tokenizer: Tokenizer, problems: list[Problem], thinking: Rollouts,
+                 config: ScaleConfig) -> np.ndarray:
     """Correct or not at each budget: [budgets, problems, samples]. The same `thinking` is cut at every budget."""
     samples = len(thinking.lengths) // len(problems)
     prompts = [tokenizer.encode(countdown.prompt_text(p)) for p in problems]
@@ -61,9 +63,8 @@ def budget_curve(policy: Qwen, tokenizer: Tokenizer, problems: list[Problem], th
         cut = [row for row in rows if row not in answers]
         forced = [prompts[row // samples] + truncate_thinking(thinking.ids(row), budget, opener[0]) + opener for row in cut]
         if cut:
-            ends = generate(policy, forced, 1, max_new_tokens=config.answer_tokens, temperature=config.temperature, seed=config.seed, step=1 + i,
-                            prompt_indices=cut, eos_id=tokenizer.eos_id, pad_id=tokenizer.pad_id, vocab_limit=tokenizer.size,
-                            batch_rows=config.batch_rows)
+            ends = generate(policy, forced, 1, seed=config.seed, step=1 + i, prompt_indices=cut, **tokenizer.limits,
+                            max_new_tokens=config.answer_tokens, temperature=config.temperature, batch_rows=config.batch_rows)
             answers |= {row: f"{countdown.ANSWER} {tokenizer.decode(ends.ids(j))}" for j, row in enumerate(cut)}
         correct.append([countdown.is_correct(problems[row // samples], answers[row]) for row in rows])
     return np.array(correct, dtype=float).reshape(len(config.budgets), len(problems), samples)
@@ -84,11 +85,13 @@ def write_curves(folder: RunFolder, curves: dict[str, np.ndarray], budgets: Sequ
     for label, scores in curves.items():
         for budget, at_budget in zip(budgets, scores):
             low, high = clustered_interval(at_budget)
-            folder.append_row("budget_curve.csv", {"policy": label, "budget": budget, "accuracy": float(at_budget.mean()), "low": low, "high": high})
+            row = {"policy": label, "budget": budget, "accuracy": float(at_budget.mean()), "low": low, "high": high}
+            folder.append_row("budget_curve.csv", row)
 
 
 def curve_table(curves: dict[str, np.ndarray], budgets: Sequence[int]) -> str:
     width = max(len(label) for label in curves) + 2
     lines = [f"{'thinking budget':{width}}" + "".join(f"{budget:>8}" for budget in budgets)]
-    lines += [f"{label:{width}}" + "".join(f"{at_budget.mean():>8.1%}" for at_budget in scores) for label, scores in curves.items()]
+    lines += [f"{label:{width}}" + "".join(f"{accuracy:>8.1%}" for accuracy in scores.mean(axis=(1, 2)))
+              for label, scores in curves.items()]
     return "\n".join(lines)

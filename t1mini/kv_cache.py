@@ -23,7 +23,8 @@ from torch import Tensor
 class KVCache:
     """Keys and values of N rows. `write` stores a layer's new tokens, `advance` makes them count."""
 
-    def __init__(self, layers: int, rows: int, kv_heads: int, capacity: int, head_dim: int, dtype=torch.float32, device="cpu"):
+    def __init__(self, layers: int, rows: int, kv_heads: int, capacity: int, head_dim: int, dtype=torch.float32,
+                 device="cpu"):
         shape = (layers, rows, kv_heads, capacity, head_dim)
         self.keys = torch.zeros(shape, dtype=dtype, device=device)
         self.values = torch.zeros(shape, dtype=dtype, device=device)
@@ -40,7 +41,10 @@ class KVCache:
         return (columns <= positions[:, :, None]).unsqueeze(1)
 
     def write(self, layer: int, keys: Tensor, values: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Stores keys and values [N, kv_heads, S, head_dim] at `positions` [N, S]; returns all so far, [N, kv_heads, T, head_dim]."""
+        """Stores keys and values [N, kv_heads, S, head_dim] at `positions` [N, S].
+
+        Returns all so far, [N, kv_heads, T, head_dim]. ValueError where the capacity does not suffice.
+        """
         filled = self.longest + positions.shape[1]
         if filled > self.keys.shape[3]:
             raise ValueError(f"KV cache holds {self.keys.shape[3]} tokens a row, {filled} are needed")

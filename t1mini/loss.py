@@ -62,7 +62,8 @@ def token_entropy(logits: Tensor) -> Tensor:
 def logprobs_from_logits(logits: Tensor, ids: Tensor, temperature: float) -> Tensor:
     """Log-probability of each token given those before it: logits [N, T, V], ids [N, T] -> [N, T], position 0 is 0.
 
-    logits[:, t] scores ids[:, t + 1]; a temperature of 0 is scored at 1. The slow twin of `token_logprobs`: it holds every logit at once.
+    logits[:, t] scores ids[:, t + 1]; a temperature of 0 is scored at 1. The slow twin of `token_logprobs`: it holds
+    every logit at once.
     """
     logp = (logits[:, :-1] / (temperature or 1.0)).log_softmax(-1)
     return F.pad(logp.gather(-1, ids[:, 1:, None]).squeeze(-1), (1, 0))
@@ -102,4 +103,4 @@ def policy_gradient_loss(logprobs: Tensor, advantages: Tensor, mask: Tensor, *, 
     objective = advantages.detach()[:, None] * logprobs
     if entropy_coef:
         objective = objective + entropy_coef * entropy
-    return -objective.masked_fill(~mask.bool(), 0.0).sum() / (mask.sum() if normaliser is None else normaliser)
+    return -objective.masked_fill(~mask.bool(), 0.0).sum() / (mask.sum().clamp_min(1) if normaliser is None else normaliser)

@@ -178,14 +178,14 @@ class Qwen(nn.Module):
         Without a cache, `input_ids` [N, S] is the whole sequence. With one, it is what follows the cached tokens, and
         the cache is advanced by S tokens a row, or by `lengths` [N] where rows are padded on the right.
         """
-        N, S = input_ids.shape
+        S = input_ids.shape[1]
         if cache is None:
-            positions, mask = torch.arange(S, device=input_ids.device).expand(N, S), None  # causal
+            positions, mask = torch.arange(S, device=input_ids.device)[None], None  # [1, S], causal
         else:
             positions = cache.positions(S)  # [N, S]
             mask = cache.mask(positions)  # [N, 1, S, T]
         x = self.embed_tokens(input_ids)  # [N, S, H]
-        angles = rope_angles(positions[:1] if cache is None else positions, self.config.head_dim, self.config.rope_theta, x.dtype)
+        angles = rope_angles(positions, self.config.head_dim, self.config.rope_theta, x.dtype)
         for layer in self.layers:
             x = layer(x, angles, cache, positions, mask)
         if cache is not None:

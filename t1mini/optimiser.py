@@ -15,7 +15,8 @@ from torch import nn
 class Optimiser:
     """AdamW over `model`. `step(i)` applies the accumulated gradients as update i of `steps`, and clears them."""
 
-    def __init__(self, model: nn.Module, *, lr: float, steps: int, warmup: int, clip: float, weight_decay: float, final: float = 0.0):
+    def __init__(self, model: nn.Module, *, lr: float, steps: int, warmup: int, clip: float, weight_decay: float,
+                 final: float = 0.0):
         self.model, self.lr, self.steps, self.warmup, self.clip, self.final = model, lr, steps, warmup, clip, final
         matrices = [p for p in model.parameters() if p.ndim >= 2]
         vectors = [p for p in model.parameters() if p.ndim < 2]

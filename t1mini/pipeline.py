@@ -35,7 +35,7 @@ class TrainConfig(StageConfig):
     steps: int = setting(0, "RL updates; 0 means the preset's", low=0, high=10**6)
     problems: int = setting(0, "test problems; 0 means all", low=0)
     samples: int = setting(0, "responses to each test problem; 0 means the preset's", low=0, high=65536)
-    workers: int = setting(2, "processes that share the training, and the threads; no more than there are threads", low=1, high=1024, gpu=1)
+    workers: int = setting(2, "processes that share training and threads; never more than threads", low=1, high=1024, gpu=1)
 
 
 def run(config: TrainConfig) -> None:
@@ -50,7 +50,8 @@ def run(config: TrainConfig) -> None:
         seconds["total"] = time.perf_counter() - started
         write_summary(folder, config, seconds, results, curves, configs.scale.budgets, gap)
         print("\n" + findings(curves, configs.scale.budgets, config.seed))
-        print(f"\n{seconds['total'] / 60:.1f} minutes. Read the final policy think: python -m t1mini sample --init {path / 'rl/final'}")
+        print(f"\n{seconds['total'] / 60:.1f} minutes. Read the final policy's thinking:")
+        print(f"python -m t1mini sample --init {path / 'rl/final'}")
 
 
 class StageConfigs(NamedTuple):
@@ -88,7 +89,8 @@ def measure(folder: RunFolder, configs: StageConfigs) -> tuple[float, dict[str, 
     results, curves = {}, {}
     for name, (policy, tokenizer) in policies.items():
         rollouts = evaluate.sample_responses(policy, tokenizer, problems, c)
-        verdicts = judge_rollouts(problems, rollouts, tokenizer, max_new_tokens=c.max_new_tokens, repeat_limit=c.repeat_limit)
+        verdicts = judge_rollouts(problems, rollouts, tokenizer, max_new_tokens=c.max_new_tokens,
+                                  repeat_limit=c.repeat_limit)
         results[name] = evaluate.summarise(problems, verdicts)
         curves[name] = inference_scaling.budget_curve(policy, tokenizer, problems, rollouts, c)
     print("\n" + evaluate.table(results))
@@ -108,7 +110,7 @@ def write_summary(folder: RunFolder, config: TrainConfig, seconds, results, curv
 
 def stage_configs(config: TrainConfig, path: Path) -> StageConfigs:
     """Each stage's settings: the preset's, and what `train` was told."""
-    common = {"preset": config.preset, "seed": config.seed, "device": config.device, "threads": config.threads, "data": str(path / "data")}
+    common = {name: getattr(config, name) for name in ("preset", "seed", "device", "threads")} | {"data": str(path / "data")}
     told = lambda **values: {**common, **{name: value for name, value in values.items() if value}}
     training = {"workers": config.workers}
     steps = from_flags(RLConfig, told(steps=config.steps)).steps
@@ -120,13 +122,14 @@ def stage_configs(config: TrainConfig, path: Path) -> StageConfigs:
 
 def findings(curves: dict[str, np.ndarray], budgets: tuple, seed: int) -> str:
     """What the budget curves say, as paired differences on the same problems with their 95% intervals."""
-    first, last, middle = budgets[0], budgets[-1], budgets[(len(budgets) - 1) // 2]
+    middle = (len(budgets) - 1) // 2
+    rl, half, sft = curves["rl"], curves["half"], curves["sft"]
     pairs = {
-        f"RL, {last} tokens of thinking rather than {first}": (curves["rl"][-1], curves["rl"][0]),
-        f"RL, {last} tokens of thinking rather than {middle}": (curves["rl"][-1], curves["rl"][(len(budgets) - 1) // 2]),
-        f"RL rather than SFT, {middle} tokens of thinking": (curves["rl"][(len(budgets) - 1) // 2], curves["sft"][(len(budgets) - 1) // 2]),
-        f"RL rather than SFT, {last} tokens of thinking": (curves["rl"][-1], curves["sft"][-1]),
-        f"RL rather than RL half-way, {last} tokens": (curves["rl"][-1], curves["half"][-1]),
+        f"RL, {budgets[-1]} tokens of thinking rather than {budgets[0]}": (rl[-1], rl[0]),
+        f"RL, {budgets[-1]} tokens of thinking rather than {budgets[middle]}": (rl[-1], rl[middle]),
+        f"RL rather than SFT, {budgets[middle]} tokens of thinking": (rl[middle], sft[middle]),
+        f"RL rather than SFT, {budgets[-1]} tokens of thinking": (rl[-1], sft[-1]),
+        f"RL rather than RL half-way, {budgets[-1]} tokens": (rl[-1], half[-1]),
     }
     lines = ["gain in accuracy, in points (95% interval, same problems)"]
     for label, (a, b) in pairs.items():

@@ -84,7 +84,8 @@ def band(runs: list[list[dict]], x: str, y: str) -> tuple[list, list, list, list
         for row in rows:
             values[float(row[x])].append(float(row[y]))
     full = {at: ys for at, ys in sorted(values.items()) if len(ys) == len(runs)}
-    return list(full), [sum(ys) / len(ys) for ys in full.values()], [min(ys) for ys in full.values()], [max(ys) for ys in full.values()]
+    columns = full.values()
+    return list(full), [sum(ys) / len(ys) for ys in columns], [min(ys) for ys in columns], [max(ys) for ys in columns]
 
 
 def _save(figure, path: Path) -> None:

@@ -69,9 +69,10 @@ class RLConfig(StageConfig):
     penalties: bool = setting(True, "give -1 to repetitive, overlong and garbled responses")
     batch_rows: int = setting(512, "responses sampled at once", low=1, gpu=4096)
     micro_batch_tokens: int = setting(2048, "tokens of one forward and backward pass, padding counted", low=1, gpu=65536)
-    precision: str = setting("float32", "what the model computes in; weights stay float32", choices=("float32", "bfloat16"), gpu="bfloat16")
+    precision: str = setting("float32", "what the model computes in; weights stay float32", gpu="bfloat16",
+                             choices=("float32", "bfloat16"))
     checkpoint_every: int = setting(50, "updates between checkpoints", low=1)
-    workers: int = setting(2, "processes that share the work, and the threads; no more than there are threads", low=1, high=1024, gpu=1)
+    workers: int = setting(2, "processes that share training and threads; never more than threads", low=1, high=1024, gpu=1)
 
 
 def run(config: RLConfig) -> None:
@@ -125,7 +126,8 @@ def t1_step(step: int, batch: list[Problem], policy: Qwen, reference: EMAReferen
         rollouts = sample_responses(policy, tokenizer, prompts, numbers, config, step)  # N = P * K rows
         clock.lap("rollout")
         # 3. rewards
-        verdicts = judge_rollouts(problems, rollouts, tokenizer, max_new_tokens=config.max_new_tokens, repeat_limit=config.repeat_limit)
+        verdicts = judge_rollouts(problems, rollouts, tokenizer, max_new_tokens=config.max_new_tokens,
+                                  repeat_limit=config.repeat_limit)
         rewards = rewards_of(verdicts, config).to(config.device)  # [P, K]
         clock.lap("reward")
         # 4. reference
@@ -144,8 +146,10 @@ def t1_step(step: int, batch: list[Problem], policy: Qwen, reference: EMAReferen
     reference.update(policy)
     clock.lap("update")
     # 8. metrics
-    totals = {**response_totals(verdicts, rewards), **update, "kl": kl.sum().item(), "kept_mass": rollouts.kept_mass.sum().item()}
-    return metrics_row(step + 1, share_totals(team, totals, config.device), grad_norm, gap), clock.seconds, sample_text(step + 1, problems, verdicts)
+    totals = response_totals(verdicts, rewards) | update
+    totals |= {"kl": kl.sum().item(), "kept_mass": rollouts.kept_mass.sum().item()}
+    row = metrics_row(step + 1, share_totals(team, totals, config.device), grad_norm, gap)
+    return row, clock.seconds, sample_text(step + 1, problems, verdicts)
 
 
 def problem_order(problems: int, wanted: int, seed: int) -> list[int]:
@@ -159,9 +163,9 @@ def problem_order(problems: int, wanted: int, seed: int) -> list[int]:
 def sample_responses(policy: Qwen, tokenizer: Tokenizer, prompts: list[list[int]], numbers: Sequence[int], config: RLConfig,
                      step: int) -> Rollouts:
     """K responses to each prompt; `numbers` are the prompts' places in the step's whole batch."""
-    return generate(policy, prompts, config.k, max_new_tokens=config.max_new_tokens, eos_id=tokenizer.eos_id, pad_id=tokenizer.pad_id,
-                    temperature=config.temperature, top_k=config.top_k, top_p=config.top_p, min_p=config.min_p,
-                    vocab_limit=tokenizer.size, seed=config.seed, step=step, prompt_indices=numbers, batch_rows=config.batch_rows)
+    return generate(policy, prompts, config.k, max_new_tokens=config.max_new_tokens, temperature=config.temperature,
+                    top_k=config.top_k, top_p=config.top_p, min_p=config.min_p, **tokenizer.limits, seed=config.seed,
+                    step=step, prompt_indices=numbers, batch_rows=config.batch_rows)
 
 
 def rewards_of(verdicts: list[list[Verdict]], config: RLConfig) -> Tensor:
@@ -193,7 +197,8 @@ def accumulate_gradients(policy: Qwen, prompts, rollouts: Rollouts, advantages: 
     for picks in micro_batches([lengths[row] for row in rows], config.micro_batch_tokens):
         picked = [rows[i] for i in picks]
         logprobs, entropy, mask = score_rows(policy, prompts, rollouts, picked, config, vocab_limit)  # [n, T]
-        part = policy_gradient_loss(logprobs, advantages[picked], mask, entropy=entropy, entropy_coef=config.entropy_coef, normaliser=tokens)
+        part = policy_gradient_loss(logprobs, advantages[picked], mask, entropy=entropy,
+                                    entropy_coef=config.entropy_coef, normaliser=tokens)
         part.backward()
         loss = loss + part.detach()
         entropy_sum = entropy_sum + entropy.detach().sum()
@@ -203,7 +208,9 @@ def accumulate_gradients(policy: Qwen, prompts, rollouts: Rollouts, advantages: 
             "skipped_rows": len(lengths) - len(rows), "logprob_gap": gap.item()}
 
 
-def score_rows(model: Qwen, prompts, rollouts: Rollouts, rows: list[int], config: RLConfig, vocab_limit: int) -> tuple[Tensor, Tensor, Tensor]:
+def score_rows(model: Qwen, prompts, rollouts: Rollouts, rows: list[int], config: RLConfig,
+               vocab_limit: int) -> tuple[Tensor, Tensor, Tensor]:
+    """(logprobs, entropy, mask), each [n, T], of some of the rows."""
     return score(model, [prompts[row // config.k] for row in rows], [rollouts.ids(row) for row in rows],
                  temperature=config.temperature, vocab_limit=vocab_limit)
 
@@ -225,5 +232,6 @@ def check_gap(team: Team, gap: float, config: RLConfig) -> float:
     """The largest gap of any rank. RuntimeError where float32 sampled one distribution and would train another."""
     gap = team.max(torch.tensor(gap, device=config.device)).item()
     if config.precision == "float32" and not gap <= LARGEST_GAP:
-        raise RuntimeError(f"rollout and update disagree by {gap:.3g} nats on a token (limit {LARGEST_GAP}); the step was not applied")
+        raise RuntimeError(f"rollout and update disagree by {gap:.3g} nats on a token (limit {LARGEST_GAP}); "
+                           "the step was not applied")
     return gap

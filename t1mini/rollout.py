@@ -52,14 +52,15 @@ class Rollouts:
 
 
 @torch.no_grad()
-def generate(model: Qwen, prompts: Sequence[Sequence[int]], k: int, *, max_new_tokens: int, eos_id: int | None = None, pad_id: int = 0,
-             temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0, vocab_limit: int | None = None,
-             seed: int, step: int = 0, prompt_indices: Sequence[int] | None = None, batch_rows: int = 512,
-             share_prompt: bool = True, compact: bool = True, progress: str = "") -> Rollouts:
+def generate(model: Qwen, prompts: Sequence[Sequence[int]], k: int, *, max_new_tokens: int, eos_id: int | None = None,
+             pad_id: int = 0, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0,
+             vocab_limit: int | None = None, seed: int, step: int = 0, prompt_indices: Sequence[int] | None = None,
+             batch_rows: int = 512, share_prompt: bool = True, compact: bool = True, progress: str = "") -> Rollouts:
     """Samples k responses to each prompt (lists of token ids), `batch_rows` rows at a time.
 
-    Without `eos_id` nothing ends before `max_new_tokens`. `prompt_indices` names the prompts for the noise (default: 0 ... P-1). `share_prompt=False` and `compact=False` are the
-    slow twins: prefill every row, carry every row to the end. `progress` labels a progress bar. ValueError for an empty prompt, k < 1 or max_new_tokens < 1.
+    Without `eos_id` nothing ends before `max_new_tokens`. `prompt_indices` names the prompts for the noise (default:
+    0 ... P-1). `share_prompt=False` and `compact=False` are the slow twins: prefill every row, carry every row to the end.
+    `progress` labels a progress bar. ValueError for an empty prompt, k < 1 or max_new_tokens < 1.
     """
     if not prompts or not all(prompts) or k < 1 or max_new_tokens < 1:
         raise ValueError("generate needs prompts of at least one token, k >= 1 and max_new_tokens >= 1")
@@ -68,12 +69,17 @@ def generate(model: Qwen, prompts: Sequence[Sequence[int]], k: int, *, max_new_t
     parts, at_once = [], max(1, batch_rows // k)
     for start in tqdm(range(0, len(prompts), at_once), desc=progress, unit="batch", leave=False, disable=not progress):
         chunk = prompts[start : start + at_once]
-        keys = fold(fold(seed, step), torch.tensor(indices[start : start + at_once])[:, None], torch.arange(k)).flatten()  # [n * k]
-        parts.append(_generate(model, chunk, k, keys.to(model.device), max_new_tokens, eos_id, pad_id, filters, share_prompt, compact))
+        keys = fold(fold(seed, step), torch.tensor(indices[start : start + at_once])[:, None], torch.arange(k)).flatten()
+        parts.append(_generate(model, chunk, k, keys.to(model.device), max_new_tokens, eos_id, pad_id, filters,
+                               share_prompt, compact))
     width = max(part.response_ids.shape[1] for part in parts)
-    wide = lambda name, fill: torch.cat([F.pad(getattr(p, name), (0, width - p.response_ids.shape[1]), value=fill) for p in parts])
-    together = lambda name: torch.cat([getattr(p, name) for p in parts])
-    return Rollouts(wide("response_ids", pad_id), together("lengths"), together("finished"), wide("logprobs", 0.0), together("kept_mass"))
+    widen = lambda x, fill: F.pad(x, (0, width - x.shape[1]), value=fill)
+    return Rollouts(
+        response_ids=torch.cat([widen(part.response_ids, pad_id) for part in parts]),
+        lengths=torch.cat([part.lengths for part in parts]),
+        finished=torch.cat([part.finished for part in parts]),
+        logprobs=torch.cat([widen(part.logprobs, 0.0) for part in parts]),
+        kept_mass=torch.cat([part.kept_mass for part in parts]))
 
 
 def _generate(model, prompts, k, keys, max_new_tokens, eos_id, pad_id, filters, share_prompt, compact) -> Rollouts:

@@ -37,7 +37,7 @@ def run(config: SampleConfig) -> None:
     def think(problem: Problem, index: int) -> None:
         rollouts = generate(policy, [tokenizer.encode(countdown.prompt_text(problem))], config.samples, seed=config.seed,
                             prompt_indices=[index], max_new_tokens=config.max_new_tokens, temperature=config.temperature,
-                            eos_id=tokenizer.eos_id, pad_id=tokenizer.pad_id, vocab_limit=tokenizer.size)
+                            **tokenizer.limits)
         for row in range(config.samples):
             print(layout(problem, tokenizer.decode(rollouts.ids(row)), bool(rollouts.finished[row])) + "\n")
 

@@ -49,7 +49,7 @@ class SFTConfig(StageConfig):
     warmup: int = setting(100, "updates of warm-up", low=0, high=10**6)
     weight_decay: float = setting(0.1, "AdamW weight decay of matrices", low=0, high=10)
     clip: float = setting(1.0, "gradient norm to clip to", above=0)
-    workers: int = setting(2, "processes that share the work, and the threads; no more than there are threads", low=1, high=1024, gpu=1)
+    workers: int = setting(2, "processes that share training and threads; never more than threads", low=1, high=1024, gpu=1)
     spread: float = setting(40.0, "teacher: chains are drawn in proportion to exp(-|value - target| / spread)", above=0)
     give_up: float = setting(0.1, "teacher: chance of giving up after a miss", low=0, high=1)
     repeat: float = setting(0.06, "teacher: chance of repeating an attempt", low=0, high=1)
@@ -84,18 +84,21 @@ def new_policy(config: SFTConfig) -> tuple[Qwen, Tokenizer]:
     return Qwen(shape).initialise(config.seed).to(config.device), tokenizer
 
 
-def train(model: Qwen, tokenizer: Tokenizer, problems: list[Problem], config: SFTConfig, folder: RunFolder | None, team: Team = Team()) -> None:
+def train(model: Qwen, tokenizer: Tokenizer, problems: list[Problem], config: SFTConfig, folder: RunFolder | None,
+          team: Team = Team()) -> None:
     """Trains `model` in place, in batches of traces of like length; a metrics row every 20 updates.
 
     Only the rank that leads the team has a `folder`.
     """
     rng = random.Random(config.seed)
     examples = make_examples(problems, config.traces, config.teacher, tokenizer, rng)
-    batches = [batch for _ in range(config.epochs) for batch in bucketed_batches([len(r) for _, r in examples], config.batch, rng)]
-    optimiser = Optimiser(model, lr=config.lr, steps=len(batches), warmup=config.warmup, clip=config.clip, weight_decay=config.weight_decay)
+    lengths = [len(response) for _, response in examples]
+    batches = [batch for _ in range(config.epochs) for batch in bucketed_batches(lengths, config.batch, rng)]
+    optimiser = Optimiser(model, lr=config.lr, steps=len(batches), warmup=config.warmup, clip=config.clip,
+                          weight_decay=config.weight_decay)
     started, losses = time.perf_counter(), []
     for step, batch in enumerate(progress := tqdm(batches, desc="SFT", unit="step", mininterval=1, disable=not team.leads)):
-        tokens = sum(len(examples[i][1]) for i in batch)  # of the whole batch, whoever scores them
+        tokens = sum(lengths[i] for i in batch)  # of the whole batch, whoever scores them
         losses.append(torch.zeros(()))
         if mine := team.share(batch):
             loss = sft_loss(model, *zip(*(examples[i] for i in mine)), normaliser=tokens)
@@ -114,7 +117,8 @@ def train(model: Qwen, tokenizer: Tokenizer, problems: list[Problem], config: SF
         save_policy(model, tokenizer, folder.path / "final")
 
 
-def sft_loss(model: Qwen, prompts: Sequence[list[int]], responses: Sequence[list[int]], normaliser: float | None = None) -> torch.Tensor:
+def sft_loss(model: Qwen, prompts: Sequence[list[int]], responses: Sequence[list[int]],
+             normaliser: float | None = None) -> torch.Tensor:
     """Mean negative log-probability of the response tokens, end token included, prompt excluded.
 
     `normaliser` is the number of response tokens of the whole batch; by default those given.
@@ -127,7 +131,8 @@ def make_examples(problems: list[Problem], traces: int, teacher: Teacher, tokeni
                   rng: random.Random) -> list[tuple[list[int], list[int]]]:
     """(prompt ids, response ids) pairs, each response a trace of the teacher that ends with the end token."""
     chosen = [rng.choice(problems) for _ in tqdm(range(traces), desc="traces", leave=False)]
-    return [(tokenizer.encode(countdown.prompt_text(p)), [*tokenizer.encode(teach(p, teacher, rng)), tokenizer.eos_id]) for p in chosen]
+    return [(tokenizer.encode(countdown.prompt_text(p)), [*tokenizer.encode(teach(p, teacher, rng)), tokenizer.eos_id])
+            for p in chosen]
 
 
 def bucketed_batches(lengths: list[int], batch: int, rng: random.Random, pool: int = 32) -> list[list[int]]:

@@ -68,6 +68,11 @@ class Tokenizer:
         """One more than the largest id, added tokens included."""
         return max(self.backend.get_vocab(with_added_tokens=True).values()) + 1
 
+    @property
+    def limits(self) -> dict[str, int]:
+        """What `rollout.generate` has to know of the tokenizer."""
+        return {"eos_id": self.eos_id, "pad_id": self.pad_id, "vocab_limit": self.size}
+
     def encode(self, text: str) -> list[int]:
         return self.backend.encode(text, add_special_tokens=False).ids
 
@@ -85,7 +90,7 @@ class Tokenizer:
         """UserError unless this is the tokenizer that Countdown's problems and traces are written for."""
         own = Tokenizer.for_countdown()
         if self.backend.get_vocab() != own.backend.get_vocab() or self.eos_id != own.eos_id:
-            raise UserError(f"{folder}: its tokenizer is not Countdown's; start from a model of the sft stage, such as data/tiny-sft")
+            raise UserError(f"{folder}: its tokenizer is not Countdown's; start from a model such as data/tiny-sft")
 
 
 def _token_text(token) -> str | None:

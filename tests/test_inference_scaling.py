@@ -33,7 +33,7 @@ def policy():
 
 
 PROBLEMS = countdown.make_splits()["validation"][::60]
-CONFIG = ScaleConfig(samples=3, budgets=(0, 25, 60, 144))
+CONFIG = ScaleConfig(samples=3, budgets=(0, 25, 60, 192))
 
 
 def test_with_room_to_finish_the_curve_is_the_plain_accuracy(policy):
