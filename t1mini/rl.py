@@ -49,7 +49,7 @@ LARGEST_GAP = 1e-2  # nats: float32 rollout and update that differ by more are n
 class RLConfig(StageConfig):
     init: str = setting("data/tiny-sft", "checkpoint folder to start from")
     data: str = setting("data", "folder of train.jsonl, written by the data stage")
-    steps: int = setting(100, "updates", low=1, high=10**6, gpu=300)
+    steps: int = setting(70, "updates", low=1, high=10**6, gpu=300)
     prompts: int = setting(32, "prompts an update", low=1, high=65536, gpu=64)
     k: int = setting(16, "responses sampled for each prompt", low=2, high=65536, gpu=64)
     max_new_tokens: int = setting(192, "limit of a response's length", low=1, high=2**20)
@@ -71,7 +71,7 @@ class RLConfig(StageConfig):
     micro_batch_tokens: int = setting(2048, "tokens of one forward and backward pass, padding counted", low=1, gpu=65536)
     precision: str = setting("float32", "what the model computes in; weights stay float32", gpu="bfloat16",
                              choices=("float32", "bfloat16"))
-    checkpoint_every: int = setting(50, "updates between checkpoints", low=1)
+    checkpoint_every: int = setting(35, "updates between checkpoints", low=1)
     workers: int = setting(2, "processes that share training and threads; never more than threads", low=1, high=1024, gpu=1)
 
 
