@@ -89,8 +89,9 @@ def read_config(path: Path) -> QwenConfig:
     if head_dim % 2 or (not raw.get("head_dim") and hidden % heads):
         raise UserError(f"{path}: hidden_size {hidden} over {heads} heads gives no even head_dim")
     rope = raw.get("rope_parameters") or raw.get("rope_scaling") or {}
-    if rope.get("rope_type", rope.get("type", "default")) != "default" or raw.get("use_sliding_window"):
-        raise UserError(f"{path}: scaled RoPE and sliding windows are not supported")
+    sliding = raw.get("use_sliding_window") or "sliding_attention" in (raw.get("layer_types") or ())
+    if rope.get("rope_type", rope.get("type", "default")) != "default" or sliding or raw.get("hidden_act", "silu") != "silu":
+        raise UserError(f"{path}: scaled RoPE, sliding windows and activations other than silu are not supported")
     return QwenConfig(
         **{name: raw[name] for name in SIZES}, num_key_value_heads=kv_heads, head_dim=head_dim,
         qkv_bias=raw.get("attention_bias", kind == "qwen2"), qk_norm=kind == "qwen3",

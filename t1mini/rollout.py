@@ -56,7 +56,7 @@ def generate(model: Qwen, prompts: Sequence[Sequence[int]], k: int, *, max_new_t
              pad_id: int = 0, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0,
              vocab_limit: int | None = None, seed: int, step: int = 0, prompt_indices: Sequence[int] | None = None,
              batch_rows: int = 512, share_prompt: bool = True, compact: bool = True, progress: str = "") -> Rollouts:
-    """Samples k responses to each prompt (lists of token ids), `batch_rows` rows at a time.
+    """Samples k responses to each prompt (lists of token ids), about `batch_rows` rows at a time.
 
     Without `eos_id` nothing ends before `max_new_tokens`. `prompt_indices` names the prompts for the noise (default:
     0 ... P-1). `share_prompt=False` and `compact=False` are the slow twins: prefill every row, carry every row to the end.
@@ -110,7 +110,7 @@ def _generate(model, prompts, k, keys, max_new_tokens, eos_id, pad_id, filters, 
             if compact and len(live) < len(rows):
                 rows, token, cache = rows[live], token[live], cache.select(live)
         logits = model(token[:, None], cache).squeeze(1)
-    width = t + 1
+    width = int(lengths.max())
     return Rollouts(ids[:, :width], lengths, finished, logprobs[:, :width], kept.sum(-1) / lengths)
 
 

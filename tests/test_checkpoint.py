@@ -62,6 +62,9 @@ def test_dtype_and_tokenizer_come_along(tmp_path):
     (dict(num_hidden_layers=4), "layers.3.input_layernorm.weight is missing"),
     (dict(num_hidden_layers=2), "layers.2.input_layernorm.weight is not one of this model"),
     (dict(rope_scaling={"rope_type": "yarn", "factor": 4.0}), "scaled RoPE"),
+    (dict(use_sliding_window=True), "sliding windows"),
+    (dict(layer_types=["full_attention", "sliding_attention", "full_attention"]), "sliding windows"),
+    (dict(hidden_act="gelu"), "activations other than silu"),
     (dict(vocab_size=400), "shape"),
 ])
 def test_a_config_that_does_not_fit_is_named(folder, change, message):

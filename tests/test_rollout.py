@@ -58,6 +58,7 @@ def test_a_response_ends_with_its_end_token_and_padding_follows(rollouts):
         assert not any(ids[length:]) and not rollouts.logprobs[row, length:].any()
         assert rollouts.logprobs[row, :length].lt(0).all()  # the end token's log-probability is there too
     assert rollouts.mask.sum(-1).tolist() == rollouts.lengths.tolist()
+    assert rollouts.response_ids.shape[1] == rollouts.lengths.max()
 
 
 def test_an_end_token_as_the_last_allowed_one_counts_as_finished(model, rollouts):
