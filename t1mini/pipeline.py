@@ -121,18 +121,15 @@ def stage_configs(config: TrainConfig, path: Path) -> StageConfigs:
 
 
 def findings(curves: dict[str, np.ndarray], budgets: tuple, seed: int) -> str:
-    """What the budget curves say, as paired differences on the same problems with their 95% intervals."""
-    middle = (len(budgets) - 1) // 2
+    """What the budget curves say: differences on the same problems, in points, with paired 95% intervals."""
     rl, half, sft = curves["rl"], curves["half"], curves["sft"]
-    pairs = {
-        f"RL, {budgets[-1]} tokens of thinking rather than {budgets[0]}": (rl[-1], rl[0]),
-        f"RL, {budgets[-1]} tokens of thinking rather than {budgets[middle]}": (rl[-1], rl[middle]),
-        f"RL rather than SFT, {budgets[middle]} tokens of thinking": (rl[middle], sft[middle]),
-        f"RL rather than SFT, {budgets[-1]} tokens of thinking": (rl[-1], sft[-1]),
-        f"RL rather than RL half-way, {budgets[-1]} tokens": (rl[-1], half[-1]),
-    }
-    lines = ["gain in accuracy, in points (95% interval, same problems)"]
-    for label, (a, b) in pairs.items():
+
+    def gain(a: np.ndarray, b: np.ndarray) -> str:
         low, high = paired_bootstrap(a, b, seed)
-        lines.append(f"  {label:52}{100 * (a.mean() - b.mean()):+6.1f}  ({100 * low:+.1f} to {100 * high:+.1f})")
+        return f"{100 * (a.mean() - b.mean()):+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+
+    columns = "{:>17}{:>26}{:>26}{:>26}".format
+    lines = [columns("gain, in points", "RL over SFT", "half-way over SFT", f"RL, {budgets[-1]} tokens over")]
+    lines += [columns(f"{budget} tokens", gain(rl[i], sft[i]), gain(half[i], sft[i]), gain(rl[-1], rl[i]))
+              for i, budget in enumerate(budgets)]
     return "\n".join(lines)
