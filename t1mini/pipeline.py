@@ -1,6 +1,6 @@
 """The whole of T1 in one command: data -> SFT -> RL -> evaluation -> inference scaling.
 
-    RUN/config.json  summary.json  evaluation.json  budget_curve.csv
+    RUN/config.json  summary.json  evaluation.json  budget_curve.csv  report.txt
     RUN/data/        the problems
     RUN/sft/         metrics.csv, timing.csv, final/
     RUN/rl/          metrics.csv, timing.csv, samples.txt, step-NNNN/ (half-way among them), final/
@@ -49,7 +49,10 @@ def run(config: TrainConfig) -> None:
         seconds["evaluate"], results, curves = measure(folder, configs)
         seconds["total"] = time.perf_counter() - started
         write_summary(folder, config, seconds, results, curves, configs.scale.budgets, gap)
-        print("\n" + findings(curves, configs.scale.budgets, config.seed))
+        tables = (evaluate.table(results), inference_scaling.curve_table(curves, configs.scale.budgets),
+                  findings(curves, configs.scale.budgets, config.seed))
+        folder.append_text("report.txt", "\n\n".join(tables))
+        print("\n" + "\n\n".join(tables))
         print(f"\n{seconds['total'] / 60:.1f} minutes. Read the final policy's thinking:")
         print(f"python -m t1mini sample --init {path / 'rl/final'}")
 
@@ -93,8 +96,6 @@ def measure(folder: RunFolder, configs: StageConfigs) -> tuple[float, dict[str, 
                                   repeat_limit=c.repeat_limit)
         results[name] = evaluate.summarise(problems, verdicts)
         curves[name] = inference_scaling.budget_curve(policy, tokenizer, problems, rollouts, c)
-    print("\n" + evaluate.table(results))
-    print("\n" + inference_scaling.curve_table(curves, c.budgets))
     return time.perf_counter() - began, results, curves
 
 

@@ -31,7 +31,7 @@ def run(tmp_path_factory):
 def test_train_leaves_a_whole_run_folder(run):
     out, finished = run
     assert finished.returncode == 0, finished.stderr
-    for name in ("config.json", "evaluation.json", "budget_curve.csv", "data/test.jsonl", "sft/metrics.csv", "sft/final/model.safetensors",
+    for name in ("config.json", "evaluation.json", "report.txt", "budget_curve.csv", "data/test.jsonl", "sft/metrics.csv", "sft/final/model.safetensors",
                  "rl/metrics.csv", "rl/timing.csv", "rl/samples.txt", "rl/step-0001/config.json", "rl/final/tokenizer.json"):
         assert (out / name).is_file(), name
 
