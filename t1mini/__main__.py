@@ -50,6 +50,8 @@ def main(arguments: list[str] | None = None) -> int:
         if os.environ.get("RANK", "0") == "0":  # the ranks of t1mini.distributed all find the same mistake
             print(f"t1mini: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 

@@ -7,7 +7,7 @@ T1 collects several attempts at a problem, has a critique judge each, and merges
     critique  low                               why it is not the target: too low, too high
     attempt   3 + 4 = 7 * 11 = 77
     critique  check 3 + 4 = 7 , 7 * 11 = 77 ok  a hit is computed again, step by step, before it is believed
-    answer    3 + 4 * 11
+    answer    3 + 4 * 11                        or, giving up: stop answer none
 
 `merge` does this for any task. For Countdown an imperfect teacher writes the attempts: it prefers chains that come near
 the target, but it sometimes repeats itself, slips in arithmetic, misjudges a value, believes a wrong check, and gives up

@@ -76,6 +76,14 @@ def save_policy(model: Qwen, tokenizer: Tokenizer, folder: str | Path) -> None:
 def read_config(path: Path) -> QwenConfig:
     """A Hugging Face config.json of a Qwen2 or Qwen3 model, in the style of any transformers version."""
     raw = _read_json(path)
+    try:
+        return parse_config(path, raw)
+    except (TypeError, ValueError, AttributeError) as error:  # a field of another type than it should have
+        raise UserError(f"{path}: {error}") from None
+
+
+def parse_config(path: Path, raw: dict) -> QwenConfig:
+    """`raw` as a QwenConfig; `path` is named in errors."""
     kind = raw.get("model_type")
     if kind not in ("qwen2", "qwen3"):
         raise UserError(f"{path}: model_type is {kind!r}; t1mini reads qwen2 and qwen3")
@@ -105,10 +113,9 @@ def read_config(path: Path) -> QwenConfig:
 def hf_config(model: Qwen) -> dict:
     """config.json as transformers reads it."""
     c, kind = model.config, "qwen3" if model.config.qk_norm else "qwen2"
-    extra = {"head_dim": c.head_dim, "attention_bias": c.qkv_bias} if c.qk_norm else {}
     return {
         "architectures": [kind.capitalize() + "ForCausalLM"], "model_type": kind, **{name: getattr(c, name) for name in SIZES},
-        "num_key_value_heads": c.num_key_value_heads, **extra, "hidden_act": "silu",
+        "num_key_value_heads": c.num_key_value_heads, "head_dim": c.head_dim, "attention_bias": c.qkv_bias, "hidden_act": "silu",
         "max_position_embeddings": c.max_position_embeddings, "rms_norm_eps": c.rms_norm_eps, "rope_theta": c.rope_theta,
         "tie_word_embeddings": c.tie_word_embeddings, "initializer_range": c.initializer_range, "use_cache": True,
         "torch_dtype": str(next(model.parameters()).dtype).removeprefix("torch.")}
@@ -119,9 +126,9 @@ def _read_weights(folder: Path) -> dict[str, torch.Tensor]:
         weight_map = _read_json(folder / INDEX).get("weight_map")
         if not isinstance(weight_map, dict) or not weight_map:
             raise UserError(f"{folder / INDEX}: no weight_map")
-        files = sorted(set(weight_map.values()))
-        if any(not isinstance(name, str) or Path(name).name != name for name in files):
+        if any(not isinstance(name, str) or Path(name).name != name for name in weight_map.values()):
             raise UserError(f"{folder / INDEX}: weight_map must name files of this folder")
+        files = sorted(set(weight_map.values()))
     else:
         files = [WEIGHTS]
     weights = {}

@@ -43,7 +43,8 @@ class StageConfig:
     threads: int = setting(0, "CPU threads for torch; 0 means every core this process may use", low=0, high=1024)
 
     def to_dict(self) -> dict:
-        return dataclasses.asdict(self)
+        """Every setting, with the number of threads in place of 0."""
+        return dataclasses.asdict(self) | {"threads": self.threads or usable_cores()}
 
 
 def add_flags(parser: argparse.ArgumentParser, config_class: type) -> None:

@@ -119,7 +119,7 @@ def table(results: dict[str, dict]) -> str:
 
 
 def _majority_is_correct(problem: Problem, group: list[Verdict]) -> bool:
-    answers = [countdown.final_answer(v.text) for v in group]
+    answers = [countdown.final_answer(v.text) if not v.overlong else None for v in group]
     winner = majority_at_k(answers, len(answers))
     return winner is not None and countdown.is_correct(problem, f"{countdown.ANSWER} {winner}")
 

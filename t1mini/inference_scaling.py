@@ -90,7 +90,7 @@ def write_curves(folder: RunFolder, curves: dict[str, np.ndarray], budgets: Sequ
 
 
 def curve_table(curves: dict[str, np.ndarray], budgets: Sequence[int]) -> str:
-    width = max(len(label) for label in curves) + 2
+    width = max(map(len, ["thinking budget", *curves])) + 2
     lines = [f"{'thinking budget':{width}}" + "".join(f"{budget:>8}" for budget in budgets)]
     lines += [f"{label:{width}}" + "".join(f"{accuracy:>8.1%}" for accuracy in scores.mean(axis=(1, 2)))
               for label, scores in curves.items()]

@@ -10,7 +10,8 @@ K responses y_1..y_K to a prompt, penalised rewards r'_i (T1, section on reinfor
 On-policy: one gradient step on fresh samples, so no ratio and no clipping. `tokens` counts the whole batch's response
 tokens, so micro-batches sum to the same gradient however they are cut and a long response weighs by its tokens.
 
-The KL is part of the advantage, not a loss term: the gradient of mean(log pi - log pi_ref) has expectation zero.
+The KL is a detached cost inside the advantage. Differentiated directly, the mean of log pi - log pi_ref over samples of pi
+would push nowhere on average, since log-probabilities' gradients average to zero.
 
 Every log-probability here is of softmax(logits / temperature), at the temperature that was sampled.
 

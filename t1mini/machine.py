@@ -1,7 +1,7 @@
 """The machine a stage runs on: threads, device, repeatability, and two habits of the allocator.
 
 Deterministic algorithms are asked for, so that the same seed gives the same run, bit for bit, on a CPU with the same number
-of threads. glibc by default hands memory of large tensors back to the system after every use and zeroes it again at the
+of threads and workers. glibc by default hands memory of large tensors back to the system after every use and zeroes it again at the
 next; told not to, a training step here takes about a quarter less time. Other systems' allocators are left as they are.
 """
 
@@ -23,6 +23,8 @@ def prepare(config: StageConfig) -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what CUDA's matrix products need to be repeatable
     torch.use_deterministic_algorithms(True, warn_only=config.device.startswith("cuda"))
     torch.utils.deterministic.fill_uninitialized_memory = False  # nothing here reads memory it has not written
+    if config.device != "cpu" and not config.device.startswith("cuda"):
+        raise UserError(f"--device {config.device}: t1mini runs on cpu and cuda")
     try:
         if config.device == "cuda" and "LOCAL_RANK" in os.environ:  # torchrun: a GPU for each rank
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))

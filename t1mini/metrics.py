@@ -16,11 +16,11 @@ from t1mini.reward import Verdict
 
 METRICS = {
     "step": "updates done",
-    "reward": "mean penalised reward r' of the step's responses",
-    "accuracy": "share of responses whose final answer is right, penalised or not",
+    "reward": "mean reward of the step's responses: r', or r without --penalties",
+    "accuracy": "share of responses that ended with a right answer, penalised or not",
     "repetitive": "share of responses with an attempt repeated more than --repeat-limit times",
     "overlong": "share of responses that reached --max-new-tokens without their end token",
-    "garbled": "share of responses that do not read as attempts, verdicts and an answer",
+    "garbled": "share of responses that ended but do not read as attempts, verdicts and an answer",
     "length": "mean tokens a response, end token counted",
     "attempts": "mean attempts a response",
     "hits_per_attempt": "attempts that reach the target, as a share of all attempts",

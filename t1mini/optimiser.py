@@ -24,8 +24,8 @@ class Optimiser:
         self.adamw = torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.98), fused=True)
 
     def step(self, i: int) -> float:
-        """Returns the gradient's norm before clipping."""
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
+        """Returns the gradient's norm before clipping. RuntimeError, and no step, where it is not finite."""
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.clip, error_if_nonfinite=True)
         for group in self.adamw.param_groups:
             group["lr"] = learning_rate(i, self.lr, self.steps, self.warmup, self.final)
         self.adamw.step()

@@ -5,7 +5,8 @@
     RUN/sft/         metrics.csv, timing.csv, final/
     RUN/rl/          metrics.csv, timing.csv, samples.txt, step-NNNN/ (half-way among them), final/
 
-Three policies are compared on test problems whose numbers were never seen: the SFT start, RL half-way, RL at the end.
+Three policies are compared on test problems whose numbers were never seen: the SFT start, RL after half of its updates
+(rounded down, at least one), RL at the end.
 
 Run it: python -m t1mini train
 """
@@ -19,7 +20,7 @@ import numpy as np
 
 from t1mini import countdown, data, distributed, evaluate, inference_scaling, rl, sft
 from t1mini.checkpoint import load_policy
-from t1mini.config import StageConfig, default_out, from_flags, setting
+from t1mini.config import StageConfig, UserError, default_out, from_flags, setting
 from t1mini.distributed import Team
 from t1mini.inference_scaling import ScaleConfig
 from t1mini.reward import judge_rollouts
@@ -39,6 +40,8 @@ class TrainConfig(StageConfig):
 
 
 def run(config: TrainConfig) -> None:
+    if config.problems == 1:
+        raise UserError("--problems 1: an interval over problems needs at least 2 of them")
     started = time.perf_counter()
     path = default_out(config, "train")
     configs = stage_configs(config, path)
@@ -130,7 +133,7 @@ def findings(curves: dict[str, np.ndarray], budgets: tuple, seed: int) -> str:
         return f"{100 * (a.mean() - b.mean()):+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
 
     columns = "{:>17}{:>26}{:>26}{:>26}".format
-    lines = [columns("gain, in points", "RL over SFT", "half-way over SFT", f"RL, {budgets[-1]} tokens over")]
+    lines = [columns("gain, in points", "RL over SFT", "half-way over SFT", f"RL, {budgets[-1]} over this")]
     lines += [columns(f"{budget} tokens", gain(rl[i], sft[i]), gain(half[i], sft[i]), gain(rl[-1], rl[i]))
               for i, budget in enumerate(budgets)]
     return "\n".join(lines)

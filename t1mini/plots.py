@@ -1,7 +1,7 @@
 """Figures of a run, as SVG. matplotlib is imported only here and only when drawing (tutorials/requirements.txt has it).
 
     budget_curve.svg    accuracy against the thinking budget: SFT start, half-way, final policy
-    learning.svg        reward, length and entropy over the updates
+    learning.svg        accuracy, length and entropy over the updates
 
 Given several runs of the same settings, lines are means over the runs and bands run from the lowest to the highest.
 

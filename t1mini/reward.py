@@ -49,9 +49,10 @@ def judge(problem: Problem, text: str, *, length: int, finished: bool, max_new_t
 
 def judge_rollouts(problems: list[Problem], rollouts: Rollouts, tokenizer: Tokenizer, *, max_new_tokens: int,
                    repeat_limit: int) -> list[list[Verdict]]:
-    """Verdicts [P][K] of prompt-major rollouts."""
+    """Verdicts [P][K] of prompt-major rollouts. Special tokens other than the end stay in the text, and so are judged."""
     k = len(rollouts.lengths) // len(problems)
     lengths, finished = rollouts.lengths.tolist(), rollouts.finished.tolist()
-    return [[judge(problem, tokenizer.decode(rollouts.ids(row)), length=lengths[row], finished=finished[row],
-                   max_new_tokens=max_new_tokens, repeat_limit=repeat_limit)
+    text = lambda row: tokenizer.decode(rollouts.ids(row)[: lengths[row] - finished[row]], special=True)
+    return [[judge(problem, text(row), length=lengths[row], finished=finished[row], max_new_tokens=max_new_tokens,
+                   repeat_limit=repeat_limit)
              for row in range(p * k, (p + 1) * k)] for p, problem in enumerate(problems)]

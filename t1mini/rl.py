@@ -18,6 +18,7 @@ Run it: python -m t1mini rl --init data/tiny-sft
 """
 
 import contextlib
+import math
 import random
 from dataclasses import dataclass
 from typing import Sequence
@@ -121,24 +122,23 @@ def t1_step(step: int, batch: list[Problem], policy: Qwen, reference: EMAReferen
     numbers = team.share(range(len(batch)))
     problems = team.share(batch)
     prompts = [tokenizer.encode(countdown.prompt_text(problem)) for problem in problems]
-    with compute_precision(config):
-        # 2. rollouts
-        rollouts = sample_responses(policy, tokenizer, prompts, numbers, config, step)  # N = P * K rows
-        clock.lap("rollout")
-        # 3. rewards
-        verdicts = judge_rollouts(problems, rollouts, tokenizer, max_new_tokens=config.max_new_tokens,
-                                  repeat_limit=config.repeat_limit)
-        rewards = rewards_of(verdicts, config).to(config.device)  # [P, K]
-        clock.lap("reward")
-        # 4. reference
-        ref_logprobs = score_rollouts(reference.model, prompts, rollouts, config, tokenizer.size)  # [N, T]
-        kl = sequence_kl(rollouts.logprobs, ref_logprobs, rollouts.mask)  # [N]
-        clock.lap("reference")
-        # 5. advantages
-        advantages = rloo_advantages(rewards) - config.kl_coef * centred_kl(kl.view_as(rewards))  # [P, K]
-        # 6. update
-        tokens = team.sum(rollouts.lengths.sum())  # of the whole batch, whichever rank has them
-        update = accumulate_gradients(policy, prompts, rollouts, advantages.flatten(), tokens, config, tokenizer.size)
+    # 2. rollouts
+    rollouts = sample_responses(policy, tokenizer, prompts, numbers, config, step)  # N = P * K rows
+    clock.lap("rollout")
+    # 3. rewards
+    verdicts = judge_rollouts(problems, rollouts, tokenizer, max_new_tokens=config.max_new_tokens,
+                              repeat_limit=config.repeat_limit)
+    rewards = rewards_of(verdicts, config).to(config.device)  # [P, K]
+    clock.lap("reward")
+    # 4. reference
+    ref_logprobs = score_rollouts(reference.model, prompts, rollouts, config, tokenizer.size)  # [N, T]
+    kl = sequence_kl(rollouts.logprobs, ref_logprobs, rollouts.mask)  # [N]
+    clock.lap("reference")
+    # 5. advantages
+    advantages = rloo_advantages(rewards) - config.kl_coef * centred_kl(kl.view_as(rewards))  # [P, K]
+    # 6. update
+    tokens = team.sum(rollouts.lengths.sum())  # of the whole batch, whichever rank has them
+    update = accumulate_gradients(policy, prompts, rollouts, advantages.flatten(), tokens, config, tokenizer.size)
     gap = check_gap(team, update.pop("logprob_gap"), config)
     team.sum_gradients(policy)
     grad_norm = optimiser.step(step)
@@ -163,9 +163,10 @@ def problem_order(problems: int, wanted: int, seed: int) -> list[int]:
 def sample_responses(policy: Qwen, tokenizer: Tokenizer, prompts: list[list[int]], numbers: Sequence[int], config: RLConfig,
                      step: int) -> Rollouts:
     """K responses to each prompt; `numbers` are the prompts' places in the step's whole batch."""
-    return generate(policy, prompts, config.k, max_new_tokens=config.max_new_tokens, temperature=config.temperature,
-                    top_k=config.top_k, top_p=config.top_p, min_p=config.min_p, **tokenizer.limits, seed=config.seed,
-                    step=step, prompt_indices=numbers, batch_rows=config.batch_rows)
+    with compute_precision(config):
+        return generate(policy, prompts, config.k, max_new_tokens=config.max_new_tokens, temperature=config.temperature,
+                        top_k=config.top_k, top_p=config.top_p, min_p=config.min_p, **tokenizer.limits, seed=config.seed,
+                        step=step, prompt_indices=numbers, batch_rows=config.batch_rows)
 
 
 def rewards_of(verdicts: list[list[Verdict]], config: RLConfig) -> Tensor:
@@ -211,8 +212,9 @@ def accumulate_gradients(policy: Qwen, prompts, rollouts: Rollouts, advantages: 
 def score_rows(model: Qwen, prompts, rollouts: Rollouts, rows: list[int], config: RLConfig,
                vocab_limit: int) -> tuple[Tensor, Tensor, Tensor]:
     """(logprobs, entropy, mask), each [n, T], of some of the rows."""
-    return score(model, [prompts[row // config.k] for row in rows], [rollouts.ids(row) for row in rows],
-                 temperature=config.temperature, vocab_limit=vocab_limit)
+    with compute_precision(config):
+        return score(model, [prompts[row // config.k] for row in rows], [rollouts.ids(row) for row in rows],
+                     temperature=config.temperature, vocab_limit=vocab_limit)
 
 
 def sequence_lengths(prompts: list[list[int]], rollouts: Rollouts) -> list[int]:
@@ -222,16 +224,20 @@ def sequence_lengths(prompts: list[list[int]], rollouts: Rollouts) -> list[int]:
 
 
 def compute_precision(config: RLConfig):
-    """bfloat16 matrix products over float32 weights where asked for."""
+    """bfloat16 matrix products over float32 weights where asked for.
+
+    A context of its own for every use: autocast keeps its bfloat16 copies of the weights until it is left, and copies made
+    while sampling carry no gradient.
+    """
     if config.precision == "float32":
         return contextlib.nullcontext()
     return torch.autocast(config.device.split(":")[0], dtype=torch.bfloat16)
 
 
 def check_gap(team: Team, gap: float, config: RLConfig) -> float:
-    """The largest gap of any rank. RuntimeError where float32 sampled one distribution and would train another."""
+    """The largest gap of any rank. RuntimeError where it is not finite, or float32 would train what it did not sample."""
     gap = team.max(torch.tensor(gap, device=config.device)).item()
-    if config.precision == "float32" and not gap <= LARGEST_GAP:
+    if not gap <= (LARGEST_GAP if config.precision == "float32" else math.inf):
         raise RuntimeError(f"rollout and update disagree by {gap:.3g} nats on a token (limit {LARGEST_GAP}); "
                            "the step was not applied")
     return gap

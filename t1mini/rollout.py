@@ -142,6 +142,7 @@ def score(model: Qwen, prompts: Sequence[Sequence[int]], responses: Sequence[Seq
     rows = torch.arange(len(prompts), device=model.device)[:, None].expand_as(columns)
     rows, columns = rows[mask], columns[mask]  # [M] response tokens of all rows
     hidden = model.hidden(ids[:, :-1])  # [n, S - 1, H]
+    # F.embedding, not hidden[rows, columns - 1]: the backward of fancy indexing adds in no fixed order
     flat = F.embedding(rows * hidden.shape[1] + columns - 1, hidden.flatten(0, 1))  # [M, H]
     logprobs, entropy = token_logprobs(flat, model.head_weight, ids[rows, columns], temperature, vocab_limit)
     spread = lambda values: torch.zeros(mask.shape, dtype=values.dtype, device=mask.device).masked_scatter(mask, values)

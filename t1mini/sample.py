@@ -86,12 +86,12 @@ def layout(problem: Problem, response: str, finished: bool) -> str:
     for start, end in zip(starts, [*starts[1:], len(response)]):
         attempt = _PIECES.match(response, start).group()
         lines.append(f"{attempt:<28}{response[start + len(attempt):end].strip()}")
-    end = "right" if countdown.is_correct(problem, response) else "wrong" if finished else "no end within the limit"
+    end = "no end within the limit" if not finished else "right" if countdown.is_correct(problem, response) else "wrong"
     return "\n".join([*lines[:-1], f"{(lines or [response])[-1].strip():<28}{end}"])
 
 
 def _ask() -> str:
     try:
         return input("> ").strip()
-    except EOFError:
+    except (EOFError, KeyboardInterrupt):
         return ""

@@ -50,11 +50,11 @@ class SFTConfig(StageConfig):
     weight_decay: float = setting(0.1, "AdamW weight decay of matrices", low=0, high=10)
     clip: float = setting(1.0, "gradient norm to clip to", above=0)
     workers: int = setting(2, "processes that share training and threads; never more than threads", low=1, high=1024, gpu=1)
-    spread: float = setting(40.0, "teacher: chains are drawn in proportion to exp(-|value - target| / spread)", above=0)
-    give_up: float = setting(0.1, "teacher: chance of giving up after a miss", low=0, high=1)
-    repeat: float = setting(0.06, "teacher: chance of repeating an attempt", low=0, high=1)
-    slip: float = setting(0.02, "teacher: chance of a slip in arithmetic", low=0, high=1)
-    misjudge: float = setting(0.02, "teacher: chance of a wrong verdict", low=0, high=1)
+    spread: float = setting(Teacher.spread, "teacher: chains are drawn in proportion to exp(-|value - target| / spread)", above=0)
+    give_up: float = setting(Teacher.give_up, "teacher: chance of giving up after a miss", low=0, high=1)
+    repeat: float = setting(Teacher.repeat, "teacher: chance of repeating an attempt", low=0, high=1)
+    slip: float = setting(Teacher.slip, "teacher: chance of a slip in arithmetic", low=0, high=1)
+    misjudge: float = setting(Teacher.misjudge, "teacher: chance of a wrong verdict", low=0, high=1)
 
     @property
     def teacher(self) -> Teacher:
@@ -99,7 +99,7 @@ def train(model: Qwen, tokenizer: Tokenizer, problems: list[Problem], config: SF
     started, losses = time.perf_counter(), []
     for step, batch in enumerate(progress := tqdm(batches, desc="SFT", unit="step", mininterval=1, disable=not team.leads)):
         tokens = sum(lengths[i] for i in batch)  # of the whole batch, whoever scores them
-        losses.append(torch.zeros(()))
+        losses.append(torch.zeros((), device=model.device))
         if mine := team.share(batch):
             loss = sft_loss(model, *zip(*(examples[i] for i in mine)), normaliser=tokens)
             loss.backward()
@@ -130,9 +130,9 @@ def sft_loss(model: Qwen, prompts: Sequence[list[int]], responses: Sequence[list
 def make_examples(problems: list[Problem], traces: int, teacher: Teacher, tokenizer: Tokenizer,
                   rng: random.Random) -> list[tuple[list[int], list[int]]]:
     """(prompt ids, response ids) pairs, each response a trace of the teacher that ends with the end token."""
-    chosen = [rng.choice(problems) for _ in tqdm(range(traces), desc="traces", leave=False)]
+    chosen = [rng.choice(problems) for _ in range(traces)]
     return [(tokenizer.encode(countdown.prompt_text(p)), [*tokenizer.encode(teach(p, teacher, rng)), tokenizer.eos_id])
-            for p in chosen]
+            for p in tqdm(chosen, desc="traces", leave=False)]
 
 
 def bucketed_batches(lengths: list[int], batch: int, rng: random.Random, pool: int = 32) -> list[list[int]]:

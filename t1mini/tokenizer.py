@@ -76,9 +76,9 @@ class Tokenizer:
     def encode(self, text: str) -> list[int]:
         return self.backend.encode(text, add_special_tokens=False).ids
 
-    def decode(self, ids: Sequence[int]) -> str:
-        """Text without special tokens such as the end token."""
-        return self.backend.decode(list(ids), skip_special_tokens=True)
+    def decode(self, ids: Sequence[int], special: bool = False) -> str:
+        """Text without special tokens such as the end token, or with them."""
+        return self.backend.decode(list(ids), skip_special_tokens=not special)
 
     def chat_prompt(self, question: str) -> list[int]:
         """The question as Qwen's chat models expect it (ChatML), up to where the assistant begins."""

@@ -65,6 +65,8 @@ def test_dtype_and_tokenizer_come_along(tmp_path):
     (dict(use_sliding_window=True), "sliding windows"),
     (dict(layer_types=["full_attention", "sliding_attention", "full_attention"]), "sliding windows"),
     (dict(hidden_act="gelu"), "activations other than silu"),
+    (dict(rope_theta="fast"), "config.json: could not convert"),
+    (dict(rope_parameters=["default"]), "config.json: .*no attribute"),
     (dict(vocab_size=400), "shape"),
 ])
 def test_a_config_that_does_not_fit_is_named(folder, change, message):

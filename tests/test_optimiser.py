@@ -32,6 +32,15 @@ def test_weight_decay_pulls_on_matrices_only():
     assert torch.equal(model.bias, before[1])
 
 
+def test_a_gradient_that_is_not_finite_stops_before_the_step():
+    model, optimiser = make()
+    before = model.weight.detach().clone()
+    (model(torch.ones(1, 3, dtype=torch.float64)).sum() * float("nan")).backward()
+    with pytest.raises(RuntimeError, match="non-finite"):
+        optimiser.step(0)
+    assert torch.equal(model.weight, before)
+
+
 def test_the_norm_before_clipping_is_reported_and_gradients_are_cleared():
     model, optimiser = make(clip=1e-3)
     model(torch.ones(1, 3, dtype=torch.float64)).sum().backward()

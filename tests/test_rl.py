@@ -8,20 +8,23 @@ import pytest
 import torch
 
 from t1mini import countdown, rl
+from t1mini.batching import pad
 from t1mini.checkpoint import load_policy
 from t1mini.countdown import Problem
 from t1mini.distributed import Team
 from t1mini.loss import rloo_advantages
 from t1mini.model import Qwen, QwenConfig
-from t1mini.reward import judge
+from t1mini.reward import judge, judge_rollouts
 from t1mini.metrics import METRICS
 from t1mini.rl import RLConfig, accumulate_gradients, problem_order, score_rollouts
-from t1mini.rollout import generate
+from t1mini.rollout import Rollouts, generate
 from t1mini.run_folder import RunFolder
+from t1mini.tokenizer import Tokenizer
 
 PROMPTS = [[3, 1, 4, 1, 5], [9, 2], [6, 5, 3]]
 CONFIG = RLConfig(k=4, temperature=1.3, entropy_coef=0.01, micro_batch_tokens=40)
 VOCAB = 19
+SFT = Path(__file__).parent.parent / "data/tiny-sft"
 
 
 @pytest.fixture
@@ -109,10 +112,19 @@ EASY = [Problem((2, 3, 5), 30), Problem((1, 4, 9), 40), Problem((2, 6, 7), 56), 
 def run_on_easy_problems(path, **settings):
     """A short run from the committed SFT model. Returns its folder, the policy and the largest gap."""
     config = RLConfig(prompts=4, max_new_tokens=72, warmup=1, **settings)
-    policy, tokenizer = load_policy(Path(__file__).parent.parent / "data/tiny-sft")
+    policy, tokenizer = load_policy(SFT)
     folder = RunFolder(path, config)
     gap = rl.train(policy, tokenizer, EASY, config, folder)
     return folder.path, policy, gap
+
+
+def test_a_stray_padding_token_is_garbled():
+    tokenizer = Tokenizer.for_countdown()
+    rows = [[*tokenizer.encode(HIT), tokenizer.eos_id], [*tokenizer.encode(HIT.replace("check", "<pad> check")), tokenizer.eos_id]]
+    lengths = torch.tensor([len(row) for row in rows])
+    rollouts = Rollouts(pad(rows, tokenizer.pad_id), lengths, torch.tensor([True, True]), torch.zeros(2, 99), torch.ones(2))
+    [verdicts] = judge_rollouts([Problem((3, 4, 11), 77)], rollouts, tokenizer, max_new_tokens=99, repeat_limit=2)
+    assert [v.reward for v in verdicts] == [1.0, -1.0] and not any("eos" in v.text for v in verdicts)
 
 
 @pytest.fixture(scope="module")
@@ -151,5 +163,7 @@ def test_the_same_seed_gives_the_same_run_bit_for_bit(tmp_path):
 
 def test_bfloat16_compute_leaves_float32_weights(tmp_path):
     path, policy, gap = run_on_easy_problems(tmp_path / "run", steps=1, k=4, precision="bfloat16")
+    start, _ = load_policy(SFT)
     assert all(p.dtype == torch.float32 for p in policy.parameters())
+    assert not any(torch.equal(p, q) for p, q in zip(policy.parameters(), start.parameters()))  # every one was trained
     assert 1e-4 < gap < 0.3  # rounding to 8 bits shows, a wrong distribution would show more
