@@ -4,6 +4,7 @@
     data        write the Countdown problems
     sft         fine-tune on trial-and-error chains of thought
     rl          reinforce with the T1 step
+    collect     a real model's own attempts, as traces for sft and hard problems for rl
     evaluate    accuracy on problems never seen, with intervals
     scale       accuracy against the thinking budget
     sample      type a problem, read the model's thinking
@@ -24,6 +25,7 @@ STAGES = {  # name: (module, settings)
     "data": ("data", "DataConfig"),
     "sft": ("sft", "SFTConfig"),
     "rl": ("rl", "RLConfig"),
+    "collect": ("collect", "CollectConfig"),
     "evaluate": ("evaluate", "EvaluateConfig"),
     "scale": ("inference_scaling", "ScaleConfig"),
     "sample": ("sample", "SampleConfig"),

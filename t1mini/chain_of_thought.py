@@ -38,7 +38,7 @@ class Teacher:
     most_attempts: int = 12
 
 
-def merge(attempts: Sequence[str], critiques: Sequence[str], answer: str, *, opener: str = ANSWER) -> str:
+def merge(attempts: Sequence[str], critiques: Sequence[str], answer: str, *, opener: str = ANSWER, separator: str = " ") -> str:
     """Attempts, each followed by its critique, then the answer: one chain of thought, for any task.
 
     ValueError unless every attempt has its critique.
@@ -49,7 +49,7 @@ def merge(attempts: Sequence[str], critiques: Sequence[str], answer: str, *, ope
     if len(attempts) != len(critiques):
         raise ValueError(f"{len(attempts)} attempts need as many critiques, got {len(critiques)}")
     pieces = [piece for pair in zip(attempts, critiques) for piece in pair]
-    return " ".join([*pieces, opener, answer])
+    return separator.join([*pieces, opener, answer])
 
 
 def make_trace(problem: Problem, wrong_attempts: Sequence[Chain], rng: random.Random) -> str:

@@ -59,8 +59,8 @@ def save_model(model: Qwen, folder: str | Path) -> None:
 
 def load_policy(folder: str | Path, device: str = "cpu") -> tuple[Qwen, Tokenizer]:
     """Model and tokenizer of a folder, checked to belong together."""
-    if not Path(folder).is_dir():
-        raise UserError(f"there is no checkpoint folder {folder}")
+    if not folder or not Path(folder).is_dir():
+        raise UserError(f"there is no checkpoint folder {folder}" if folder else "--init: which checkpoint folder?")
     tokenizer = Tokenizer.from_dir(folder)
     model = load_model(folder, device)
     if tokenizer.size > model.config.vocab_size:

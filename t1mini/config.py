@@ -6,7 +6,8 @@ A stage declares its settings once, help text and range beside each:
     class RLConfig(StageConfig):
         k: int = setting(16, "responses sampled for each prompt", low=2, gpu=64)
 
-The value in front is the `tiny` preset, `gpu=` the larger one. From this `add_flags` makes `--k` with its help,
+The value in front is the `tiny` preset, `gpu=` the larger one, `qwen=` that of the four presets for Qwen checkpoints, which
+otherwise follow `gpu=`. From this `add_flags` makes `--k` with its help,
 `from_flags` checks the range before any work starts, and `to_dict` is what a run saves as config.json.
 
 See them all: python -m t1mini rl --help
@@ -14,11 +15,13 @@ See them all: python -m t1mini rl --help
 
 import argparse
 import dataclasses
+import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-PRESETS = ("tiny", "gpu")
+QWEN = ("qwen2.5-0.5b", "qwen2.5-1.5b", "qwen3-0.6b", "qwen3-1.7b")  # checkpoints that have a preset of their own
+PRESETS = ("tiny", "gpu", *QWEN)
 
 
 class UserError(Exception):
@@ -36,7 +39,8 @@ def setting(default, help, *, low=None, high=None, above=None, choices=None, pos
 class StageConfig:
     """What every stage takes."""
 
-    preset: str = setting("tiny", "set of defaults: tiny for a 2-core CPU, gpu for one GPU", choices=PRESETS)
+    preset: str = setting("tiny", f"set of defaults: tiny for a 2-core CPU; gpu, and those for checkpoints, for one GPU: {', '.join(PRESETS)}",
+                          choices=PRESETS)
     out: str = setting("", "folder to write to (default: runs/STAGE-PRESET-SEED)")
     seed: int = setting(0, "the run's one source of randomness", low=0, high=2**31 - 1)
     device: str = setting("cpu", "torch device, such as cpu, cuda or cuda:0", gpu="cuda")
@@ -50,7 +54,7 @@ class StageConfig:
 def add_flags(parser: argparse.ArgumentParser, config_class: type) -> None:
     """Adds one --flag a field. Fields of tuple type take one or more values."""
     for f in dataclasses.fields(config_class):
-        kind = type(f.default[0]) if isinstance(f.default, tuple) else type(f.default)
+        kind = type(f.default[0] if f.default else "") if isinstance(f.default, tuple) else type(f.default)
         options = {"help": _help(f), "default": None}
         if f.metadata["positional"]:
             parser.add_argument(f.name, nargs="*", type=kind, **options)
@@ -68,7 +72,7 @@ def from_flags(config_class: type, flags: dict):
     for f in dataclasses.fields(config_class):
         given = flags.get(f.name)
         given = None if given == [] else given  # a positional left out
-        values[f.name] = f.metadata["presets"].get(preset, f.default) if given is None else given
+        values[f.name] = _preset_value(f, preset) if given is None else given
         if isinstance(f.default, tuple):
             values[f.name] = tuple(values[f.name])
     unknown = sorted(set(flags) - set(values))
@@ -77,6 +81,21 @@ def from_flags(config_class: type, flags: dict):
     config = config_class(**values)
     check(config)
     return config
+
+
+def from_saved(config_class: type, path: Path):
+    """The settings that a run saved as config.json. UserError where they cannot be read."""
+    try:
+        saved = json.loads(path.read_text(encoding="utf-8"))
+        return from_flags(config_class, saved)
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise UserError(f"cannot go on with {path.parent}: {error}") from None
+
+
+def _preset_value(f: dataclasses.Field, preset: str):
+    presets = f.metadata["presets"]
+    fallback = presets.get("gpu", f.default)
+    return presets.get("qwen", fallback) if preset in QWEN else presets.get(preset, f.default)
 
 
 def check(config) -> None:
@@ -121,7 +140,7 @@ def _flag(f: dataclasses.Field) -> str:
 def _help(f: dataclasses.Field) -> str:
     values = {"default": f.default, **f.metadata["presets"]}
     shown = "; ".join(f"{name}: {_show(value)}" for name, value in values.items())
-    text = f.metadata["help"] + (f" ({shown})" if f.default != "" else "")
+    text = f.metadata["help"] + (f" ({shown})" if f.default not in ("", ()) else "")
     return text.replace("%", "%%")
 
 

@@ -24,15 +24,17 @@ from collections import Counter
 from functools import lru_cache
 from itertools import combinations_with_replacement, permutations
 from pathlib import Path
-from typing import Iterable, NamedTuple
+from typing import Iterable, NamedTuple, Sequence
 
 from t1mini.config import UserError
+from t1mini.tokenizer import Tokenizer
 
 LARGEST_NUMBER = 15
 LARGEST_VALUE = 99
 OPERATORS = "+-*/"
 WORDS = ["make", "from", ":", "=", ",", *OPERATORS, "low", "high", "check", "ok", "stop", "answer", "none"]
-ANSWER = "answer"  # opens the final answer; also what a forced answer starts from
+ANSWER = "answer"  # opens the final answer
+FORCED_ANSWER, END_OF_THINKING = ANSWER + " ", ANSWER
 SPLITS = ("train", "validation", "test")
 
 
@@ -116,6 +118,10 @@ def prompt_text(problem: Problem) -> str:
     return f"make {problem.target} from {' '.join(map(str, problem.numbers))} :"
 
 
+def prompt_ids(problem: Problem, tokenizer: Tokenizer) -> list[int]:
+    return tokenizer.encode(prompt_text(problem))
+
+
 def final_answer(response: str) -> str | None:
     """What stands behind the last `answer`: an expression, or None for `none`, nothing or anything else."""
     _, opener, answer = f" {response}".rpartition(f" {ANSWER} ")
@@ -130,6 +136,10 @@ def is_correct(problem: Problem, response: str) -> bool:
     """
     answer = final_answer(response)
     return answer is not None and _reaches(problem, *_ANSWER.fullmatch(answer).groups())
+
+
+def vote_is_correct(problem: Problem, answer: str) -> bool:
+    return is_correct(problem, f"{ANSWER} {answer}")
 
 
 def attempts(response: str) -> list[tuple[str, ...]]:
@@ -151,6 +161,11 @@ def hits(problem: Problem, tried: list[tuple[str, ...]]) -> int:
     return sum(_reaches(problem, *attempt) for attempt in tried)
 
 
+def repetition(response: str, ids: Sequence[int]) -> tuple[Sequence, int]:
+    """What may not occur too often, and in runs of how many: single attempts."""
+    return attempts(response), 1
+
+
 def is_grammatical(response: str) -> bool:
     """True if the whole response reads as attempts with verdicts and then an answer, its arithmetic right or wrong."""
     return _RESPONSE.fullmatch(response) is not None
@@ -161,6 +176,39 @@ def _reaches(problem: Problem, a: str, op1: str, b: str, op2: str, c: str) -> bo
         return False
     first = compute(int(a), op1, int(b))
     return first is not None and compute(first, op2, int(c)) == problem.target
+
+
+def blind_search(problems: Sequence[Problem], attempts_made: float) -> float:
+    """Accuracy of the blind, never repeating search that makes `attempts_made` attempts a problem on average.
+
+    Allowed n attempts it makes sum_{i<n} P(no hit in i) of them; n is interpolated to meet `attempts_made`.
+    """
+    used = accuracy = 0.0
+    for n in range(1, 1000):
+        more_used = used + 1 - accuracy
+        more_accuracy = sum(blind_success(problem, n) for problem in problems) / len(problems)
+        if more_used >= attempts_made or more_accuracy == 1:
+            share = min(1.0, (attempts_made - used) / (more_used - used))
+            return accuracy + share * (more_accuracy - accuracy)
+        used, accuracy = more_used, more_accuracy
+    return accuracy
+
+
+def yardsticks(problems: Sequence[Problem], attempts_made: float) -> dict[str, float]:
+    """What a policy that makes so many attempts a response is compared with."""
+    return {"blind_search": blind_search(problems, attempts_made)}
+
+
+def make_tokenizer() -> Tokenizer:
+    """One token a word, and every number from 0 to 99 a word."""
+    return Tokenizer.for_words([*map(str, range(LARGEST_VALUE + 1)), *WORDS])
+
+
+def require_tokenizer(tokenizer: Tokenizer, folder: str) -> None:
+    """UserError unless this is the tokenizer that problems and traces are written for."""
+    own = make_tokenizer()
+    if tokenizer.backend.get_vocab() != own.backend.get_vocab() or tokenizer.eos_id != own.eos_id:
+        raise UserError(f"{folder}: its tokenizer is not Countdown's; start from a model such as data/tiny-sft")
 
 
 # --- problems on disk ----------------------------------------------------------------------------------------------

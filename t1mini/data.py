@@ -11,19 +11,25 @@ Run it: python -m t1mini data --show 5
 import random
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Sequence
 
-from t1mini import countdown
+from t1mini import countdown, math_problems
 from t1mini.chain_of_thought import Teacher, teach
 from t1mini.config import StageConfig, UserError, setting
+from t1mini.verifier import is_plain
 
 
 @dataclass(frozen=True)
 class DataConfig(StageConfig):
     out: str = setting("data", "folder to write to")
     show: int = setting(0, "also print this many of the teacher's traces", low=0, high=10**6)
+    files: tuple = setting((), "look at these files of mathematical problems instead, and at what they share")
 
 
 def run(config: DataConfig) -> None:
+    if config.files:
+        print(inspect_files(config.files))
+        return
     splits = write(Path(config.out))
     print(f"{'split':12}{'problems':>10}{'chains':>10}{'solutions':>11}{'blind search in 10':>20}")
     for name, problems in splits.items():
@@ -34,6 +40,17 @@ def run(config: DataConfig) -> None:
     print(f"\nthe teacher's traces, on the test problems: right {right:.1%}, hits an attempt {hit:.1%}")
     for problem in rng.sample(splits["train"], min(config.show, len(splits["train"]))):
         print(f"\n{countdown.prompt_text(problem)}\n  {teach(problem, Teacher(), rng)}")
+
+
+def inspect_files(paths: Sequence[str]) -> str:
+    """A line a file: its problems, how many answers are plain numbers, and how many questions are in each other file too."""
+    files = {path: math_problems.load_problems(path) for path in paths}
+    lines = []
+    for path, problems in files.items():
+        plain = sum(is_plain(problem.answer) for problem in problems)
+        overlaps = [f"{math_problems.shared(problems, others)} also in {other}" for other, others in files.items() if other != path]
+        lines.append(f"{path}: " + ", ".join([f"{len(problems)} problems", f"{plain} with a plain number as answer", *overlaps]))
+    return "\n".join(lines)
 
 
 def teacher_figures(problems: list[countdown.Problem], teacher: Teacher, rng: random.Random) -> tuple[float, float]:

@@ -11,38 +11,42 @@ thinking itself is worth its tokens. T1 finds that it rises more the further rei
 Run it: python -m t1mini scale --init data/tiny-sft data/tiny-rl
 """
 
+import bisect
 from dataclasses import dataclass
 from typing import Sequence
 
 import numpy as np
 from tqdm import tqdm
 
-from t1mini import countdown
 from t1mini.checkpoint import load_policy
 from t1mini.config import UserError, default_out, setting
-from t1mini.countdown import Problem
 from t1mini.evaluate import EvaluateConfig, pick_problems, sample_responses
+from t1mini.machine import compute_precision
 from t1mini.model import Qwen
 from t1mini.rollout import Rollouts, generate
 from t1mini.run_folder import RunFolder
 from t1mini.statistics import clustered_interval
+from t1mini.tasks import TASKS
 from t1mini.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
 class ScaleConfig(EvaluateConfig):
-    init: tuple = setting(("data/tiny-sft", "data/tiny-rl"), "checkpoint folders to draw a curve for")
-    budgets: tuple = setting((16, 32, 48, 64, 96, 128, 160, 192), "tokens of thinking to allow", low=0, high=2**20)
-    answer_tokens: int = setting(8, "tokens a forced answer may take", low=1, high=65536)
+    init: tuple = setting(("data/tiny-sft", "data/tiny-rl"), "checkpoint folders to draw a curve for", qwen=())
+    budgets: tuple = setting((16, 32, 48, 64, 96, 128, 160, 192), "tokens of thinking to allow", low=0, high=2**20,
+                             qwen=(64, 128, 256, 384, 512, 768, 1024))
+    answer_tokens: int = setting(8, "tokens a forced answer may take", low=1, high=65536, qwen=32)
 
 
 def run(config: ScaleConfig) -> None:
     if max(config.budgets) > config.max_new_tokens:
         raise UserError(f"--budgets {max(config.budgets)}: no response is longer than --max-new-tokens {config.max_new_tokens}")
     problems = pick_problems(config)
+    if not config.init:
+        raise UserError("--init: which checkpoint folders?")
     policies = {path: load_policy(path, config.device) for path in config.init}
     for path, (_, tokenizer) in policies.items():
-        tokenizer.require_countdown(path)
+        TASKS[config.task].require_tokenizer(tokenizer, path)
     folder = RunFolder(default_out(config, "scale"), config)
     curves = {path: budget_curve(*policy, problems, sample_responses(*policy, problems, config), config)
               for path, policy in policies.items()}
@@ -50,24 +54,33 @@ def run(config: ScaleConfig) -> None:
     print(curve_table(curves, config.budgets))
 
 
-def budget_curve(policy: Qwen, tokenizer: Tokenizer, problems: list[Problem], thinking: Rollouts,
+def budget_curve(policy: Qwen, tokenizer: Tokenizer, problems: list, thinking: Rollouts,
                  config: ScaleConfig) -> np.ndarray:
     """Correct or not at each budget: [budgets, problems, samples]. The same `thinking` is cut at every budget."""
-    samples = len(thinking.lengths) // len(problems)
-    prompts = [tokenizer.encode(countdown.prompt_text(p)) for p in problems]
+    task, samples = TASKS[config.task], len(thinking.lengths) // len(problems)
+    prompts = [task.prompt_ids(problem, tokenizer) for problem in problems]
     lengths, finished = thinking.lengths.tolist(), thinking.finished.tolist()
-    opener = tokenizer.encode(countdown.ANSWER)
+    opener = tokenizer.encode(task.FORCED_ANSWER)
     rows, correct = range(len(lengths)), []
     for i, budget in enumerate(tqdm(config.budgets, desc="budgets", leave=False)):
         answers = {row: tokenizer.decode(thinking.ids(row)) for row in rows if finished[row] and lengths[row] <= budget}
         cut = [row for row in rows if row not in answers]
-        forced = [prompts[row // samples] + truncate_thinking(thinking.ids(row), budget, opener[0]) + opener for row in cut]
+        forced = [prompts[row // samples] + thoughts(thinking.ids(row), budget, tokenizer, task.END_OF_THINKING) + opener for row in cut]
         if cut:
-            ends = generate(policy, forced, 1, seed=config.seed, step=1 + i, prompt_indices=cut, **tokenizer.limits,
-                            max_new_tokens=config.answer_tokens, temperature=config.temperature, batch_rows=config.batch_rows)
-            answers |= {row: f"{countdown.ANSWER} {tokenizer.decode(ends.ids(j))}" for j, row in enumerate(cut)}
-        correct.append([countdown.is_correct(problems[row // samples], answers[row]) for row in rows])
+            with compute_precision(config):
+                ends = generate(policy, forced, 1, seed=config.seed, step=1 + i, prompt_indices=cut, **tokenizer.limits,
+                                max_new_tokens=config.answer_tokens, temperature=config.temperature, batch_rows=config.batch_rows)
+            answers |= {row: task.FORCED_ANSWER + tokenizer.decode(ends.ids(j)) for j, row in enumerate(cut)}
+        correct.append([task.is_correct(problems[row // samples], answers[row]) for row in rows])
     return np.array(correct, dtype=float).reshape(len(config.budgets), len(problems), samples)
+
+
+def thoughts(ids: list[int], budget: int, tokenizer: Tokenizer, end: str) -> list[int]:
+    """The first `budget` tokens of the thinking, which ends before the text `end`, be that one token or several."""
+    marker = tokenizer.encode(end)
+    if len(marker) == 1 or end not in tokenizer.decode(ids):
+        return truncate_thinking(ids, budget, marker[0] if len(marker) == 1 else -1)
+    return ids[: min(budget, bisect.bisect_left(range(len(ids)), True, key=lambda n: end in tokenizer.decode(ids[: n + 1])))]
 
 
 def truncate_thinking(ids: Sequence[int], budget: int, end_id: int) -> list[int]:

@@ -5,6 +5,7 @@ of threads and workers. glibc by default hands memory of large tensors back to t
 next; told not to, a training step here takes about a quarter less time. Other systems' allocators are left as they are.
 """
 
+import contextlib
 import ctypes
 import os
 import sys
@@ -13,6 +14,7 @@ import torch
 
 from t1mini.config import StageConfig, UserError, usable_cores
 
+PRECISIONS = ("float32", "bfloat16")
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # from glibc's malloc.h
 
 
@@ -31,6 +33,17 @@ def prepare(config: StageConfig) -> None:
         torch.empty(1, device=config.device)
     except (RuntimeError, AssertionError, NotImplementedError):
         raise UserError(f"--device {config.device}: torch cannot use it here; try --device cpu") from None
+
+
+def compute_precision(config: StageConfig):
+    """bfloat16 matrix products over float32 weights where --precision asks for them.
+
+    A context of its own for every use: autocast keeps its bfloat16 copies of the weights until it is left, and copies made
+    while sampling carry no gradient.
+    """
+    if config.precision == "float32":
+        return contextlib.nullcontext()
+    return torch.autocast(config.device.split(":")[0], dtype=torch.bfloat16)
 
 
 def keep_freed_memory() -> None:

@@ -9,8 +9,6 @@ import time
 import torch
 from torch import Tensor
 
-from t1mini import countdown
-from t1mini.countdown import Problem
 from t1mini.distributed import Team
 from t1mini.reward import Verdict
 
@@ -18,12 +16,12 @@ METRICS = {
     "step": "updates done",
     "reward": "mean reward of the step's responses: r', or r without --penalties",
     "accuracy": "share of responses that ended with a right answer, penalised or not",
-    "repetitive": "share of responses with an attempt repeated more than --repeat-limit times",
+    "repetitive": "share of responses with an attempt (mathematics: a run of 20 tokens) repeated more than --repeat-limit times",
     "overlong": "share of responses that reached --max-new-tokens without their end token",
-    "garbled": "share of responses that ended but do not read as attempts, verdicts and an answer",
+    "garbled": "share of responses with stray characters, or (Countdown) that ended but do not read as attempts and an answer",
     "length": "mean tokens a response, end token counted",
-    "attempts": "mean attempts a response",
-    "hits_per_attempt": "attempts that reach the target, as a share of all attempts",
+    "attempts": "mean attempts a response (mathematics: words such as wait, at which the thinking turns)",
+    "hits_per_attempt": "attempts that reach the target, as a share of all attempts (Countdown)",
     "tied_groups": "share of prompts whose K rewards are all equal: they carry no reward signal",
     "skipped_rows": "share of responses without gradient, left out of the update",
     "kl": "mean over responses of log pi - log pi_ref, in nats a response",
@@ -59,10 +57,9 @@ def metrics_row(step: int, totals: dict[str, float], grad_norm: float, gap: floa
     return {name: row[name] for name in METRICS}
 
 
-def sample_text(step: int, batch: list[Problem], verdicts: list[list[Verdict]]) -> str:
-    """The first problem's first two responses, to be read."""
-    lines = [f"--- step {step}: {countdown.prompt_text(batch[0])}"]
-    return "\n".join([*lines, *(f"[{v.reward:+.0f}] {v.text}" for v in verdicts[0][:2])])
+def sample_text(step: int, prompt: str, verdicts: list[Verdict]) -> str:
+    """A problem's first two responses, to be read."""
+    return "\n".join([f"--- step {step}: {prompt}", *(f"[{v.reward:+.0f}] {v.text}" for v in verdicts[:2])])
 
 
 class Clock:

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from t1mini.kv_cache import KVCache
 
@@ -141,6 +142,7 @@ class Qwen(nn.Module):
     def __init__(self, config: QwenConfig):
         super().__init__()
         self.config = config
+        self.recompute = False  # keep no activations within a layer: less memory, a third more time in the update
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
         self.layers = nn.ModuleList(Layer(config, i) for i in range(config.num_hidden_layers))
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
@@ -187,7 +189,10 @@ class Qwen(nn.Module):
         x = self.embed_tokens(input_ids)  # [N, S, H]
         angles = rope_angles(positions, self.config.head_dim, self.config.rope_theta, x.dtype)
         for layer in self.layers:
-            x = layer(x, angles, cache, positions, mask)
+            if self.recompute and torch.is_grad_enabled() and cache is None:
+                x = checkpoint(layer, x, angles, cache, positions, mask, use_reentrant=False)
+            else:
+                x = layer(x, angles, cache, positions, mask)
         if cache is not None:
             cache.advance(S if lengths is None else lengths, cache.longest + S)
         return self.norm(x)

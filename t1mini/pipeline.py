@@ -11,6 +11,7 @@ Three policies are compared on test problems whose numbers were never seen: the 
 Run it: python -m t1mini train
 """
 
+import random
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ import numpy as np
 
 from t1mini import countdown, data, distributed, evaluate, inference_scaling, rl, sft
 from t1mini.checkpoint import load_policy
-from t1mini.config import StageConfig, UserError, default_out, from_flags, setting
+from t1mini.config import QWEN, StageConfig, UserError, default_out, from_flags, setting
 from t1mini.distributed import Team
 from t1mini.inference_scaling import ScaleConfig
 from t1mini.reward import judge_rollouts
@@ -40,6 +41,8 @@ class TrainConfig(StageConfig):
 
 
 def run(config: TrainConfig) -> None:
+    if config.preset in QWEN:
+        raise UserError(f"--preset {config.preset}: train is for Countdown; for checkpoints run collect, sft, rl and evaluate (README)")
     if config.problems == 1:
         raise UserError("--problems 1: an interval over problems needs at least 2 of them")
     started = time.perf_counter()
@@ -77,7 +80,9 @@ def learn(folder: RunFolder | None, configs: StageConfigs, team: Team) -> tuple[
     began = time.perf_counter()
     say(f"\nSFT: {configs.sft.traces} chains of thought that try, fail, check and try again")
     policy, tokenizer = sft.new_policy(configs.sft)
-    sft.train(policy, tokenizer, problems, configs.sft, subfolder("sft", configs.sft), team)
+    rng = random.Random(configs.sft.seed)
+    examples = sft.teacher_examples(problems, configs.sft, tokenizer, rng)
+    sft.train(policy, tokenizer, examples, rng, configs.sft, subfolder("sft", configs.sft), team)
     after_sft = time.perf_counter()
     c = configs.rl
     say(f"\nRL: {c.steps} updates of {c.prompts} prompts x {c.k} responses at temperature {c.temperature}")
@@ -95,9 +100,7 @@ def measure(folder: RunFolder, configs: StageConfigs) -> tuple[float, dict[str, 
     results, curves = {}, {}
     for name, (policy, tokenizer) in policies.items():
         rollouts = evaluate.sample_responses(policy, tokenizer, problems, c)
-        verdicts = judge_rollouts(problems, rollouts, tokenizer, max_new_tokens=c.max_new_tokens,
-                                  repeat_limit=c.repeat_limit)
-        results[name] = evaluate.summarise(problems, verdicts)
+        results[name] = evaluate.summarise(countdown, problems, judge_rollouts(c, problems, rollouts, tokenizer))
         curves[name] = inference_scaling.budget_curve(policy, tokenizer, problems, rollouts, c)
     return time.perf_counter() - began, results, curves
 

@@ -12,8 +12,9 @@ difference is mostly rounded away and the reference would stand still.
 See its fixed points: python -m pytest tests/test_reference.py
 """
 
+import contextlib
 import copy
-from typing import Iterable
+from typing import Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -33,11 +34,17 @@ def ema_update(ref_parameters: Iterable[Tensor], parameters: Iterable[Tensor], d
 
 
 class EMAReference:
-    """`.model` is the reference: float32, without gradients, moved by `.update(policy)`."""
+    """`.model` is the reference: float32, without gradients, moved by `.update(policy)`. It lives on the device `home`."""
 
-    def __init__(self, model: nn.Module, decay: float):
-        self.decay = decay
-        self.model = copy.deepcopy(model).float().requires_grad_(False).eval()
+    def __init__(self, model: nn.Module, decay: float, home: str | torch.device | None = None):
+        self.decay, self.home = decay, home
+        self.model = copy.deepcopy(model).to(home, torch.float32).requires_grad_(False).eval()
+
+    @contextlib.contextmanager
+    def on(self, device: str | torch.device) -> Iterator[nn.Module]:
+        """The model, brought to `device` while the block runs."""
+        yield self.model.to(device)
+        self.model.to(self.home)
 
     def update(self, model: nn.Module) -> None:
         ema_update(self.model.parameters(), model.parameters(), self.decay)

@@ -17,7 +17,6 @@ stops if the two disagree, which would mean that what is trained is not what was
 Run it: python -m t1mini rl --init data/tiny-sft
 """
 
-import contextlib
 import math
 import random
 from dataclasses import dataclass
@@ -27,13 +26,13 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from t1mini import countdown, distributed
+from t1mini import distributed
 from t1mini.batching import micro_batches
 from t1mini.checkpoint import load_policy, save_policy
 from t1mini.config import StageConfig, default_out, setting
-from t1mini.countdown import Problem
 from t1mini.distributed import Team
 from t1mini.loss import centred_kl, policy_gradient_loss, rloo_advantages, sequence_kl
+from t1mini.machine import PRECISIONS, compute_precision
 from t1mini.metrics import Clock, metrics_row, response_totals, sample_text, share_totals
 from t1mini.model import Qwen
 from t1mini.optimiser import Optimiser
@@ -41,6 +40,7 @@ from t1mini.reference import EMAReference
 from t1mini.reward import Verdict, judge_rollouts
 from t1mini.rollout import Rollouts, generate, score
 from t1mini.run_folder import RunFolder
+from t1mini.tasks import TASKS, load_problems
 from t1mini.tokenizer import Tokenizer
 
 LARGEST_GAP = 1e-2  # nats: float32 rollout and update that differ by more are not scoring the same thing
@@ -48,17 +48,18 @@ LARGEST_GAP = 1e-2  # nats: float32 rollout and update that differ by more are n
 
 @dataclass(frozen=True)
 class RLConfig(StageConfig):
-    init: str = setting("data/tiny-sft", "checkpoint folder to start from")
-    data: str = setting("data", "folder of train.jsonl, written by the data stage")
+    task: str = setting("countdown", "what the problems are", choices=tuple(TASKS), qwen="math")
+    init: str = setting("data/tiny-sft", "checkpoint folder to start from", qwen="")
+    data: str = setting("data", "file of problems, or folder of train.jsonl", qwen="")
     steps: int = setting(70, "updates", low=1, high=10**6, gpu=300)
-    prompts: int = setting(32, "prompts an update", low=1, high=65536, gpu=64)
+    prompts: int = setting(32, "prompts an update", low=1, high=65536, gpu=64, qwen=32)
     k: int = setting(16, "responses sampled for each prompt", low=2, high=65536, gpu=64)
-    max_new_tokens: int = setting(192, "limit of a response's length", low=1, high=2**20)
+    max_new_tokens: int = setting(192, "limit of a response's length", low=1, high=2**20, qwen=1024)
     temperature: float = setting(1.2, "sampling temperature tau", above=0, high=100)
     top_k: int = setting(0, "sample from the k likeliest tokens only; 0 means all", low=0)
     top_p: float = setting(1.0, "sample from the likeliest tokens that hold this mass", above=0, high=1)
     min_p: float = setting(0.0, "sample only tokens with p >= min_p * the largest p", low=0, high=1)
-    lr: float = setting(8e-4, "peak learning rate", above=0, high=1)
+    lr: float = setting(8e-4, "peak learning rate", above=0, high=1, qwen=1.5e-6)
     final_lr: float = setting(0.1, "last learning rate as a share of the peak", low=0, high=1)
     warmup: int = setting(5, "updates of warm-up", low=0, high=10**6)
     weight_decay: float = setting(0.0, "AdamW weight decay of matrices", low=0, high=10)
@@ -66,20 +67,21 @@ class RLConfig(StageConfig):
     kl_coef: float = setting(2e-4, "weight of the centred KL in the advantage (beta)", low=0, high=100)
     entropy_coef: float = setting(0.001, "weight of the token entropy in the loss (alpha)", low=0, high=100)
     ema_decay: float = setting(0.99, "how much of the reference stays at each update; 1 freezes it", low=0, high=1)
-    repeat_limit: int = setting(4, "times an attempt may occur before the response is repetitive", low=1)
+    repeat_limit: int = setting(4, "times an attempt, or a run of 20 tokens, may occur in a response", low=1)
     penalties: bool = setting(True, "give -1 to repetitive, overlong and garbled responses")
-    batch_rows: int = setting(512, "responses sampled at once", low=1, gpu=4096)
-    micro_batch_tokens: int = setting(2048, "tokens of one forward and backward pass, padding counted", low=1, gpu=65536)
-    precision: str = setting("float32", "what the model computes in; weights stay float32", gpu="bfloat16",
-                             choices=("float32", "bfloat16"))
+    batch_rows: int = setting(512, "responses sampled at once", low=1, gpu=4096, qwen=256)
+    micro_batch_tokens: int = setting(2048, "tokens of one forward and backward pass, padding counted", low=1, gpu=65536, qwen=16384)
+    precision: str = setting("float32", "what the model computes in; weights stay float32", choices=PRECISIONS, gpu="bfloat16")
+    recompute: bool = setting(False, "keep no activations within a layer, compute them again in the backward pass", qwen=True)
+    reference_on_cpu: bool = setting(False, "keep the reference in the CPU's memory while it is not scoring")
     checkpoint_every: int = setting(35, "updates between checkpoints", low=1)
     workers: int = setting(2, "processes that share training and threads; never more than threads", low=1, high=1024, gpu=1)
 
 
 def run(config: RLConfig) -> None:
-    problems = countdown.load_problems(f"{config.data}/train.jsonl")
+    problems = load_problems(config.task, config.data, "train")
     policy, tokenizer = load_policy(config.init, config.device)
-    tokenizer.require_countdown(config.init)
+    TASKS[config.task].require_tokenizer(tokenizer, config.init)
     with distributed.team(config, "rl", most=config.prompts) as team:
         folder = RunFolder(default_out(config, "rl"), config) if team.leads else None
         train(policy, tokenizer, problems, config, folder, team)
@@ -87,13 +89,14 @@ def run(config: RLConfig) -> None:
         print(f"saved {folder.path / 'final'}; metrics in {folder.path / 'metrics.csv'}")
 
 
-def train(policy: Qwen, tokenizer: Tokenizer, problems: list[Problem], config: RLConfig, folder: RunFolder | None,
+def train(policy: Qwen, tokenizer: Tokenizer, problems: list, config: RLConfig, folder: RunFolder | None,
           team: Team = Team()) -> float:
     """Reinforces `policy` in place. Returns the largest gap seen between rollout's and update's log-probabilities.
 
     Each rank of the team takes its share of a step's prompts; only the one that leads has a `folder`.
     """
-    reference = EMAReference(policy, config.ema_decay)
+    policy.recompute = config.recompute
+    reference = EMAReference(policy, config.ema_decay, home="cpu" if config.reference_on_cpu else config.device)
     optimiser = Optimiser(policy, lr=config.lr, steps=config.steps, warmup=config.warmup, clip=config.clip,
                           weight_decay=config.weight_decay, final=config.final_lr)
     order = problem_order(len(problems), config.steps * config.prompts, config.seed)
@@ -114,24 +117,24 @@ def train(policy: Qwen, tokenizer: Tokenizer, problems: list[Problem], config: R
     return largest_gap
 
 
-def t1_step(step: int, batch: list[Problem], policy: Qwen, reference: EMAReference, optimiser: Optimiser, tokenizer: Tokenizer,
+def t1_step(step: int, batch: list, policy: Qwen, reference: EMAReference, optimiser: Optimiser, tokenizer: Tokenizer,
             config: RLConfig, team: Team) -> tuple[dict[str, float], dict[str, float], str]:
     """One update on this step's problems. Returns its metrics row, the seconds of its parts, and two responses to read."""
     clock = Clock()
     # 1. problems: this rank's share of them, P in number
     numbers = team.share(range(len(batch)))
     problems = team.share(batch)
-    prompts = [tokenizer.encode(countdown.prompt_text(problem)) for problem in problems]
+    prompts = [TASKS[config.task].prompt_ids(problem, tokenizer) for problem in problems]
     # 2. rollouts
     rollouts = sample_responses(policy, tokenizer, prompts, numbers, config, step)  # N = P * K rows
     clock.lap("rollout")
     # 3. rewards
-    verdicts = judge_rollouts(problems, rollouts, tokenizer, max_new_tokens=config.max_new_tokens,
-                              repeat_limit=config.repeat_limit)
+    verdicts = judge_rollouts(config, problems, rollouts, tokenizer)
     rewards = rewards_of(verdicts, config).to(config.device)  # [P, K]
     clock.lap("reward")
     # 4. reference
-    ref_logprobs = score_rollouts(reference.model, prompts, rollouts, config, tokenizer.size)  # [N, T]
+    with reference.on(config.device) as slow_copy:
+        ref_logprobs = score_rollouts(slow_copy, prompts, rollouts, config, tokenizer.size)  # [N, T]
     kl = sequence_kl(rollouts.logprobs, ref_logprobs, rollouts.mask)  # [N]
     clock.lap("reference")
     # 5. advantages
@@ -149,7 +152,7 @@ def t1_step(step: int, batch: list[Problem], policy: Qwen, reference: EMAReferen
     totals = response_totals(verdicts, rewards) | update
     totals |= {"kl": kl.sum().item(), "kept_mass": rollouts.kept_mass.sum().item()}
     row = metrics_row(step + 1, share_totals(team, totals, config.device), grad_norm, gap)
-    return row, clock.seconds, sample_text(step + 1, problems, verdicts)
+    return row, clock.seconds, sample_text(step + 1, TASKS[config.task].prompt_text(problems[0]), verdicts[0])
 
 
 def problem_order(problems: int, wanted: int, seed: int) -> list[int]:
@@ -221,17 +224,6 @@ def sequence_lengths(prompts: list[list[int]], rollouts: Rollouts) -> list[int]:
     """Tokens of prompt and response of every row."""
     k = len(rollouts.lengths) // len(prompts)
     return [len(prompts[row // k]) + length for row, length in enumerate(rollouts.lengths.tolist())]
-
-
-def compute_precision(config: RLConfig):
-    """bfloat16 matrix products over float32 weights where asked for.
-
-    A context of its own for every use: autocast keeps its bfloat16 copies of the weights until it is left, and copies made
-    while sampling carry no gradient.
-    """
-    if config.precision == "float32":
-        return contextlib.nullcontext()
-    return torch.autocast(config.device.split(":")[0], dtype=torch.bfloat16)
 
 
 def check_gap(team: Team, gap: float, config: RLConfig) -> float:

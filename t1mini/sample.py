@@ -17,39 +17,44 @@ from t1mini.checkpoint import load_policy
 from t1mini.config import StageConfig, UserError, setting
 from t1mini.countdown import Problem
 from t1mini.rollout import generate
+from t1mini.tasks import TASKS
 
 _PIECES = re.compile(r"\d+ [-+*/] \d+ = \d+ [-+*/] \d+ = \d+|(?:stop )?answer .*")
 
 
 @dataclass(frozen=True)
 class SampleConfig(StageConfig):
-    init: str = setting("data/tiny-rl", "checkpoint folder")
-    file: str = setting("", "read problems from this file, one '3 4 11 77' a line, rather than from the keyboard")
+    task: str = setting("countdown", "what the problems are", choices=tuple(TASKS), qwen="math")
+    init: str = setting("data/tiny-rl", "checkpoint folder", qwen="")
+    file: str = setting("", "read problems from this file, one '3 4 11 77' or one question a line, rather than from the keyboard")
     samples: int = setting(1, "responses to each problem", low=1, high=65536)
     temperature: float = setting(1.0, "sampling temperature; 0 is greedy", low=0, high=100)
-    max_new_tokens: int = setting(192, "limit of a response's length", low=1, high=2**20)
+    max_new_tokens: int = setting(192, "limit of a response's length", low=1, high=2**20, qwen=1024)
 
 
 def run(config: SampleConfig) -> None:
     policy, tokenizer = load_policy(config.init, config.device)
-    tokenizer.require_countdown(config.init)
+    task = TASKS[config.task]
+    task.require_tokenizer(tokenizer, config.init)
+    parse_line = parse if config.task == "countdown" else lambda line: task.Problem(line, "")
 
-    def think(problem: Problem, index: int) -> None:
-        rollouts = generate(policy, [tokenizer.encode(countdown.prompt_text(problem))], config.samples, seed=config.seed,
+    def think(problem, index: int) -> None:
+        rollouts = generate(policy, [task.prompt_ids(problem, tokenizer)], config.samples, seed=config.seed,
                             prompt_indices=[index], max_new_tokens=config.max_new_tokens, temperature=config.temperature,
                             **tokenizer.limits)
         for row in range(config.samples):
-            print(layout(problem, tokenizer.decode(rollouts.ids(row)), bool(rollouts.finished[row])) + "\n")
+            text, finished = tokenizer.decode(rollouts.ids(row)), bool(rollouts.finished[row])
+            print((layout(problem, text, finished) if config.task == "countdown" else text) + "\n")
 
     if config.file:
-        for i, problem in enumerate(read_file(config.file)):
-            print(f"> {countdown.prompt_text(problem)}")
+        for i, problem in enumerate(read_file(config.file, parse_line)):
+            print(f"> {task.prompt_text(problem)}")
             think(problem, i)
         return
-    print("Three numbers and a target, such as 3 4 11 77. An empty line ends.")
+    print(f"{'Three numbers and a target, such as 3 4 11 77' if config.task == 'countdown' else 'A question'}. An empty line ends.")
     for i, line in enumerate(iter(_ask, "")):
         try:
-            think(parse(line), i)
+            think(parse_line(line), i)
         except ValueError as error:
             print(error)
 
@@ -63,7 +68,7 @@ def parse(line: str) -> Problem:
     return countdown.make_problem(numbers, target)
 
 
-def read_file(path: str) -> list[Problem]:
+def read_file(path: str, parse_line=parse) -> list:
     """UserError names the file and the line."""
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
@@ -73,7 +78,7 @@ def read_file(path: str) -> list[Problem]:
     for i, line in enumerate(lines, 1):
         if line.strip():
             try:
-                problems.append(parse(line))
+                problems.append(parse_line(line))
             except ValueError as error:
                 raise UserError(f"{path}, line {i}: {error}") from None
     return problems

@@ -2,8 +2,9 @@
 
     loss = - mean over response tokens of log pi(token | prompt, tokens before)
 
-The prompt is read, not learned; the end token is learned, or the model could never stop. Traces come from the imperfect
-teacher of t1mini.chain_of_thought. Batches hold traces of like length, so little of them is padding.
+The prompt is read, not learned; the end token is learned, or the model could never stop. Countdown's traces come from the
+imperfect teacher of t1mini.chain_of_thought, those of a real model from a file that t1mini.collect writes. Batches hold traces of
+like length, so little of them is padding.
 
 Paper: 3 epochs at learning rate 1e-5 from a pretrained model. The embedded model starts from random weights, so it needs
 more of both.
@@ -14,41 +15,55 @@ Run it: python -m t1mini sft
 import random
 import time
 from dataclasses import dataclass
-from typing import Sequence
+from typing import NamedTuple, Sequence
 
 import torch
 from tqdm import tqdm
 
-from t1mini import countdown, distributed
+from t1mini import countdown, distributed, math_problems
+from t1mini.batching import micro_batches
 from t1mini.chain_of_thought import Teacher, teach
 from t1mini.checkpoint import load_policy, save_policy
 from t1mini.config import StageConfig, UserError, default_out, setting
 from t1mini.countdown import Problem
 from t1mini.distributed import Team
+from t1mini.machine import PRECISIONS, compute_precision
 from t1mini.model import Qwen, QwenConfig
 from t1mini.optimiser import Optimiser
 from t1mini.rollout import score
 from t1mini.run_folder import RunFolder
+from t1mini.tasks import TASKS, load_problems
 from t1mini.tokenizer import Tokenizer
 
 INITIAL_STD = 0.06  # of random weights; at the usual 0.02 so small a model takes much longer to get going
 
 
+class Example(NamedTuple):
+    """Token ids; the response ends with the end token."""
+
+    prompt: list[int]
+    response: list[int]
+
+
 @dataclass(frozen=True)
 class SFTConfig(StageConfig):
-    data: str = setting("data", "folder of train.jsonl, written by the data stage")
+    task: str = setting("countdown", "what the problems are", choices=tuple(TASKS), qwen="math")
+    data: str = setting("data", "file, or folder of train.jsonl: Countdown problems, or traces of the collect stage", qwen="")
     init: str = setting("", "checkpoint folder to start from (default: random weights of the shape below)")
     hidden: int = setting(96, "hidden size of a new model", low=2, high=8192, gpu=512)
     layers: int = setting(3, "layers of a new model", low=1, high=128, gpu=6)
     heads: int = setting(3, "query heads of a new model; they share one key/value head", low=1, high=128, gpu=8)
     intermediate: int = setting(256, "width of a new model's MLP", low=1, high=65536, gpu=1408)
-    traces: int = setting(120_000, "chains of thought to learn from", low=1, high=10**8, gpu=400_000)
-    epochs: int = setting(1, "times each is seen", low=1, high=1000, gpu=2)
-    batch: int = setting(16, "traces an update", low=1, high=65536, gpu=256)
-    lr: float = setting(4e-3, "peak learning rate", above=0, high=1, gpu=1e-3)
-    warmup: int = setting(100, "updates of warm-up", low=0, high=10**6)
+    traces: int = setting(120_000, "chains of thought to learn from, at most", low=1, high=10**8, gpu=400_000, qwen=10**8)
+    epochs: int = setting(1, "times each is seen", low=1, high=1000, gpu=2, qwen=3)
+    batch: int = setting(16, "traces an update", low=1, high=65536, gpu=256, qwen=32)
+    lr: float = setting(4e-3, "peak learning rate", above=0, high=1, gpu=1e-3, qwen=1e-5)
+    warmup: int = setting(100, "updates of warm-up", low=0, high=10**6, qwen=20)
     weight_decay: float = setting(0.1, "AdamW weight decay of matrices", low=0, high=10)
     clip: float = setting(1.0, "gradient norm to clip to", above=0)
+    micro_batch_tokens: int = setting(8192, "tokens of one forward and backward pass, padding counted", low=1, gpu=65536, qwen=16384)
+    precision: str = setting("float32", "what the model computes in; weights stay float32", choices=PRECISIONS, gpu="bfloat16")
+    recompute: bool = setting(False, "keep no activations within a layer, compute them again in the backward pass", qwen=True)
     workers: int = setting(2, "processes that share training and threads; never more than threads", low=1, high=1024, gpu=1)
     spread: float = setting(Teacher.spread, "teacher: chains are drawn in proportion to exp(-|value - target| / spread)", above=0)
     give_up: float = setting(Teacher.give_up, "teacher: chance of giving up after a miss", low=0, high=1)
@@ -62,12 +77,18 @@ class SFTConfig(StageConfig):
 
 
 def run(config: SFTConfig) -> None:
-    problems = countdown.load_problems(f"{config.data}/train.jsonl")
+    if config.task == "math" and not config.init:
+        raise UserError("--init: --task math needs a checkpoint folder to start from")
     model, tokenizer = load_policy(config.init, config.device) if config.init else new_policy(config)
-    tokenizer.require_countdown(config.init)
+    TASKS[config.task].require_tokenizer(tokenizer, config.init)
+    rng = random.Random(config.seed)
+    if config.task == "math":
+        examples = read_examples(config.data, tokenizer)[: config.traces]
+    else:
+        examples = teacher_examples(load_problems(config.task, config.data, "train"), config, tokenizer, rng)
     with distributed.team(config, "sft", most=config.batch) as team:
         folder = RunFolder(default_out(config, "sft"), config) if team.leads else None
-        train(model, tokenizer, problems, config, folder, team)
+        train(model, tokenizer, examples, rng, config, folder, team)
     if folder:
         print(f"saved {folder.path / 'final'}")
 
@@ -76,7 +97,7 @@ def new_policy(config: SFTConfig) -> tuple[Qwen, Tokenizer]:
     """A small Qwen2 of random weights with Countdown's own tokenizer."""
     if config.hidden % (2 * config.heads):
         raise UserError(f"--hidden {config.hidden} over --heads {config.heads} must give an even head size")
-    tokenizer = Tokenizer.for_countdown()
+    tokenizer = countdown.make_tokenizer()
     shape = QwenConfig(
         vocab_size=tokenizer.size, hidden_size=config.hidden, intermediate_size=config.intermediate,
         num_hidden_layers=config.layers, num_attention_heads=config.heads, num_key_value_heads=1,
@@ -84,15 +105,14 @@ def new_policy(config: SFTConfig) -> tuple[Qwen, Tokenizer]:
     return Qwen(shape).initialise(config.seed).to(config.device), tokenizer
 
 
-def train(model: Qwen, tokenizer: Tokenizer, problems: list[Problem], config: SFTConfig, folder: RunFolder | None,
-          team: Team = Team()) -> None:
+def train(model: Qwen, tokenizer: Tokenizer, examples: list[Example], rng: random.Random, config: SFTConfig,
+          folder: RunFolder | None, team: Team = Team()) -> None:
     """Trains `model` in place, in batches of traces of like length; a metrics row every 20 updates.
 
     Only the rank that leads the team has a `folder`.
     """
-    rng = random.Random(config.seed)
-    examples = make_examples(problems, config.traces, config.teacher, tokenizer, rng)
-    lengths = [len(response) for _, response in examples]
+    model.recompute = config.recompute
+    lengths = [len(example.response) for example in examples]
     batches = [batch for _ in range(config.epochs) for batch in bucketed_batches(lengths, config.batch, rng)]
     optimiser = Optimiser(model, lr=config.lr, steps=len(batches), warmup=config.warmup, clip=config.clip,
                           weight_decay=config.weight_decay)
@@ -100,10 +120,12 @@ def train(model: Qwen, tokenizer: Tokenizer, problems: list[Problem], config: SF
     for step, batch in enumerate(progress := tqdm(batches, desc="SFT", unit="step", mininterval=1, disable=not team.leads)):
         tokens = sum(lengths[i] for i in batch)  # of the whole batch, whoever scores them
         losses.append(torch.zeros((), device=model.device))
-        if mine := team.share(batch):
-            loss = sft_loss(model, *zip(*(examples[i] for i in mine)), normaliser=tokens)
+        mine = team.share(batch)
+        for picks in micro_batches([lengths[i] + len(examples[i].prompt) for i in mine], config.micro_batch_tokens):
+            with compute_precision(config):
+                loss = sft_loss(model, *zip(*(examples[mine[j]] for j in picks)), normaliser=tokens)
             loss.backward()
-            losses[-1] = loss.detach()
+            losses[-1] += loss.detach()
         team.sum_gradients(model)
         optimiser.step(step)
         if (step + 1) % 20 == 0 or step + 1 == len(batches):
@@ -127,12 +149,25 @@ def sft_loss(model: Qwen, prompts: Sequence[list[int]], responses: Sequence[list
     return -(logprobs * mask).sum() / (normaliser or mask.sum())
 
 
-def make_examples(problems: list[Problem], traces: int, teacher: Teacher, tokenizer: Tokenizer,
-                  rng: random.Random) -> list[tuple[list[int], list[int]]]:
-    """(prompt ids, response ids) pairs, each response a trace of the teacher that ends with the end token."""
-    chosen = [rng.choice(problems) for _ in range(traces)]
-    return [(tokenizer.encode(countdown.prompt_text(p)), [*tokenizer.encode(teach(p, teacher, rng)), tokenizer.eos_id])
+def teacher_examples(problems: list[Problem], config: SFTConfig, tokenizer: Tokenizer, rng: random.Random) -> list[Example]:
+    """Countdown: traces of the teacher."""
+    chosen = [rng.choice(problems) for _ in range(config.traces)]
+    return [Example(countdown.prompt_ids(p, tokenizer), [*tokenizer.encode(teach(p, config.teacher, rng)), tokenizer.eos_id])
             for p in tqdm(chosen, desc="traces", leave=False)]
+
+
+def read_examples(path: str, tokenizer: Tokenizer) -> list[Example]:
+    """Mathematics: lines of {"question": ..., "response": ...}. UserError names the file, the line and what is wrong with it."""
+    examples = []
+    for i, row in math_problems.read_rows(path):
+        question, response = row.get("question"), row.get("response")
+        if not (isinstance(question, str) and isinstance(response, str) and question.strip() and response.strip()):
+            raise UserError(f'{path}, line {i}: want {{"question": "...", "response": "..."}}, as the collect stage writes')
+        prompt = math_problems.prompt_ids(math_problems.Problem(question, ""), tokenizer)
+        examples.append(Example(prompt, [*tokenizer.encode(response), tokenizer.eos_id]))
+    if not examples:
+        raise UserError(f"{path} holds no trace")
+    return examples
 
 
 def bucketed_batches(lengths: list[int], batch: int, rng: random.Random, pool: int = 32) -> list[list[int]]:

@@ -16,7 +16,6 @@ from typing import Sequence
 import tokenizers
 from tokenizers import models, pre_tokenizers
 
-from t1mini import countdown
 from t1mini.config import UserError
 
 PAD, EOS = "<pad>", "<eos>"
@@ -54,10 +53,6 @@ class Tokenizer:
         backend.add_special_tokens([PAD, EOS])
         return cls(backend, EOS, PAD)
 
-    @classmethod
-    def for_countdown(cls) -> "Tokenizer":
-        return cls.for_words([*map(str, range(countdown.LARGEST_VALUE + 1)), *countdown.WORDS])
-
     def save(self, folder: str | Path) -> None:
         self.backend.save(str(Path(folder) / "tokenizer.json"))
         config = {"eos_token": self.eos, "pad_token": self.pad, "tokenizer_class": "PreTrainedTokenizerFast"}
@@ -80,17 +75,15 @@ class Tokenizer:
         """Text without special tokens such as the end token, or with them."""
         return self.backend.decode(list(ids), skip_special_tokens=not special)
 
+    @property
+    def can_chat(self) -> bool:
+        return self.backend.token_to_id("<|im_start|>") is not None
+
     def chat_prompt(self, question: str) -> list[int]:
         """The question as Qwen's chat models expect it (ChatML), up to where the assistant begins."""
-        if self.backend.token_to_id("<|im_start|>") is None:
+        if not self.can_chat:
             raise UserError("this tokenizer has no <|im_start|>: it belongs to no chat model")
         return self.encode(f"<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n")
-
-    def require_countdown(self, folder: str | Path) -> None:
-        """UserError unless this is the tokenizer that Countdown's problems and traces are written for."""
-        own = Tokenizer.for_countdown()
-        if self.backend.get_vocab() != own.backend.get_vocab() or self.eos_id != own.eos_id:
-            raise UserError(f"{folder}: its tokenizer is not Countdown's; start from a model such as data/tiny-sft")
 
 
 def _token_text(token) -> str | None:

@@ -6,7 +6,8 @@ import pytest
 
 from t1mini import countdown
 from t1mini.countdown import Problem
-from t1mini.evaluate import EvaluateConfig, blind_search, pick_problems, summarise, table
+from t1mini.countdown import blind_search
+from t1mini.evaluate import EvaluateConfig, pick_problems, summarise, table
 from t1mini.reward import judge
 
 HIT = "3 + 4 = 7 * 11 = 77 check 3 + 4 = 7 , 7 * 11 = 77 ok answer 3 + 4 * 11"
@@ -16,11 +17,11 @@ WRONG = "3 + 4 = 7 * 11 = 77 check 3 + 4 = 7 , 7 * 11 = 77 ok answer 3 * 4 + 11"
 
 def verdicts(*groups):
     problem = Problem((3, 4, 11), 77)
-    return [problem] * len(groups), [[judge(problem, text, length=20, finished=True, max_new_tokens=50, repeat_limit=2) for text in group] for group in groups]
+    return [problem] * len(groups), [[judge("countdown", problem, text, [0] * 20, finished=True, max_new_tokens=50, repeat_limit=2) for text in group] for group in groups]
 
 
 def test_every_share_has_its_own_denominator():
-    results = summarise(*verdicts([HIT, MISS, MISS, MISS], [HIT, HIT, WRONG, MISS], [MISS, MISS, MISS, MISS]))
+    results = summarise(countdown, *verdicts([HIT, MISS, MISS, MISS], [HIT, HIT, WRONG, MISS], [MISS, MISS, MISS, MISS]))
     assert (results["problems"], results["samples"]) == (3, 4)
     assert results["pass@1"] == pytest.approx(3 / 12)
     assert results["pass@4"] == pytest.approx(2 / 3)
@@ -30,7 +31,7 @@ def test_every_share_has_its_own_denominator():
 
 
 def test_a_majority_may_be_wrong():
-    assert summarise(*verdicts([WRONG, WRONG, HIT], [HIT, HIT, MISS]))["majority@3"] == 0.5
+    assert summarise(countdown, *verdicts([WRONG, WRONG, HIT], [HIT, HIT, MISS]))["majority@3"] == 0.5
 
 
 def simulate(problems, most, rng, rounds=4000):
@@ -63,7 +64,7 @@ def test_problems_are_drawn_by_seed():
 
 
 def test_the_table_has_a_column_for_each_policy():
-    results = summarise(*verdicts([HIT, MISS], [MISS, MISS]))
+    results = summarise(countdown, *verdicts([HIT, MISS], [MISS, MISS]))
     lines = table({"before": results, "after": results}).splitlines()
     assert lines[0].split() == ["before", "after"]
     assert any(line.split() == ["pass@1", "25.0%", "25.0%"] for line in lines)

@@ -89,7 +89,7 @@ def test_every_problem_comes_once_before_any_comes_again():
     assert order == problem_order(7, 20, seed=1) != problem_order(7, 20, seed=2)
 
 
-JUDGED = dict(length=20, finished=True, max_new_tokens=50, repeat_limit=2)
+JUDGED = dict(ids=[0] * 20, finished=True, max_new_tokens=50, repeat_limit=2)
 MISS, HIT = "3 + 11 = 14 * 4 = 56 low", "3 + 4 = 7 * 11 = 77 check 3 + 4 = 7 , 7 * 11 = 77 ok answer 3 + 4 * 11"
 
 
@@ -98,12 +98,12 @@ MISS, HIT = "3 + 11 = 14 * 4 = 56 low", "3 + 4 = 7 * 11 = 77 check 3 + 4 = 7 , 7
     (f"{MISS} stop answer none", {}, 0.0),
     (f"{MISS} {MISS} {HIT}", {}, 1.0),
     (f"{MISS} {MISS} {MISS} {HIT}", {}, -1.0),  # repetitive, though right
-    (f"{MISS} {HIT}", dict(finished=False, length=50), -1.0),  # overlong
-    (f"{MISS} {HIT}", dict(length=50), 1.0),  # the end token was the last allowed one
+    (f"{MISS} {HIT}", dict(finished=False, ids=[0] * 50), -1.0),  # overlong
+    (f"{MISS} {HIT}", dict(ids=[0] * 50), 1.0),  # the end token was the last allowed one
     (f"low low {HIT}", {}, -1.0),  # garbled: does not read as attempts and verdicts
 ])
 def test_penalties_overrule_the_verifier(text, changes, reward):
-    assert judge(Problem((3, 4, 11), 77), text, **(JUDGED | changes)).reward == reward
+    assert judge("countdown", Problem((3, 4, 11), 77), text, **(JUDGED | changes)).reward == reward
 
 
 EASY = [Problem((2, 3, 5), 30), Problem((1, 4, 9), 40), Problem((2, 6, 7), 56), Problem((3, 5, 8), 64)]
@@ -119,11 +119,11 @@ def run_on_easy_problems(path, **settings):
 
 
 def test_a_stray_padding_token_is_garbled():
-    tokenizer = Tokenizer.for_countdown()
+    tokenizer = countdown.make_tokenizer()
     rows = [[*tokenizer.encode(HIT), tokenizer.eos_id], [*tokenizer.encode(HIT.replace("check", "<pad> check")), tokenizer.eos_id]]
     lengths = torch.tensor([len(row) for row in rows])
     rollouts = Rollouts(pad(rows, tokenizer.pad_id), lengths, torch.tensor([True, True]), torch.zeros(2, 99), torch.ones(2))
-    [verdicts] = judge_rollouts([Problem((3, 4, 11), 77)], rollouts, tokenizer, max_new_tokens=99, repeat_limit=2)
+    [verdicts] = judge_rollouts(RLConfig(max_new_tokens=99, repeat_limit=2), [Problem((3, 4, 11), 77)], rollouts, tokenizer)
     assert [v.reward for v in verdicts] == [1.0, -1.0] and not any("eos" in v.text for v in verdicts)
 
 

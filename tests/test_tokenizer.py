@@ -26,26 +26,26 @@ def expected_cases(name: str) -> list[dict]:
 
 @pytest.mark.parametrize("text", [TRACE, "make 77 from 3 4 11 :", "90 - 0 = 90 / 5 = 18 high stop answer none"])
 def test_countdown_text_comes_back_from_its_ids_one_a_word(text):
-    tokenizer = Tokenizer.for_countdown()
+    tokenizer = countdown.make_tokenizer()
     ids = tokenizer.encode(text)
     assert len(ids) == len(text.split()) and tokenizer.decode(ids) == text
 
 
 def test_every_countdown_word_and_number_has_an_id_of_its_own():
-    tokenizer = Tokenizer.for_countdown()
+    tokenizer = countdown.make_tokenizer()
     words = [*map(str, range(100)), *countdown.WORDS]
     ids = [i for word in words for i in tokenizer.encode(word)]
     assert sorted([tokenizer.pad_id, tokenizer.eos_id, *ids]) == list(range(tokenizer.size))
 
 
 def test_the_end_token_and_the_padding_are_not_text():
-    tokenizer = Tokenizer.for_countdown()
+    tokenizer = countdown.make_tokenizer()
     assert tokenizer.eos_id != tokenizer.pad_id
     assert tokenizer.decode([*tokenizer.encode("answer none"), tokenizer.eos_id, tokenizer.pad_id]) == "answer none"
 
 
 def test_encoding_adds_no_token_that_the_text_does_not_have():
-    tokenizer = Tokenizer.for_countdown()
+    tokenizer = countdown.make_tokenizer()
     plain = tokenizer.encode(TRACE)
     tokenizer.backend.post_processor = TemplateProcessing(single="$A <eos>", special_tokens=[("<eos>", tokenizer.eos_id)])
     assert tokenizer.encode(TRACE) == plain
@@ -53,7 +53,7 @@ def test_encoding_adds_no_token_that_the_text_does_not_have():
 
 @pytest.mark.parametrize("source", ["countdown", *QWENS])
 def test_a_saved_tokenizer_loads_equal(source, tmp_path):
-    tokenizer = Tokenizer.for_countdown() if source == "countdown" else Tokenizer.from_dir(GOLDEN / source)
+    tokenizer = countdown.make_tokenizer() if source == "countdown" else Tokenizer.from_dir(GOLDEN / source)
     tokenizer.save(tmp_path)
     loaded = Tokenizer.from_dir(tmp_path)
     for name in ("eos_id", "pad_id", "size"):
@@ -63,10 +63,10 @@ def test_a_saved_tokenizer_loads_equal(source, tmp_path):
 
 
 def test_only_countdowns_own_tokenizer_passes_as_such():
-    Tokenizer.for_countdown().require_countdown("here")
+    countdown.require_tokenizer(countdown.make_tokenizer(), "here")
     for other in (Tokenizer.from_dir(GOLDEN / "qwen2-tiny"), Tokenizer.for_words(["1", "2"])):
         with pytest.raises(UserError, match="here"):
-            other.require_countdown("here")
+            countdown.require_tokenizer(other, "here")
 
 
 # --- Qwen -----------------------------------------------------------------------------------------------------------
@@ -95,7 +95,7 @@ def test_a_chat_prompt_opens_the_assistants_turn():
 
 def test_a_tokenizer_without_chat_tokens_refuses_a_chat_prompt():
     with pytest.raises(UserError, match="im_start"):
-        Tokenizer.for_countdown().chat_prompt(QUESTION)
+        countdown.make_tokenizer().chat_prompt(QUESTION)
 
 
 # --- broken files ---------------------------------------------------------------------------------------------------

@@ -1,0 +1,166 @@
+r"""Collect: a model's own attempts at every problem, and the two files they are good for.
+
+    attempts.jsonl   n responses to each problem, each checked by the verifier: the long work, so it can be resumed
+    traces.jsonl     trial and error for SFT: some failed attempts, each with a critique, then one that is right,
+                     merged into one chain of thought                            T1, section on initialisation
+    hard.jsonl       problems for RL: those solved in at most 30% of 16 samples; the rest carry little signal
+                                                                                 T1, section on data
+
+In T1 a language model writes the critiques. Here the verifier's word is put into one of a few sentences: that an attempt
+failed is known, why is not.
+
+Run it: python -m t1mini collect --preset qwen2.5-0.5b --init Qwen2.5-0.5B-Instruct --data gsm8k/train.jsonl
+"""
+
+import json
+import random
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from t1mini.checkpoint import load_policy
+from t1mini.config import StageConfig, UserError, default_out, from_saved, setting
+from t1mini.machine import PRECISIONS, compute_precision
+from t1mini.math_problems import Problem, load_problems, prompt_ids, require_tokenizer, response_text
+from t1mini.penalties import is_garbled
+from t1mini.rollout import generate
+from t1mini.run_folder import RunFolder
+from t1mini.tokenizer import Tokenizer
+from t1mini.verifier import extract_answer, verify
+
+DOUBTS = ("Wait, let me check this. Going through it again, {answer} does not hold up. Let me try once more.",
+          "Let me verify that. Something went wrong on the way: the result should not be {answer}. I should approach it differently.",
+          "Hmm, {answer}? Checking the steps against the question, they do not agree. Let me think again.")
+ASSENT = "Let me check this: the steps hold, and this is what was asked for."
+
+
+@dataclass(frozen=True)
+class CollectConfig(StageConfig):
+    resume: str = setting("", "folder of an earlier collect to go on with; its own settings are used")
+    init: str = setting("", "checkpoint folder of the model that makes the attempts")
+    data: str = setting("", "file of problems, as t1mini.math_problems reads them")
+    samples: int = setting(16, "attempts at each problem", low=1, high=65536)
+    temperature: float = setting(1.0, "sampling temperature", above=0, high=100)
+    max_new_tokens: int = setting(1024, "limit of an attempt's length", low=1, high=2**20)
+    batch_rows: int = setting(256, "attempts sampled at once", low=1)
+    precision: str = setting("float32", "what the model computes in", choices=PRECISIONS, gpu="bfloat16")
+    at_least: float = setting(0.0, "hard problems are solved in at least this share of the attempts", low=0, high=1)
+    at_most: float = setting(0.3, "hard problems are solved in at most this share of the attempts", low=0, high=1)
+    too_easy: float = setting(0.9, "no trace of problems solved in more than this share of the attempts", low=0, high=1)
+    failed: int = setting(2, "failed attempts in a trace, at most", low=1, high=64)
+    trace_tokens: int = setting(2048, "limit of a trace's length", low=1, high=2**20)
+
+
+def run(config: CollectConfig) -> None:
+    if config.resume:
+        path = Path(config.resume)
+        config = from_saved(CollectConfig, path / "config.json")
+    problems = distinct(load_problems(config.data))
+    policy, tokenizer = load_policy(config.init, config.device)
+    require_tokenizer(tokenizer, config.init)
+    if not config.resume:
+        path = RunFolder(default_out(config, "collect"), config).path
+    rows = collect(policy, tokenizer, problems, config, path / "attempts.jsonl")
+    traces, fates = make_traces(rows, tokenizer, config)
+    hard = [row for row in rows if config.at_least <= solved(row) <= config.at_most]
+    write_lines(path / "traces.jsonl", traces)
+    write_lines(path / "hard.jsonl", [{"problem": row["problem"], "answer": row["answer"]} for row in hard])
+    print(report(len(rows), fates, len(hard), config))
+
+
+def distinct(problems: list[Problem]) -> list[Problem]:
+    """Each question once, the first answer given to it."""
+    return list({problem.question: problem for problem in reversed(problems)}.values())[::-1]
+
+
+def collect(policy, tokenizer: Tokenizer, problems: list[Problem], config: CollectConfig, path: Path) -> list[dict]:
+    """Samples what `path` does not hold yet, a batch of problems at a time, and returns all its rows."""
+    rows = read_finished(path, problems)
+    at_once = max(1, config.batch_rows // config.samples)
+    with path.open("a", encoding="utf-8") as file:
+        for start in tqdm(range(len(rows), len(problems), at_once), desc="attempts", unit="batch"):
+            batch = problems[start : start + at_once]
+            with compute_precision(config):
+                rollouts = generate(policy, [prompt_ids(p, tokenizer) for p in batch], config.samples, **tokenizer.limits,
+                                    max_new_tokens=config.max_new_tokens, temperature=config.temperature, seed=config.seed,
+                                    prompt_indices=range(start, start + len(batch)), batch_rows=config.batch_rows)
+            for p, problem in enumerate(batch):
+                attempts = []
+                for row in range(p * config.samples, (p + 1) * config.samples):
+                    text, finished = tokenizer.decode(rollouts.ids(row)), bool(rollouts.finished[row])
+                    attempts.append({"response": text, "finished": finished, "correct": finished and verify(text, problem.answer)})
+                rows.append({"problem": problem.question, "answer": problem.answer, "attempts": attempts})
+                file.write(json.dumps(rows[-1]) + "\n")
+            file.flush()
+    return rows
+
+
+def read_finished(path: Path, problems: list[Problem]) -> list[dict]:
+    """The rows of an interrupted run; a last line that was cut off is dropped from the file."""
+    lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else [""]
+    if lines[-1]:
+        path.write_text("\n".join([*lines[:-1], ""]), encoding="utf-8")
+    try:
+        rows = [json.loads(line) for line in lines[:-1]]
+        matches = all(row["problem"] == problem.question for row, problem in zip(rows, problems))
+    except (ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{path} is damaged ({error}); remove it to begin again") from None
+    if not matches or len(rows) > len(problems):
+        raise UserError(f"{path} was made from other problems than --data; remove it or choose another --out")
+    return rows
+
+
+def solved(row: dict) -> float:
+    """The share of a problem's attempts that are right."""
+    return sum(attempt["correct"] for attempt in row["attempts"]) / len(row["attempts"])
+
+
+def make_traces(rows: list[dict], tokenizer: Tokenizer, config: CollectConfig) -> tuple[list[dict], Counter]:
+    """Lines for SFT, and how many problems met which fate."""
+    rng, traces, fates = random.Random(config.seed), [], Counter()
+    for row in rows:
+        response = make_trace(row, config.failed, rng)
+        if solved(row) == 0:
+            fate = "never solved"
+        elif solved(row) > config.too_easy:
+            fate = "too easy"
+        elif response is None:
+            fate = "no clean failure beside a clean success"
+        elif len(tokenizer.encode(response)) > config.trace_tokens:
+            fate = "too long"
+        else:
+            fate = "kept"
+            traces.append({"question": row["problem"], "response": response})
+        fates[fate] += 1
+    return traces, fates
+
+
+def make_trace(row: dict, failed: int, rng: random.Random) -> str | None:
+    """Up to `failed` failed attempts with different answers, then a right one. None where one of the two is missing."""
+    usable = [a for a in row["attempts"] if a["finished"] and extract_answer(a["response"]) and not is_garbled(a["response"])]
+    right = list({attempt_text(a["response"]) for a in usable if a["correct"]})
+    wrong = {extract_answer(a["response"]): attempt_text(a["response"]) for a in usable if not a["correct"]}
+    if not right or not wrong:
+        return None
+    answers = rng.sample(sorted(wrong), rng.randint(1, min(failed, len(wrong))))
+    critiques = [rng.choice(DOUBTS).format(answer=answer) for answer in answers]
+    return response_text([*(wrong[answer] for answer in answers), rng.choice(sorted(right))], [*critiques, ASSENT], row["answer"])
+
+
+def attempt_text(response: str) -> str:
+    """An attempt as a part of the thinking: without tags and boxes of its own."""
+    return re.sub(r"\\boxed\s*\{([^{}]*)\}", r"\1", re.sub(r"</?think>", "", response)).strip()
+
+
+def write_lines(path: Path, rows: list[dict]) -> None:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def report(problems: int, fates: Counter, hard: int, config: CollectConfig) -> str:
+    """What was kept and why."""
+    lines = [f"{'problems':44}{problems:>8}", f"{'traces.jsonl: kept':44}{fates['kept']:>8}"]
+    lines += [f"{'  left out: ' + fate:44}{count:>8}" for fate, count in sorted(fates.items()) if fate != "kept"]
+    return "\n".join([*lines, f"{f'hard.jsonl: solved in {config.at_least:.0%} to {config.at_most:.0%}':44}{hard:>8}"])
