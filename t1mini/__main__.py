@@ -7,6 +7,7 @@
     collect     a real model's own attempts, as traces for sft and hard problems for rl
     evaluate    accuracy on problems never seen, with intervals
     scale       accuracy against the thinking budget
+    memory      what an RL run will take on a GPU
     sample      type a problem, read the model's thinking
     plot        figures of a run
 
@@ -18,6 +19,8 @@ import importlib
 import os
 import sys
 
+import torch
+
 from t1mini.config import UserError, add_flags, from_flags
 
 STAGES = {  # name: (module, settings)
@@ -28,6 +31,7 @@ STAGES = {  # name: (module, settings)
     "collect": ("collect", "CollectConfig"),
     "evaluate": ("evaluate", "EvaluateConfig"),
     "scale": ("inference_scaling", "ScaleConfig"),
+    "memory": ("memory", "MemoryConfig"),
     "sample": ("sample", "SampleConfig"),
     "plot": ("plots", "PlotConfig"),
 }
@@ -52,9 +56,17 @@ def main(arguments: list[str] | None = None) -> int:
         if os.environ.get("RANK", "0") == "0":  # the ranks of t1mini.distributed all find the same mistake
             print(f"t1mini: {error}", file=sys.stderr)
         return 2
+    except torch.OutOfMemoryError:
+        print(f"t1mini: {config.device} is out of memory: lower {' or '.join(memory_flags(config))}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def memory_flags(config) -> list[str]:
+    """The settings that decide how much a stage takes."""
+    return ["--" + name.replace("_", "-") for name in ("micro_batch_tokens", "batch_rows") if hasattr(config, name)] or ["--max-new-tokens"]
 
 
 def make_parser() -> argparse.ArgumentParser:

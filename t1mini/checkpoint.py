@@ -2,7 +2,8 @@
 
     config.json                      the decoder's shape
     model.safetensors                its weights, or several files and model.safetensors.index.json saying which holds what
-    tokenizer.json, tokenizer_config.json      (t1mini.tokenizer)
+    tokenizer.json, tokenizer_config.json ...  (t1mini.tokenizer)
+    generation_config.json           the tokens that end a response, for transformers and vLLM
 
 safetensors holds numbers and names only: nothing in it can run, unlike a pickle. A tensor that is missing, extra or of the
 wrong shape is an error that names it; nothing is filled in silently.
@@ -23,6 +24,7 @@ from t1mini.model import Qwen, QwenConfig
 from t1mini.tokenizer import Tokenizer
 
 SIZES = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
+SHARD_BYTES = 5 * 10**9  # weights beyond this are divided over several files
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 
 
@@ -46,15 +48,41 @@ def load_model(folder: str | Path, device: str = "cpu", dtype: torch.dtype = tor
     return model.requires_grad_(True)
 
 
-def save_model(model: Qwen, folder: str | Path) -> None:
-    """Writes config.json and model.safetensors. The weights appear under their name only when they are complete."""
+def save_model(model: Qwen, folder: str | Path, dtype: torch.dtype | None = None, shard_bytes: int = SHARD_BYTES) -> None:
+    """Writes config.json and the weights, as they are or as `dtype`. They appear under their names only when complete."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    dtype = dtype or model.dtype
     hf_name = lambda name: name if name == "lm_head.weight" else "model." + name
-    weights = {hf_name(name): p.detach().cpu().contiguous() for name, p in model.named_parameters()}
-    (folder / "config.json").write_text(json.dumps(hf_config(model), indent=1), encoding="utf-8")
-    save_file(weights, folder / (WEIGHTS + ".part"), metadata={"format": "pt"})
-    os.replace(folder / (WEIGHTS + ".part"), folder / WEIGHTS)
+    sizes = {name: p.numel() * dtype.itemsize for name, p in model.named_parameters()}
+    shards = divide(sizes, shard_bytes)
+    names = [WEIGHTS] if len(shards) == 1 else [f"model-{i:05}-of-{len(shards):05}.safetensors" for i in range(1, len(shards) + 1)]
+    parameters = dict(model.named_parameters())
+    for name, shard in zip(names, shards):
+        weights = {hf_name(p): parameters[p].detach().to("cpu", dtype).contiguous() for p in shard}
+        save_file(weights, folder / (name + ".part"), metadata={"format": "pt"})
+    for name in names:
+        os.replace(folder / (name + ".part"), folder / name)
+    (folder / INDEX).unlink(missing_ok=True)
+    if len(shards) > 1:
+        weight_map = {hf_name(p): name for name, shard in zip(names, shards) for p in shard}
+        _write_json(folder / INDEX, {"metadata": {"total_size": sum(sizes.values())}, "weight_map": weight_map})
+    _write_json(folder / "config.json", hf_config(model, dtype))
+
+
+def divide(sizes: dict[str, int], most: int) -> list[list[str]]:
+    """Names in their order, in parts of at most `most` bytes (or of one name).
+
+    >>> divide({"a": 3, "b": 4, "c": 5}, most=8)
+    [['a', 'b'], ['c']]
+    """
+    parts, filled = [[]], 0
+    for name, size in sizes.items():
+        if parts[-1] and filled + size > most:
+            parts, filled = [*parts, []], 0
+        parts[-1].append(name)
+        filled += size
+    return parts
 
 
 def load_policy(folder: str | Path, device: str = "cpu") -> tuple[Qwen, Tokenizer]:
@@ -68,9 +96,11 @@ def load_policy(folder: str | Path, device: str = "cpu") -> tuple[Qwen, Tokenize
     return model, tokenizer
 
 
-def save_policy(model: Qwen, tokenizer: Tokenizer, folder: str | Path) -> None:
-    save_model(model, folder)
+def save_policy(model: Qwen, tokenizer: Tokenizer, folder: str | Path, dtype: torch.dtype | None = None) -> None:
+    """A folder that t1mini, transformers and vLLM can load."""
+    save_model(model, folder, dtype)
     tokenizer.save(folder)
+    _write_json(Path(folder) / "generation_config.json", {"do_sample": True, "eos_token_id": tokenizer.end_ids, "pad_token_id": tokenizer.pad_id})
 
 
 def read_config(path: Path) -> QwenConfig:
@@ -110,7 +140,7 @@ def parse_config(path: Path, raw: dict) -> QwenConfig:
         initializer_range=raw.get("initializer_range", 0.02))
 
 
-def hf_config(model: Qwen) -> dict:
+def hf_config(model: Qwen, dtype: torch.dtype) -> dict:
     """config.json as transformers reads it."""
     c, kind = model.config, "qwen3" if model.config.qk_norm else "qwen2"
     return {
@@ -118,7 +148,7 @@ def hf_config(model: Qwen) -> dict:
         "num_key_value_heads": c.num_key_value_heads, "head_dim": c.head_dim, "attention_bias": c.qkv_bias, "hidden_act": "silu",
         "max_position_embeddings": c.max_position_embeddings, "rms_norm_eps": c.rms_norm_eps, "rope_theta": c.rope_theta,
         "tie_word_embeddings": c.tie_word_embeddings, "initializer_range": c.initializer_range, "use_cache": True,
-        "torch_dtype": str(next(model.parameters()).dtype).removeprefix("torch.")}
+        "torch_dtype": str(dtype).removeprefix("torch.")}
 
 
 def _read_weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -148,6 +178,10 @@ def _read_json(path: Path) -> dict:
     if not isinstance(content, dict):
         raise UserError(f"{path}: expected a JSON object")
     return content
+
+
+def _write_json(path: Path, content: dict) -> None:
+    path.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
 def _positive(path: Path, name: str, value) -> int:

@@ -22,7 +22,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from t1mini.checkpoint import load_policy
-from t1mini.config import StageConfig, UserError, default_out, from_saved, setting
+from t1mini.config import SMALL_CACHE, StageConfig, UserError, default_out, from_saved, setting
 from t1mini.machine import PRECISIONS, compute_precision
 from t1mini.math_problems import Problem, load_problems, prompt_ids, require_tokenizer, response_text
 from t1mini.penalties import is_garbled
@@ -45,7 +45,7 @@ class CollectConfig(StageConfig):
     samples: int = setting(16, "attempts at each problem", low=1, high=65536)
     temperature: float = setting(1.0, "sampling temperature", above=0, high=100)
     max_new_tokens: int = setting(1024, "limit of an attempt's length", low=1, high=2**20)
-    batch_rows: int = setting(256, "attempts sampled at once", low=1)
+    batch_rows: int = setting(256, "attempts sampled at once", low=1, **SMALL_CACHE)
     precision: str = setting("float32", "what the model computes in", choices=PRECISIONS, gpu="bfloat16")
     at_least: float = setting(0.0, "hard problems are solved in at least this share of the attempts", low=0, high=1)
     at_most: float = setting(0.3, "hard problems are solved in at most this share of the attempts", low=0, high=1)
@@ -55,14 +55,13 @@ class CollectConfig(StageConfig):
 
 
 def run(config: CollectConfig) -> None:
-    if config.resume:
-        path = Path(config.resume)
+    path = Path(config.resume) if config.resume else None
+    if path:
         config = from_saved(CollectConfig, path / "config.json")
     problems = distinct(load_problems(config.data))
     policy, tokenizer = load_policy(config.init, config.device)
     require_tokenizer(tokenizer, config.init)
-    if not config.resume:
-        path = RunFolder(default_out(config, "collect"), config).path
+    path = path or RunFolder(default_out(config, "collect"), config).path
     rows = collect(policy, tokenizer, problems, config, path / "attempts.jsonl")
     traces, fates = make_traces(rows, tokenizer, config)
     hard = [row for row in rows if config.at_least <= solved(row) <= config.at_most]
@@ -73,7 +72,10 @@ def run(config: CollectConfig) -> None:
 
 def distinct(problems: list[Problem]) -> list[Problem]:
     """Each question once, the first answer given to it."""
-    return list({problem.question: problem for problem in reversed(problems)}.values())[::-1]
+    first: dict[str, Problem] = {}
+    for problem in problems:
+        first.setdefault(problem.question, problem)
+    return list(first.values())
 
 
 def collect(policy, tokenizer: Tokenizer, problems: list[Problem], config: CollectConfig, path: Path) -> list[dict]:

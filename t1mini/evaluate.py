@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from t1mini.checkpoint import load_policy
-from t1mini.config import StageConfig, UserError, default_out, setting
+from t1mini.config import SMALL_CACHE, StageConfig, UserError, default_out, setting
 from t1mini.countdown import SPLITS
 from t1mini.machine import PRECISIONS, compute_precision
 from t1mini.model import Qwen
@@ -42,7 +42,7 @@ class EvaluateConfig(StageConfig):
     temperature: float = setting(1.0, "sampling temperature; 0 is greedy", low=0, high=100)
     max_new_tokens: int = setting(192, "limit of a response's length", low=1, high=2**20, qwen=1024)
     repeat_limit: int = setting(4, "times an attempt, or a run of 20 tokens, may occur in a response", low=1)
-    batch_rows: int = setting(1024, "responses sampled at once", low=1, gpu=4096, qwen=256)
+    batch_rows: int = setting(1024, "responses sampled at once", low=1, gpu=4096, qwen=256, **SMALL_CACHE)
     precision: str = setting("float32", "what the model computes in; weights stay float32", choices=PRECISIONS, gpu="bfloat16")
 
 

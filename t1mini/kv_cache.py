@@ -60,16 +60,17 @@ class KVCache:
 
     def repeat(self, k: int) -> "KVCache":
         """Each row k times, side by side: row n becomes rows n*k ... n*k + k-1 (prompt-major)."""
-        return self._with_rows(torch.arange(len(self.lengths), device=self.lengths.device).repeat_interleave(k))
+        layers, rows, kv_heads, capacity, head_dim = self.keys.shape
+        new = KVCache(layers, rows * k, kv_heads, capacity, head_dim, self.keys.dtype, self.keys.device)
+        new.keys[..., : self.longest, :] = self.keys[..., : self.longest, :].repeat_interleave(k, dim=1)
+        new.values[..., : self.longest, :] = self.values[..., : self.longest, :].repeat_interleave(k, dim=1)
+        new.lengths, new.longest = self.lengths.repeat_interleave(k), self.longest
+        return new
 
     def select(self, rows: Tensor) -> "KVCache":
-        """Only `rows` [n] of the cache, in that order."""
-        return self._with_rows(rows)
-
-    def _with_rows(self, rows: Tensor) -> "KVCache":
-        layers, _, kv_heads, capacity, head_dim = self.keys.shape
-        new = KVCache(layers, len(rows), kv_heads, capacity, head_dim, self.keys.dtype, self.keys.device)
-        new.keys[..., : self.longest, :] = self.keys[:, rows, :, : self.longest]
-        new.values[..., : self.longest, :] = self.values[:, rows, :, : self.longest]
-        new.lengths, new.longest = self.lengths[rows], self.longest
-        return new
+        """Only `rows` [n] of the cache, in that order; in place, a layer at a time, so that there never are two caches."""
+        n = len(rows)
+        for states in (*self.keys, *self.values):  # [N, kv_heads, capacity, head_dim]
+            states[:n, :, : self.longest] = states[rows, :, : self.longest]
+        self.keys, self.values, self.lengths = self.keys[:, :n], self.values[:, :n], self.lengths[rows]
+        return self

@@ -14,7 +14,8 @@ import torch
 
 from t1mini.config import StageConfig, UserError, usable_cores
 
-PRECISIONS = ("float32", "bfloat16")
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+PRECISIONS = tuple(DTYPES)
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # from glibc's malloc.h
 
 
@@ -41,9 +42,13 @@ def compute_precision(config: StageConfig):
     A context of its own for every use: autocast keeps its bfloat16 copies of the weights until it is left, and copies made
     while sampling carry no gradient.
     """
-    if config.precision == "float32":
+    return autocast(config.precision, config.device)
+
+
+def autocast(precision: str, device: str):
+    if precision == "float32":
         return contextlib.nullcontext()
-    return torch.autocast(config.device.split(":")[0], dtype=torch.bfloat16)
+    return torch.autocast(device.split(":")[0], dtype=torch.bfloat16)
 
 
 def keep_freed_memory() -> None:

@@ -29,10 +29,10 @@ from tqdm import tqdm
 from t1mini import distributed
 from t1mini.batching import micro_batches
 from t1mini.checkpoint import load_policy, save_policy
-from t1mini.config import StageConfig, default_out, setting
+from t1mini.config import SMALL_CACHE, StageConfig, default_out, setting
 from t1mini.distributed import Team
 from t1mini.loss import centred_kl, policy_gradient_loss, rloo_advantages, sequence_kl
-from t1mini.machine import PRECISIONS, compute_precision
+from t1mini.machine import DTYPES, PRECISIONS, compute_precision
 from t1mini.metrics import Clock, metrics_row, response_totals, sample_text, share_totals
 from t1mini.model import Qwen
 from t1mini.optimiser import Optimiser
@@ -69,9 +69,10 @@ class RLConfig(StageConfig):
     ema_decay: float = setting(0.99, "how much of the reference stays at each update; 1 freezes it", low=0, high=1)
     repeat_limit: int = setting(4, "times an attempt, or a run of 20 tokens, may occur in a response", low=1)
     penalties: bool = setting(True, "give -1 to repetitive, overlong and garbled responses")
-    batch_rows: int = setting(512, "responses sampled at once", low=1, gpu=4096, qwen=256)
+    batch_rows: int = setting(512, "responses sampled at once", low=1, gpu=4096, qwen=256, **SMALL_CACHE)
     micro_batch_tokens: int = setting(2048, "tokens of one forward and backward pass, padding counted", low=1, gpu=65536, qwen=16384)
     precision: str = setting("float32", "what the model computes in; weights stay float32", choices=PRECISIONS, gpu="bfloat16")
+    save_precision: str = setting("float32", "what checkpoints are written in", choices=PRECISIONS)
     recompute: bool = setting(False, "keep no activations within a layer, compute them again in the backward pass", qwen=True)
     reference_on_cpu: bool = setting(False, "keep the reference in the CPU's memory while it is not scoring")
     checkpoint_every: int = setting(35, "updates between checkpoints", low=1)
@@ -111,9 +112,9 @@ def train(policy: Qwen, tokenizer: Tokenizer, problems: list, config: RLConfig, 
             folder.append_row("timing.csv", {"step": step + 1, **seconds})
             folder.append_text("samples.txt", sample)
             if (step + 1) % config.checkpoint_every == 0:
-                save_policy(policy, tokenizer, folder.path / f"step-{step + 1:04d}")
+                save_policy(policy, tokenizer, folder.path / f"step-{step + 1:04d}", DTYPES[config.save_precision])
     if folder:
-        save_policy(policy, tokenizer, folder.path / "final")
+        save_policy(policy, tokenizer, folder.path / "final", DTYPES[config.save_precision])
     return largest_gap
 
 

@@ -27,7 +27,7 @@ from t1mini.checkpoint import load_policy, save_policy
 from t1mini.config import StageConfig, UserError, default_out, setting
 from t1mini.countdown import Problem
 from t1mini.distributed import Team
-from t1mini.machine import PRECISIONS, compute_precision
+from t1mini.machine import DTYPES, PRECISIONS, compute_precision
 from t1mini.model import Qwen, QwenConfig
 from t1mini.optimiser import Optimiser
 from t1mini.rollout import score
@@ -63,6 +63,7 @@ class SFTConfig(StageConfig):
     clip: float = setting(1.0, "gradient norm to clip to", above=0)
     micro_batch_tokens: int = setting(8192, "tokens of one forward and backward pass, padding counted", low=1, gpu=65536, qwen=16384)
     precision: str = setting("float32", "what the model computes in; weights stay float32", choices=PRECISIONS, gpu="bfloat16")
+    save_precision: str = setting("float32", "what checkpoints are written in", choices=PRECISIONS)
     recompute: bool = setting(False, "keep no activations within a layer, compute them again in the backward pass", qwen=True)
     workers: int = setting(2, "processes that share training and threads; never more than threads", low=1, high=1024, gpu=1)
     spread: float = setting(Teacher.spread, "teacher: chains are drawn in proportion to exp(-|value - target| / spread)", above=0)
@@ -136,7 +137,7 @@ def train(model: Qwen, tokenizer: Tokenizer, examples: list[Example], rng: rando
                 folder.append_row("metrics.csv", {"step": step + 1, "loss": recent})
                 folder.append_row("timing.csv", {"step": step + 1, "seconds": time.perf_counter() - started})
     if folder:
-        save_policy(model, tokenizer, folder.path / "final")
+        save_policy(model, tokenizer, folder.path / "final", DTYPES[config.save_precision])
 
 
 def sft_loss(model: Qwen, prompts: Sequence[list[int]], responses: Sequence[list[int]],

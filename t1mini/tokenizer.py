@@ -19,13 +19,15 @@ from tokenizers import models, pre_tokenizers
 from t1mini.config import UserError
 
 PAD, EOS = "<pad>", "<eos>"
+FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "added_tokens.json", "special_tokens_map.json",
+         "chat_template.jinja")  # of a checkpoint's tokenizer; t1mini reads the first two and hands on all
 
 
 class Tokenizer:
     """`eos_id` ends a response; `pad_id` fills rows that are shorter than their batch."""
 
-    def __init__(self, backend: tokenizers.Tokenizer, eos: str, pad: str | None = None):
-        self.backend, self.eos, self.pad = backend, eos, pad or eos
+    def __init__(self, backend: tokenizers.Tokenizer, eos: str, pad: str | None = None, files: dict[str, bytes] | None = None):
+        self.backend, self.eos, self.pad, self.files = backend, eos, pad or eos, files
         self.eos_id, self.pad_id = backend.token_to_id(self.eos), backend.token_to_id(self.pad)
         if self.eos_id is None or self.pad_id is None:
             raise UserError(f"the tokenizer has no token {self.eos if self.eos_id is None else self.pad}")
@@ -42,7 +44,7 @@ class Tokenizer:
         eos, pad = _token_text(config.get("eos_token")), _token_text(config.get("pad_token"))
         if eos is None:
             raise UserError(f"{config_path} names no eos_token")
-        return cls(backend, eos, pad)
+        return cls(backend, eos, pad, {name: (Path(folder) / name).read_bytes() for name in FILES if (Path(folder) / name).is_file()})
 
     @classmethod
     def for_words(cls, words: Sequence[str]) -> "Tokenizer":
@@ -54,14 +56,22 @@ class Tokenizer:
         return cls(backend, EOS, PAD)
 
     def save(self, folder: str | Path) -> None:
-        self.backend.save(str(Path(folder) / "tokenizer.json"))
+        """The files it was read from, unchanged; or those of a new tokenizer."""
         config = {"eos_token": self.eos, "pad_token": self.pad, "tokenizer_class": "PreTrainedTokenizerFast"}
-        (Path(folder) / "tokenizer_config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
+        own = {"tokenizer.json": self.backend.to_str(pretty=True).encode(), "tokenizer_config.json": json.dumps(config, indent=1).encode()}
+        for name, content in (self.files or own).items():
+            (Path(folder) / name).write_bytes(content)
 
     @property
     def size(self) -> int:
         """One more than the largest id, added tokens included."""
         return max(self.backend.get_vocab(with_added_tokens=True).values()) + 1
+
+    @property
+    def end_ids(self) -> list[int]:
+        """All ids that end a text: its own end token, and <|endoftext|> where a chat model has both."""
+        other = self.backend.token_to_id("<|endoftext|>")
+        return [self.eos_id] if other in (None, self.eos_id) else [self.eos_id, other]
 
     @property
     def limits(self) -> dict[str, int]:
