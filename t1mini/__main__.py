@@ -8,6 +8,7 @@
     evaluate    accuracy on problems never seen, with intervals
     scale       accuracy against the thinking budget
     memory      what an RL run will take on a GPU
+    bench       what the fast paths buy
     sample      type a problem, read the model's thinking
     plot        figures of a run
 
@@ -31,6 +32,7 @@ STAGES = {  # name: (module, settings)
     "collect": ("collect", "CollectConfig"),
     "evaluate": ("evaluate", "EvaluateConfig"),
     "scale": ("inference_scaling", "ScaleConfig"),
+    "bench": ("bench", "BenchConfig"),
     "memory": ("memory", "MemoryConfig"),
     "sample": ("sample", "SampleConfig"),
     "plot": ("plots", "PlotConfig"),

@@ -135,7 +135,7 @@ def usable_cores() -> int:
 
 
 def _flag(f: dataclasses.Field) -> str:
-    return "--" + f.name.replace("_", "-")
+    return f.name if f.metadata["positional"] else "--" + f.name.replace("_", "-")
 
 
 def _help(f: dataclasses.Field) -> str:

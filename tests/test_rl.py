@@ -19,7 +19,6 @@ from t1mini.metrics import METRICS
 from t1mini.rl import RLConfig, accumulate_gradients, problem_order, score_rollouts
 from t1mini.rollout import Rollouts, generate
 from t1mini.run_folder import RunFolder
-from t1mini.tokenizer import Tokenizer
 
 PROMPTS = [[3, 1, 4, 1, 5], [9, 2], [6, 5, 3]]
 CONFIG = RLConfig(k=4, temperature=1.3, entropy_coef=0.01, micro_batch_tokens=40)

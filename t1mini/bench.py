@@ -1,0 +1,65 @@
+"""Bench: what the fast paths buy, measured beside their slow twins in the same run.
+
+    logprobs    token_logprobs against the full-logits twin, at Qwen's vocabulary: peak memory above inputs and gradients, seconds
+                (the twin is left out where its logits would not fit)
+
+Each is measured in a process of its own, so that one's memory is not counted as another's. Machines are noisy: compare within a
+run, not between runs.
+
+Run it: python -m t1mini bench logprobs --tokens 1024
+"""
+
+import multiprocessing
+import resource
+import time
+from dataclasses import dataclass
+
+import torch
+
+from t1mini.config import StageConfig, setting
+from t1mini.loss import logprobs_from_logits, token_entropy, token_logprobs
+
+MOST_LOGITS = 2**29  # numbers the slow twin may hold: 2 GiB
+
+
+@dataclass(frozen=True)
+class BenchConfig(StageConfig):
+    what: tuple = setting(("logprobs",), "what to measure", choices=("logprobs",), positional=True)
+    tokens: int = setting(1024, "tokens to score", low=1, high=2**24)
+    hidden: int = setting(896, "hidden size", low=1, high=2**16)
+    vocab: int = setting(151_936, "rows of the output matrix", low=2, high=2**24)
+
+
+def run(config: BenchConfig) -> None:
+    twins = [False, True] if config.tokens * config.vocab <= MOST_LOGITS else [False]
+    print(f"{config.tokens} tokens x hidden {config.hidden} x vocabulary {config.vocab}, float32, forward and backward")
+    for twin in twins:
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            gigabytes, seconds = pool.apply(measure_logprobs, (config, twin))
+        print(f"{'full logits' if twin else 'token_logprobs':16}{gigabytes:8.2f} GB above inputs and gradients{seconds:8.1f} s")
+
+
+def measure_logprobs(config: BenchConfig, twin: bool) -> tuple[float, float]:
+    """Peak gigabytes beyond the inputs and their gradients, and seconds."""
+    torch.set_num_threads(config.to_dict()["threads"])
+    torch.manual_seed(config.seed)
+    hidden = torch.randn(config.tokens, config.hidden, requires_grad=True)
+    weight = (0.02 * torch.randn(config.vocab, config.hidden)).requires_grad_()
+    targets = torch.randint(config.vocab, (config.tokens,))
+    for x in (hidden, weight):
+        x.grad = torch.zeros_like(x)
+    before, began = peak_bytes(), time.perf_counter()
+    if twin:
+        logits = hidden @ weight.T
+        ids = torch.cat([targets[:1], targets])[None]  # position t scores token t + 1
+        logprobs = logprobs_from_logits(torch.cat([logits, logits[:1]])[None], ids, 1.2)[0, 1:]
+        entropy = token_entropy(logits / 1.2)
+    else:
+        logprobs, entropy = token_logprobs(hidden, weight, targets, 1.2)
+    (logprobs.sum() + entropy.sum()).backward()
+    return (peak_bytes() - before) / 1e9, time.perf_counter() - began
+
+
+def peak_bytes() -> int:
+    """The most memory this process has had (Linux counts in KiB)."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
