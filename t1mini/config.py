@@ -121,7 +121,7 @@ def to_flags(config) -> list[str]:
         if isinstance(value, bool):
             words.append(flag if value else flag.replace("--", "--no-", 1))
         elif value != "":
-            words += [flag, *map(str, value if isinstance(value, tuple) else (value,))]
+            words += [*([] if f.metadata["positional"] else [flag]), *map(str, value if isinstance(value, tuple) else (value,))]
     return words
 
 

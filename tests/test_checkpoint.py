@@ -113,3 +113,21 @@ def test_a_tokenizer_larger_than_the_model_is_refused(tmp_path):
 def test_no_folder_is_named(tmp_path):
     with pytest.raises(UserError, match="no checkpoint folder"):
         load_policy(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("name", ["qwen2-tiny", "qwen3-tiny"])
+def test_weights_in_shards_and_in_bfloat16_come_back(tmp_path, name):
+    model = load_model(GOLDEN / name)
+    save_model(model, tmp_path, shard_bytes=60_000)
+    assert len(list(tmp_path.glob("model-*.safetensors"))) > 2 and not (tmp_path / "model.safetensors").exists()
+    for (key, found), (_, expected) in zip(load_model(tmp_path).named_parameters(), model.named_parameters()):
+        assert torch.equal(found, expected), key
+    save_model(model, tmp_path, dtype=torch.bfloat16)  # over the shards: the index goes, the new file counts
+    assert json.loads((tmp_path / "config.json").read_text())["torch_dtype"] == "bfloat16"
+    for (key, found), (_, expected) in zip(load_model(tmp_path).named_parameters(), model.named_parameters()):
+        assert torch.equal(found, expected.bfloat16().float()), key
+
+
+def test_a_tied_head_is_written_once(tmp_path):
+    save_model(load_model(GOLDEN / "qwen3-tiny"), tmp_path)
+    assert "lm_head.weight" not in load_file(tmp_path / "model.safetensors")
