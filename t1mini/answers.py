@@ -20,14 +20,15 @@ from functools import lru_cache
 
 from t1mini.closed_form import CONSTANTS, FUNCTIONS
 from t1mini.expressions import GREEK, LONGEST, NotMathematics, evaluate, proportional, same_value
+from t1mini.units import ALIASES, canonical_unit
 
 DEEPEST, MOST_ITEMS = 10, 50
 
 # --- one spelling of many ------------------------------------------------------------------------------------------
 
 _CHARACTERS = str.maketrans(
-    dict(zip("−–—×·⋅∙∗÷∕⁄º’′\u00a0", "---*****///°'' ")) | {c: "" for c in '"“”↵'} | {"≤": "<=", "≥": ">=", "≠": "!=", "≈": "=",
-    "π": r"\pi ", "∞": r"\infty ", "√": r"\sqrt ", "±": r"\pm ", "∪": r"\cup ", "∈": r"\in ", "∅": r"\emptyset "}
+    dict(zip("−–—×·⋅∙∗÷∕⁄º’′\u00a0", "---*****///°'' ")) | {c: "" for c in '"“”↵'} | {"¢": ' "cent" '}
+    | {"≤": "<=", "≥": ">=", "≠": "!=", "≈": "=", "π": r"\pi ", "∞": r"\infty ", "√": r"\sqrt ", "±": r"\pm ", "∪": r"\cup ", "∈": r"\in ", "∅": r"\emptyset "}
     | {c: f" {Fraction(unicodedata.numeric(c)).limit_denominator(10)}" for c in "½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"}
     | {chr(c): rf"\{unicodedata.name(chr(c)).split()[-1].lower()} " for c in range(0x3B1, 0x3CA) if c not in (0x3C0, 0x3C2)})
 _RAISED, _LOWERED = "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "₀₁₂₃₄₅₆₇₈₉"
@@ -46,7 +47,7 @@ _REWRITES = [(re.compile(pattern), new) for pattern, new in (
     (r'"([¤$€£¥%°])"', r"\1"), (r"\^\s*\{?\s*°\s*\}?", "°"), (r"\\frac\s*([\da-z])\s*(?=[\da-z{])", r"\\frac{\1}"),  # \frac12
     (r"(\\frac\s*\{[^{}]*\})\s*([\da-z])", r"\1{\2}"), (r"(\\sqrt|\^|_)\s*(\d+|[a-z])(?![a-z])", r"\1{\2}"))]
 _MIXED = re.compile(r"(?<![\d.^_{}A-Za-z/])(\d{1,99})\s*(?:\\frac\{(\d{1,99})\}\{(\d{1,99})\}| (\d{1,99}) ?/ ?(\d{1,99})(?![\d.]))")
-_CURRENCY = {"¤": "dollar", "$": "dollar", "€": "euro", "£": "sterling", "¥": "yen"}
+_CURRENCY = {"¤": "dollar", "$": "dollar", "€": "euro", "£": "pound", "¥": "yen"}
 _PRICE = re.compile(r"([¤$€£¥])\s*(-?[\d.,]*\d|\(\d+/\d+\))")
 
 
@@ -216,15 +217,6 @@ def _relation(signs: list[str], sides: list[str], inner) -> tuple:
 
 # --- quantities: a number, and what it counts ----------------------------------------------------------------------
 
-_ALIASES = {alias: unit for unit, aliases in {
-    "cm": "centimeter centimetre", "mm": "millimeter millimetre", "m": "meter metre", "km": "kilometer kilometre", "in": "inch inche",
-    "ft": "foot feet", "yd": "yard", "mi": "mile", "h": "hour hr", "min": "minute", "s": "second sec", "kg": "kilogram", "g": "gram",
-    "lb": "pound", "oz": "ounce", "l": "liter litre", "ml": "milliliter", "°": "degree deg", "%": "percent", "dollar": "usd buck",
-    "yr": "year", "rad": "radian", "cent": "", "unit": "", "mph": "", "sq": "", "cu": ""}.items() for alias in (unit, *aliases.split())}
-_SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12}
-_NO_UNIT = set("is are was be not no nor non isn isnt wrong incorrect false maybe perhaps possibly probably if then than except unless but "
-               "plus minus times half least most about around between never none more less fewer either neither approximately "
-               "roughly exactly or and answer correct true".split())
 _WORD = r'(?:"[^"]*"|(?<!\\)[A-Za-z]+|°|%|/)(?:\s*\^\s*\{-?\d\})?'
 _UNIT = re.compile(rf'(.*?(?:[\d.)}}\]!]|\\pi|(?<=\d)[a-z]))(\s*{_WORD}(?:\s*{_WORD})*)')
 
@@ -255,32 +247,7 @@ def _begins_unit(value: str, text: str) -> bool:
     if word in ("m", "s", "g", "h", "l", "L"):
         return text[0] == " " and text.strip() == word and value[-1].isdigit()
     known = FUNCTIONS.keys() | GREEK | CONSTANTS.keys()
-    return word in '"%' or len(word) > 1 and word.casefold() in _ALIASES or len(word) > 3 and word not in known
-
-
-def canonical_unit(text: str) -> tuple[str, int]:
-    """A unit in one spelling, and the factor that words such as "million" stand for. NotMathematics where it is no unit.
-
-    >>> canonical_unit("square centimeters"), canonical_unit("cm^2"), canonical_unit("million dollars")
-    (('cm^2', 1), ('cm^2', 1), ('dollar', 1000000))
-    """
-    unit, power, scale = [], "", 1
-    for word in re.findall(r"[^\W\d_]+|\S", re.sub(r'[{}"]', " ", text.casefold()).replace("mph", "mi / h")):
-        single = word.removesuffix("s") if len(word) > 2 else word
-        if word in _NO_UNIT or not (word.isalpha() or word in "/^°%-." or word.isdigit() and unit and unit[-1][-1] in "^-"):
-            raise NotMathematics(f"{text!r} is no unit")
-        if single in _SCALES:
-            scale *= _SCALES[single]
-        elif word in ("square", "sq", "cubic", "cu"):
-            power = "^2" if word[0] == "s" else "^3"
-        elif word in ("squared", "cubed", "^", "-") or word.isdigit():
-            unit[-1:] = ["".join(unit[-1:]) + {"squared": "^2", "cubed": "^3"}.get(word, word)]
-        elif word != ".":
-            name = "/" if word in ("/", "per") else (_ALIASES.get(word) or _ALIASES.get(single) or single) + power
-            unit, power = unit if unit[-1:] == [name] else [*unit, name], ""
-    if len(unit) > 4:
-        raise NotMathematics(f"{text!r} is no unit")
-    return " ".join(unit), scale
+    return word in '"%' or len(word) > 1 and word.casefold() in ALIASES or len(word) > 3 and word not in known
 
 
 # --- equality ------------------------------------------------------------------------------------------------------
