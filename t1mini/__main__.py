@@ -21,6 +21,7 @@ import os
 import sys
 
 import torch
+from safetensors import SafetensorError
 
 from t1mini.config import UserError, add_flags, from_flags
 
@@ -48,22 +49,38 @@ class Parser(argparse.ArgumentParser):
 
 def main(arguments: list[str] | None = None) -> int:
     try:
-        flags = vars(make_parser().parse_args(arguments))
+        parsed, unknown = make_parser().parse_known_args(arguments)
+        flags = vars(parsed)
+        if unknown:
+            raise UserError(f"unrecognized arguments: {' '.join(unknown)}; see python -m t1mini {parsed.stage} --help")
         module_name, config_name = STAGES[flags.pop("stage")]
         module = importlib.import_module(f"t1mini.{module_name}")
         config = from_flags(getattr(module, config_name), flags)
         importlib.import_module("t1mini.machine").prepare(config)
         module.run(config)
     except UserError as error:
-        if os.environ.get("RANK", "0") == "0":  # the ranks of t1mini.distributed all find the same mistake
-            print(f"t1mini: {error}", file=sys.stderr)
-        return 2
+        return complain(str(error))
+    except BrokenPipeError:  # whoever read our output has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (OSError, SafetensorError) as error:  # a full disk, a folder that may not be entered
+        return complain(f"{error}; is there room, and may this user write there?")
     except torch.OutOfMemoryError:
-        print(f"t1mini: {config.device} is out of memory: lower {' or '.join(memory_flags(config))}", file=sys.stderr)
-        return 2
+        return complain(f"{config.device} is out of memory: lower {' or '.join(memory_flags(config))}")
+    except RuntimeError as error:
+        if "can't allocate memory" not in str(error):
+            raise
+        return complain(f"this machine is out of memory: lower {' or '.join(memory_flags(config))}")
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def complain(message: str) -> int:
+    """One line on stderr; of the ranks of a team, which all find the same mistake, only the first speaks."""
+    if os.environ.get("RANK", "0") == "0" or "WORLD_SIZE" not in os.environ:
+        print(f"t1mini: {' '.join(message.split())}", file=sys.stderr)
+    return 2
 
 
 def memory_flags(config) -> list[str]:

@@ -12,6 +12,7 @@ See both golden checkpoints load: python -m pytest tests/test_checkpoint.py
 """
 
 import json
+import math
 import os
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from t1mini.model import Qwen, QwenConfig
 from t1mini.tokenizer import Tokenizer
 
 SIZES = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
+LARGEST_SIZE, MOST_LAYERS = 2**24, 4096
 SHARD_BYTES = 5 * 10**9  # weights beyond this are divided over several files
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 
@@ -32,8 +34,11 @@ def load_model(folder: str | Path, device: str = "cpu", dtype: torch.dtype = tor
     """The checkpoint in `folder` as a Qwen. UserError names the file, field or tensor that is wrong."""
     folder = Path(folder)
     config = read_config(folder / "config.json")
-    with torch.device("meta"):  # shapes only, so that a wrong file is found before memory is taken
-        model = Qwen(config)
+    try:
+        with torch.device("meta"):  # shapes only, so that a wrong file is found before memory is taken
+            model = Qwen(config)
+    except RuntimeError:
+        raise UserError(f"{folder / 'config.json'}: sizes too large for any memory") from None
     weights = {name.removeprefix("model."): tensor for name, tensor in _read_weights(folder).items()}
     if config.tie_word_embeddings:
         weights.pop("lm_head.weight", None)  # some files repeat the embedding under this name
@@ -44,6 +49,8 @@ def load_model(folder: str | Path, device: str = "cpu", dtype: torch.dtype = tor
         if tuple(weights[name].shape) != expected[name]:
             shape = tuple(weights[name].shape)
             raise UserError(f"{folder}: tensor {name} has shape {shape}, config.json makes it {expected[name]}")
+        if not weights[name].is_floating_point() or not weights[name].isfinite().all():
+            raise UserError(f"{folder}: tensor {name} holds what is not a finite floating-point number")
     model.load_state_dict({name: tensor.to(device, dtype) for name, tensor in weights.items()}, assign=True)
     return model.requires_grad_(True)
 
@@ -87,8 +94,9 @@ def divide(sizes: dict[str, int], most: int) -> list[list[str]]:
 
 def load_policy(folder: str | Path, device: str = "cpu") -> tuple[Qwen, Tokenizer]:
     """Model and tokenizer of a folder, checked to belong together."""
-    if not folder or not Path(folder).is_dir():
-        raise UserError(f"there is no checkpoint folder {folder}" if folder else "--init: which checkpoint folder?")
+    if not folder or not os.path.isdir(folder):
+        raise UserError(f"there is no checkpoint folder {folder}; it should hold config.json, model.safetensors and tokenizer.json"
+                        if folder else "--init: which checkpoint folder?")
     tokenizer = Tokenizer.from_dir(folder)
     model = load_model(folder, device)
     if tokenizer.size > model.config.vocab_size:
@@ -118,7 +126,10 @@ def parse_config(path: Path, raw: dict) -> QwenConfig:
     if kind not in ("qwen2", "qwen3"):
         raise UserError(f"{path}: model_type is {kind!r}; t1mini reads qwen2 and qwen3")
     for name in SIZES:
-        _positive(path, name, raw.get(name))
+        _positive(path, name, raw.get(name), MOST_LAYERS if name == "num_hidden_layers" else LARGEST_SIZE)
+    for name in ("tie_word_embeddings", "attention_bias"):
+        if not isinstance(raw.get(name, False), bool):
+            raise UserError(f"{path}: {name} is {raw[name]!r}; it must be true or false")
     heads, hidden = raw["num_attention_heads"], raw["hidden_size"]
     kv_heads = _positive(path, "num_key_value_heads", raw.get("num_key_value_heads", heads))
     head_dim = _positive(path, "head_dim", raw.get("head_dim") or hidden // heads)
@@ -127,6 +138,8 @@ def parse_config(path: Path, raw: dict) -> QwenConfig:
     if head_dim % 2 or (not raw.get("head_dim") and hidden % heads):
         raise UserError(f"{path}: hidden_size {hidden} over {heads} heads gives no even head_dim")
     rope = raw.get("rope_parameters") or raw.get("rope_scaling") or {}
+    if not isinstance(rope, dict):
+        raise UserError(f"{path}: rope_parameters or rope_scaling is no object")
     sliding = raw.get("use_sliding_window") or "sliding_attention" in (raw.get("layer_types") or ())
     if rope.get("rope_type", rope.get("type", "default")) != "default" or sliding or raw.get("hidden_act", "silu") != "silu":
         raise UserError(f"{path}: scaled RoPE, sliding windows and activations other than silu are not supported")
@@ -134,8 +147,8 @@ def parse_config(path: Path, raw: dict) -> QwenConfig:
         **{name: raw[name] for name in SIZES}, num_key_value_heads=kv_heads, head_dim=head_dim,
         qkv_bias=raw.get("attention_bias", kind == "qwen2"), qk_norm=kind == "qwen3",
         tie_word_embeddings=raw.get("tie_word_embeddings", False),
-        rope_theta=float(rope.get("rope_theta", raw.get("rope_theta", 10_000.0))),
-        rms_norm_eps=float(raw.get("rms_norm_eps", 1e-6)),
+        rope_theta=_positive_float(path, "rope_theta", rope.get("rope_theta", raw.get("rope_theta", 10_000.0))),
+        rms_norm_eps=_positive_float(path, "rms_norm_eps", raw.get("rms_norm_eps", 1e-6)),
         max_position_embeddings=raw.get("max_position_embeddings", 32768),
         initializer_range=raw.get("initializer_range", 0.02))
 
@@ -173,7 +186,7 @@ def _read_weights(folder: Path) -> dict[str, torch.Tensor]:
 def _read_json(path: Path) -> dict:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"cannot read {path}: {error}") from None
     if not isinstance(content, dict):
         raise UserError(f"{path}: expected a JSON object")
@@ -184,7 +197,13 @@ def _write_json(path: Path, content: dict) -> None:
     path.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
-def _positive(path: Path, name: str, value) -> int:
-    if type(value) is not int or not 0 < value < 2**24:
-        raise UserError(f"{path}: {name} is {value!r}; it must be a positive whole number")
+def _positive(path: Path, name: str, value, most: int = LARGEST_SIZE) -> int:
+    if type(value) is not int or not 0 < value <= most:
+        raise UserError(f"{path}: {name} is {value!r}; it must be a positive whole number, at most {most}")
     return value
+
+
+def _positive_float(path: Path, name: str, value) -> float:
+    if type(value) not in (int, float) or not 0 < value < math.inf:
+        raise UserError(f"{path}: {name} is {value!r}; it must be a positive number")
+    return float(value)

@@ -43,7 +43,7 @@ class CollectConfig(StageConfig):
     init: str = setting("", "checkpoint folder of the model that makes the attempts")
     data: str = setting("", "file of problems, as t1mini.math_problems reads them")
     samples: int = setting(16, "attempts at each problem", low=1, high=65536)
-    temperature: float = setting(1.0, "sampling temperature", above=0, high=100)
+    temperature: float = setting(1.0, "sampling temperature", low=1e-3, high=100)
     max_new_tokens: int = setting(1024, "limit of an attempt's length", low=1, high=2**20)
     batch_rows: int = setting(256, "attempts sampled at once", low=1, **SMALL_CACHE)
     precision: str = setting("float32", "what the model computes in", choices=PRECISIONS, gpu="bfloat16")
@@ -108,7 +108,7 @@ def read_finished(path: Path, problems: list[Problem]) -> list[dict]:
     try:
         rows = [json.loads(line) for line in lines[:-1]]
         matches = all(row["problem"] == problem.question for row, problem in zip(rows, problems))
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise UserError(f"{path} is damaged ({error}); remove it to begin again") from None
     if not matches or len(rows) > len(problems):
         raise UserError(f"{path} was made from other problems than --data; remove it or choose another --out")

@@ -15,6 +15,7 @@ See them all: python -m t1mini rl --help
 
 import argparse
 import dataclasses
+import itertools
 import json
 import os
 from dataclasses import dataclass, field
@@ -29,10 +30,10 @@ class UserError(Exception):
     """A mistake the user can mend. The command line prints it as one line and exits with code 2."""
 
 
-def setting(default, help, *, low=None, high=None, above=None, choices=None, positional=False, **presets):
-    """A dataclass field with its help text, its range (low <= x <= high, x > above) and its value in other presets."""
-    rules = {"help": help, "low": low, "high": high, "above": above, "choices": choices, "positional": positional,
-             "presets": presets}
+def setting(default, help, *, low=None, high=None, above=None, or_zero=False, choices=None, positional=False, **presets):
+    """A dataclass field with its help text, its range (low <= x <= high, x > above, or 0) and its value in other presets."""
+    rules = {"help": help, "low": low, "high": high, "above": above, "or_zero": or_zero, "choices": choices,
+             "positional": positional, "presets": presets}
     return field(default=default, metadata=rules)
 
 
@@ -109,7 +110,8 @@ def check(config) -> None:
                 raise UserError(f"{flag} {value}: choose one of {', '.join(rules['choices'])}")
             too_low = rules["low"] is not None and not value >= rules["low"]
             too_low = too_low or (rules["above"] is not None and not value > rules["above"])
-            if too_low or (rules["high"] is not None and not value <= rules["high"]):
+            too_high = rules["high"] is not None and not value <= rules["high"]
+            if (too_low or too_high) and not (rules["or_zero"] and value == 0):
                 raise UserError(f"{flag} {value}: must be {_range(rules)}")
 
 
@@ -126,7 +128,10 @@ def to_flags(config) -> list[str]:
 
 
 def default_out(config, stage: str) -> Path:
-    return Path(config.out or f"runs/{stage}-{config.preset}-{config.seed}")
+    """--out, or the first free name of runs/STAGE-PRESET-SEED, runs/STAGE-PRESET-SEED-2 ..."""
+    name = f"runs/{stage}-{config.preset}-{config.seed}"
+    names = itertools.chain([name], (f"{name}-{i}" for i in itertools.count(2)))
+    return Path(config.out or next(n for n in names if not os.path.exists(n)))
 
 
 def usable_cores() -> int:
@@ -153,4 +158,4 @@ def _range(rules) -> str:
     parts = [f"at least {rules['low']}" if rules["low"] is not None else None,
              f"above {rules['above']}" if rules["above"] is not None else None,
              f"at most {rules['high']}" if rules["high"] is not None else None]
-    return " and ".join(p for p in parts if p)
+    return ("0, or " if rules["or_zero"] else "") + " and ".join(p for p in parts if p)

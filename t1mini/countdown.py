@@ -207,7 +207,8 @@ def make_tokenizer() -> Tokenizer:
 def require_tokenizer(tokenizer: Tokenizer, folder: str) -> None:
     """UserError unless this is the tokenizer that problems and traces are written for."""
     own = make_tokenizer()
-    if tokenizer.backend.get_vocab() != own.backend.get_vocab() or tokenizer.eos_id != own.eos_id:
+    everything = " ".join(own.backend.get_vocab())
+    if tokenizer.size != own.size or tokenizer.eos_id != own.eos_id or tokenizer.encode(everything) != own.encode(everything):
         raise UserError(f"{folder}: its tokenizer is not Countdown's; start from a model such as data/tiny-sft")
 
 
@@ -240,15 +241,19 @@ def save_problems(path: Path, problems: Iterable[Problem]) -> None:
 def load_problems(path: str | Path) -> list[Problem]:
     """Reads what `save_problems` wrote. UserError names the file, the line and what is wrong with it."""
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        lines = Path(path).read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    except FileNotFoundError:
+        raise UserError(f"there are no problems at {path}; write them with python -m t1mini data") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read problems from {path}: {error}") from None
     problems = []
-    for i, line in enumerate(lines, 1):
+    for i, line in enumerate(lines if lines != [""] else [], 1):
         try:
             row = json.loads(line)
-            problems.append(make_problem(row["numbers"], row["target"]))
-        except (ValueError, TypeError, KeyError) as error:
+            if not isinstance(row, dict) or not isinstance(row.get("numbers"), list):
+                raise ValueError("no list of numbers")
+            problems.append(make_problem(row["numbers"], row.get("target")))
+        except (ValueError, RecursionError) as error:
             raise UserError(f'{path}, line {i}: want {{"numbers": [3, 4, 11], "target": 77}}: {error}') from None
     if not problems:
         raise UserError(f"{path} holds no problem; write some with python -m t1mini data")

@@ -2,7 +2,7 @@
 
     train.jsonl, validation.jsonl, test.jsonl       {"numbers": [3, 4, 11], "target": 77}, a line a problem
 
-Nothing here is random but the division of the triples, and that has a fixed seed: the files are the same on every machine.
+Nothing in the files is random but the division of the triples, and that has a fixed seed: they are the same on every machine.
 Settings are chosen on validation; test is for the final figures.
 
 Run it: python -m t1mini data --show 5

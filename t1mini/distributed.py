@@ -71,7 +71,7 @@ def team(config: StageConfig, stage: str, most: int) -> Iterator[Team]:
     `most` is how many ranks a step has work for; torchrun's may not be more.
     """
     workers = min(config.workers, torch.get_num_threads(), most) if config.device == "cpu" else 1
-    if "RANK" in os.environ:
+    if "RANK" in os.environ and "WORLD_SIZE" in os.environ:
         if int(os.environ["WORLD_SIZE"]) > most:
             raise UserError(f"{os.environ['WORLD_SIZE']} processes are too many for {most} prompts or traces a step")
         with _joined(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), "env://", config) as joined:

@@ -1,8 +1,8 @@
 """Evaluation: how often a policy is right on problems it never saw, and how it gets there.
 
 n responses are sampled to each problem, at temperature 1 unless told otherwise (greedy decoding of a small searcher loops
-on one attempt). From them: pass@1, pass@k, majority@k, each with a 95% interval that treats the problem, not the sample,
-as the unit of evidence; what the responses look like; and two yardsticks for the search itself:
+on one attempt). From them: pass@1, pass@n, majority@n, each with a 95% interval that treats the problem, not the sample,
+as the unit of evidence (the table prints that of pass@1, evaluation.json has all); what the responses look like; and two yardsticks for the search itself:
 
     hits an attempt   the share of attempts that reach the target: does the policy guess well?
     blind search      a search that draws valid chains at random and never repeats one, given as many attempts as make it
@@ -39,7 +39,7 @@ class EvaluateConfig(StageConfig):
     split: str = setting("test", "which problems of a folder", choices=SPLITS)
     problems: int = setting(0, "how many of them, drawn at random; 0 means all", low=0)
     samples: int = setting(4, "responses to each", low=1, high=65536)
-    temperature: float = setting(1.0, "sampling temperature; 0 is greedy", low=0, high=100)
+    temperature: float = setting(1.0, "sampling temperature; 0 is greedy", low=1e-3, high=100, or_zero=True)
     max_new_tokens: int = setting(192, "limit of a response's length", low=1, high=2**20, qwen=1024)
     repeat_limit: int = setting(4, "times an attempt, or a run of 20 tokens, may occur in a response", low=1)
     batch_rows: int = setting(1024, "responses sampled at once", low=1, gpu=4096, qwen=256, **SMALL_CACHE)
@@ -64,7 +64,7 @@ def pick_problems(config: EvaluateConfig) -> list:
     problems = load_problems(config.task, config.data, config.split)
     wanted = config.problems or len(problems)
     if min(wanted, len(problems)) < 2:
-        raise UserError("--problems 1: an interval over problems needs at least 2 of them")
+        raise UserError(f"--problems {config.problems} of the {len(problems)} in {config.data}: an interval needs at least 2")
     return problems if wanted >= len(problems) else random.Random(config.seed).sample(problems, wanted)
 
 
@@ -77,7 +77,7 @@ def sample_responses(policy: Qwen, tokenizer: Tokenizer, problems: list, config:
 
 
 def summarise(task, problems: list, verdicts: list[list[Verdict]]) -> dict:
-    """Every figure of an evaluation, shares between 0 and 1; see the file header."""
+    """Every figure of an evaluation; see the file header. Length is in tokens, attempts in attempts a response, the rest are shares."""
     correct = np.array([[v.correct for v in group] for group in verdicts], dtype=float)  # [problems, samples]
     n = correct.shape[1]
     flat = [v for group in verdicts for v in group]

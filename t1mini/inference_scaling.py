@@ -4,7 +4,8 @@
     2. cut the thinking after `budget` tokens (at its end if it is shorter)
     3. append the task's answer opener and let it write the answer                          T1, section on inference scaling
 
-A response that finished within the budget keeps its own answer. T1 has a summariser write the answer from the truncated
+A response that finished within the budget, its answer and end token counted, keeps that answer; a forced answer comes on top of
+the budget, up to --answer-tokens. T1 has a summariser write the answer from the truncated
 thinking; here the policy itself is forced to. Nothing tells it whether an answer is right, so where the curve rises, the
 thinking itself is worth its tokens. T1 finds that it rises more the further reinforcement learning has gone.
 
@@ -68,7 +69,8 @@ def budget_curve(policy: Qwen, tokenizer: Tokenizer, problems: list, thinking: R
         forced = [prompts[row // samples] + thoughts(thinking.ids(row), budget, tokenizer, task.END_OF_THINKING) + opener for row in cut]
         if cut:
             with compute_precision(config):
-                ends = generate(policy, forced, 1, seed=config.seed, step=1 + i, prompt_indices=cut, **tokenizer.limits,
+                ends = generate(policy, forced, 1, seed=config.seed, step=1 + i,  # noise of its own
+                                prompt_indices=cut, **tokenizer.limits,
                                 max_new_tokens=config.answer_tokens, temperature=config.temperature, batch_rows=config.batch_rows)
             answers |= {row: task.FORCED_ANSWER + tokenizer.decode(ends.ids(j)) for j, row in enumerate(cut)}
         correct.append([task.is_correct(problems[row // samples], answers[row]) for row in rows])

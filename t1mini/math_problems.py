@@ -113,7 +113,7 @@ def read_rows(path: str | Path) -> list[tuple[int, dict]]:
         if line.strip():
             try:
                 row = json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise UserError(f"{path}, line {i}: not JSON: {error}") from None
             if not isinstance(row, dict):
                 raise UserError(f"{path}, line {i}: expected an object in braces")

@@ -11,6 +11,8 @@ import math
 import torch
 from torch import nn
 
+from t1mini.config import UserError
+
 
 class Optimiser:
     """AdamW over `model`. `step(i)` applies the accumulated gradients as update i of `steps`, and clears them."""
@@ -24,8 +26,10 @@ class Optimiser:
         self.adamw = torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.98), fused=True)
 
     def step(self, i: int) -> float:
-        """Returns the gradient's norm before clipping. RuntimeError, and no step, where it is not finite."""
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.clip, error_if_nonfinite=True)
+        """Returns the gradient's norm before clipping. UserError, and no step, where it is not finite."""
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
+        if not norm.isfinite():
+            raise UserError(f"update {i + 1}: the gradient is not finite; lower --lr, or look at the weights of --init")
         for group in self.adamw.param_groups:
             group["lr"] = learning_rate(i, self.lr, self.steps, self.warmup, self.final)
         self.adamw.step()

@@ -9,6 +9,7 @@ Run it: python -m t1mini plot runs/train-tiny-0 runs/train-tiny-1 runs/train-tin
 """
 
 import csv
+import math
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from pathlib import Path
 from t1mini.config import StageConfig, UserError, setting
 
 STYLES = {"sft": ("#888888", "s", "SFT start"), "half": ("#56b4e9", "^", "RL, half-way"), "rl": ("#d55e00", "o", "RL, final")}
+LEARNING = {"accuracy": "accuracy while sampling", "length": "tokens a response", "entropy": "entropy (nats a token)"}
 
 
 @dataclass(frozen=True)
@@ -25,8 +27,11 @@ class PlotConfig(StageConfig):
 
 
 def run(config: PlotConfig) -> None:
-    curves = [read(f"{run}/budget_curve.csv") for run in config.runs]
-    learning = [read(f"{run}/rl/metrics.csv") for run in config.runs]
+    curves = [read(f"{run}/budget_curve.csv", "budget", "accuracy") for run in config.runs]
+    learning = [read(f"{run}/rl/metrics.csv", "step", *LEARNING) for run in config.runs]
+    for run, rows in zip(config.runs, curves):
+        if not STYLES.keys() <= {row.get("policy") for row in rows}:
+            raise UserError(f"{run}/budget_curve.csv has not the policies {', '.join(STYLES)}; plot takes run folders of the train stage")
     try:
         import matplotlib
     except ImportError:
@@ -43,12 +48,23 @@ def run(config: PlotConfig) -> None:
     print(f"wrote {folder}/budget_curve.svg and {folder}/learning.svg")
 
 
-def read(path: str) -> list[dict]:
+def read(path: str, *columns: str) -> list[dict]:
+    """The rows of a CSV file with numbers under `columns`. UserError names the file."""
     try:
         with open(path, newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}; plot takes run folders of the train stage") from None
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"cannot read {path}: {error}; plot takes run folders of the train stage") from None
+    if not rows or not all(column in row and is_number(row[column]) for row in rows for column in columns):
+        raise UserError(f"{path}: want numbers under {', '.join(columns)}; plot takes run folders of the train stage")
+    return rows
+
+
+def is_number(text: str | None) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except (TypeError, ValueError):
+        return False
 
 
 def draw_budget_curve(runs: list[list[dict]], path: Path) -> None:
@@ -67,9 +83,8 @@ def draw_budget_curve(runs: list[list[dict]], path: Path) -> None:
 def draw_learning(runs: list[list[dict]], path: Path) -> None:
     import matplotlib.pyplot as plt
 
-    names = {"accuracy": "accuracy while sampling", "length": "tokens a response", "entropy": "entropy (nats a token)"}
     figure, panels = plt.subplots(1, 3, figsize=(11, 3.2))
-    for axes, (name, label) in zip(panels, names.items()):
+    for axes, (name, label) in zip(panels, LEARNING.items()):
         x, mean, low, high = band(runs, "step", name)
         axes.plot(x, mean, color="#0072b2")
         axes.fill_between(x, low, high, color="#0072b2", alpha=0.2, linewidth=0)

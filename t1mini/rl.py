@@ -2,13 +2,16 @@
 
     for each update:
         1. problems      P prompts
-        2. rollouts      K responses a prompt at temperature tau > 1             T1: more K is better, tau = 1.2 is best
+        2. rollouts      K responses a prompt at temperature tau > 1 (T1: more is better, 1.2 is best)     [N, T]
         3. rewards       1 if right, 0 if not, -1 if repetitive, overlong or garbled                       [P, K]
         4. reference     log-probabilities of the same responses under a slow copy of the policy           [N, T]
         5. advantages    A = RLOO(r') - kl_coef * (KL - mean KL of the prompt)                             [P, K]
         6. update        loss = -1/tokens * sum(A * log pi + entropy_coef * H), one gradient step, on-policy
         7. reference     pi_ref <- decay * pi_ref + (1 - decay) * pi
         8. metrics       a row in metrics.csv
+
+Rows are responses, prompt-major: N = P * K of them, T tokens wide. r' is the reward after penalties; KL is how much likelier the
+policy finds its own response than the reference does, in nats; on-policy means that samples come from the very weights they update.
 
 There is no value model, no clipping, no importance ratio: samples are used once, by the policy that drew them. The policy's
 log-probabilities for the KL are those noted while sampling; the update computes them again for the gradient and the step
@@ -17,8 +20,8 @@ stops if the two disagree, which would mean that what is trained is not what was
 Run it: python -m t1mini rl --init data/tiny-sft
 """
 
-import math
 import random
+import sys
 from dataclasses import dataclass
 from typing import Sequence
 
@@ -29,7 +32,7 @@ from tqdm import tqdm
 from t1mini import distributed
 from t1mini.batching import micro_batches
 from t1mini.checkpoint import load_policy, save_policy
-from t1mini.config import SMALL_CACHE, StageConfig, default_out, setting
+from t1mini.config import SMALL_CACHE, StageConfig, UserError, default_out, setting
 from t1mini.distributed import Team
 from t1mini.loss import centred_kl, policy_gradient_loss, rloo_advantages, sequence_kl
 from t1mini.machine import DTYPES, PRECISIONS, compute_precision
@@ -55,7 +58,7 @@ class RLConfig(StageConfig):
     prompts: int = setting(32, "prompts an update", low=1, high=65536, gpu=64, qwen=32)
     k: int = setting(16, "responses sampled for each prompt", low=2, high=65536, gpu=64)
     max_new_tokens: int = setting(192, "limit of a response's length", low=1, high=2**20, qwen=1024)
-    temperature: float = setting(1.2, "sampling temperature tau", above=0, high=100)
+    temperature: float = setting(1.2, "sampling temperature tau", low=1e-3, high=100)
     top_k: int = setting(0, "sample from the k likeliest tokens only; 0 means all", low=0)
     top_p: float = setting(1.0, "sample from the likeliest tokens that hold this mass", above=0, high=1)
     min_p: float = setting(0.0, "sample only tokens with p >= min_p * the largest p", low=0, high=1)
@@ -228,9 +231,10 @@ def sequence_lengths(prompts: list[list[int]], rollouts: Rollouts) -> list[int]:
 
 
 def check_gap(team: Team, gap: float, config: RLConfig) -> float:
-    """The largest gap of any rank. RuntimeError where it is not finite, or float32 would train what it did not sample."""
+    """The largest gap of any rank. UserError where it is not finite, or float32 would train what it did not sample."""
     gap = team.max(torch.tensor(gap, device=config.device)).item()
-    if not gap <= (LARGEST_GAP if config.precision == "float32" else math.inf):
-        raise RuntimeError(f"rollout and update disagree by {gap:.3g} nats on a token (limit {LARGEST_GAP}); "
-                           "the step was not applied")
+    limit = LARGEST_GAP if config.precision == "float32" else sys.float_info.max
+    if not gap <= limit:
+        raise UserError(f"rollout and update disagree by {gap:.3g} nats on a token (limit {limit:.3g}); the step was not applied. "
+                        "Are the weights of --init sound, and --lr not too high?")
     return gap

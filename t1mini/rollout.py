@@ -24,6 +24,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from t1mini.batching import length_mask, pad
+from t1mini.config import UserError
 from t1mini.loss import token_logprobs
 from t1mini.model import Qwen
 from t1mini.sampler import fold, sample
@@ -91,6 +92,8 @@ def _generate(model, prompts, k, keys, max_new_tokens, eos_id, pad_id, filters, 
     finished = torch.zeros(n, dtype=torch.bool, device=device)
 
     logits, cache = _prefill(model, prompts, k, max_new_tokens, pad_id, share_prompt)  # [n, V]
+    if not logits.isfinite().all():
+        raise UserError("the model's logits are not finite: its weights are damaged")
     rows = torch.arange(n, device=device)  # which response each row of the batch is
     for t in range(max_new_tokens):
         token, logprob, mass = sample(logits, row_keys=fold(keys[rows], t), return_kept_mass=True, **filters)

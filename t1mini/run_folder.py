@@ -17,13 +17,14 @@ from t1mini.config import StageConfig, UserError
 
 
 class RunFolder:
-    """Creates `path`. UserError if that cannot be done or if a run is in it already."""
+    """Creates `path`. UserError if that cannot be done or if anything is in it already."""
 
     def __init__(self, path: str | Path, config: StageConfig):
         self.path = Path(path)
-        if (self.path / "config.json").exists():
-            raise UserError(f"{self.path} already holds a run; choose another --out or remove it")
         try:
+            if self.path.is_dir() and any(self.path.iterdir()):
+                holds = "a run" if (self.path / "config.json").exists() else "files"
+                raise UserError(f"{self.path} already holds {holds}; choose another --out or remove it")
             self.path.mkdir(parents=True, exist_ok=True)
             self.write_json("config.json", config.to_dict())
         except OSError as error:

@@ -28,7 +28,7 @@ class SampleConfig(StageConfig):
     init: str = setting("data/tiny-rl", "checkpoint folder", qwen="")
     file: str = setting("", "read problems from this file, one '3 4 11 77' or one question a line, rather than from the keyboard")
     samples: int = setting(1, "responses to each problem", low=1, high=65536)
-    temperature: float = setting(1.0, "sampling temperature; 0 is greedy", low=0, high=100)
+    temperature: float = setting(1.0, "sampling temperature; 0 is greedy", low=1e-3, high=100, or_zero=True)
     max_new_tokens: int = setting(192, "limit of a response's length", low=1, high=2**20, qwen=1024)
 
 

@@ -6,7 +6,8 @@
     logprob = z[token] - logsumexp(z)                 of the UNtruncated distribution: what training scores
 
 Why a race: if clocks with rates p_i run, clock i rings first with probability p_i. A clock's ring is E_i / p_i, its
-negative logarithm z_i - log E_i (-log E is Gumbel noise), so the largest wins. No cumulative sum, no sort, no normalising.
+negative logarithm z_i - log E_i but for a constant that all share (-log E is Gumbel noise), so the largest wins. No cumulative
+sum, no sort, no normalising: that constant would be the normaliser.
 
 T1 explores by sampling at temperature 1.2, optionally with min-p 0.05: keep tokens with p >= min_p * max p, which in
 logits is z >= max z + log(min_p). Temperature 0 is greedy and scored at temperature 1.

@@ -44,6 +44,9 @@ class Tokenizer:
         eos, pad = _token_text(config.get("eos_token")), _token_text(config.get("pad_token"))
         if eos is None:
             raise UserError(f"{config_path} names no eos_token")
+        missing = [token for token in (eos, pad or eos) if backend.token_to_id(token) is None]
+        if missing:
+            raise UserError(f"{config_path} names {missing[0]!r}, which {path} does not have")
         return cls(backend, eos, pad, {name: (Path(folder) / name).read_bytes() for name in FILES if (Path(folder) / name).is_file()})
 
     @classmethod
@@ -112,7 +115,7 @@ def _read(path: Path) -> str:
 def _parse_config(path: Path) -> dict:
     try:
         config = json.loads(_read(path))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not JSON: {error}") from None
     if not isinstance(config, dict):
         raise UserError(f"{path}: expected a JSON object")

@@ -65,9 +65,15 @@ def test_dtype_and_tokenizer_come_along(tmp_path):
     (dict(use_sliding_window=True), "sliding windows"),
     (dict(layer_types=["full_attention", "sliding_attention", "full_attention"]), "sliding windows"),
     (dict(hidden_act="gelu"), "activations other than silu"),
-    (dict(rope_theta="fast"), "config.json: could not convert"),
-    (dict(rope_parameters=["default"]), "config.json: .*no attribute"),
+    (dict(rope_theta="fast"), "rope_theta is 'fast'"),
+    (dict(rope_parameters=["default"]), "rope_parameters or rope_scaling is no object"),
     (dict(vocab_size=400), "shape"),
+    (dict(rope_theta=0), "rope_theta is 0"),
+    (dict(rms_norm_eps=float("nan")), "rms_norm_eps is nan"),
+    (dict(tie_word_embeddings="false"), "tie_word_embeddings is 'false'"),
+    (dict(num_hidden_layers=10**6), "num_hidden_layers is 1000000"),
+    (dict(vocab_size=2**23, hidden_size=2**23, intermediate_size=2**23, num_attention_heads=2**22, head_dim=2**22, num_key_value_heads=2**22),
+     "sizes too large"),
 ])
 def test_a_config_that_does_not_fit_is_named(folder, change, message):
     edit_json(folder / "config.json", **change)
@@ -131,3 +137,18 @@ def test_weights_in_shards_and_in_bfloat16_come_back(tmp_path, name):
 def test_a_tied_head_is_written_once(tmp_path):
     save_model(load_model(GOLDEN / "qwen3-tiny"), tmp_path)
     assert "lm_head.weight" not in load_file(tmp_path / "model.safetensors")
+
+
+@pytest.mark.parametrize("spoil", [lambda w: w.fill_(float("nan")), lambda w: w.neg_().div_(0), lambda w: w.to(torch.int32)], ids=["nan", "inf", "int"])
+def test_weights_that_are_no_finite_numbers_are_named(folder, spoil):
+    weights = load_file(folder / "model.safetensors")
+    weights["model.norm.weight"] = spoil(weights["model.norm.weight"])
+    save_file(weights, folder / "model.safetensors")
+    with pytest.raises(UserError, match="tensor norm.weight holds what is not a finite"):
+        load_model(folder)
+
+
+def test_json_nested_beyond_reason_is_an_error_like_any_other(folder):
+    (folder / "config.json").write_text("[" * 200_000)
+    with pytest.raises(UserError, match="cannot read .*config.json"):
+        load_model(folder)

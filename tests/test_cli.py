@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from t1mini.__main__ import STAGES, main
 
@@ -83,13 +84,14 @@ def test_every_stage_explains_its_flags(stage, capsys):
 MISTAKES = {
     "no stage": ([], "STAGE"),
     "an unknown stage": (["reinforce"], "invalid choice: 'reinforce'"),
-    "an unknown flag": (["rl", "--kk", "4"], "unrecognized arguments: --kk 4"),
+    "an unknown flag": (["rl", "--kk", "4"], "unrecognized arguments: --kk 4; see python -m t1mini rl --help"),
     "an abbreviated flag": (["rl", "--step", "4"], "unrecognized arguments: --step 4"),
     "an unknown preset": (["train", "--preset", "huge"], "--preset huge: choose one of tiny, gpu"),
     "not a number": (["rl", "--k", "many"], "argument --k: invalid int value: 'many'"),
     "one response a prompt": (["rl", "--k", "1"], "--k 1: must be at least 2"),
-    "a negative temperature": (["rl", "--temperature", "-1"], "--temperature -1.0: must be above 0"),
-    "a temperature that is no number": (["rl", "--temperature", "nan"], "--temperature nan: must be above 0"),
+    "a negative temperature": (["rl", "--temperature", "-1"], "--temperature -1.0: must be at least 0.001"),
+    "a temperature that is no number": (["rl", "--temperature", "nan"], "--temperature nan: must be at least 0.001"),
+    "a temperature next to nothing": (["sample", "--temperature", "1e-40"], "--temperature 1e-40: must be 0, or at least 0.001"),
     "min-p above one": (["rl", "--min-p", "1.5"], "--min-p 1.5: must be at least 0 and at most 1"),
     "no steps": (["rl", "--steps", "0"], "--steps 0: must be at least 1"),
     "a device there is not": (["rl", "--device", "cuda:77"], "--device cuda:77: torch cannot use it here"),
@@ -103,9 +105,15 @@ MISTAKES = {
     "heads that do not divide": (["sft", "--hidden", "97"], "--hidden 97"),
     "a folder that cannot be written": (["rl", "--init", "data/tiny-sft", "--out", "{tmp}/file/run"], "cannot write to {tmp}/file/run"),
     "a folder that holds a run": (["rl", "--init", "data/tiny-sft", "--out", "{tmp}/taken"], "{tmp}/taken already holds a run"),
-    "no problems": (["rl", "--init", "data/tiny-sft", "--data", "{tmp}"], "cannot read problems from {tmp}/train.jsonl"),
+    "no problems": (["rl", "--init", "data/tiny-sft", "--data", "{tmp}"], "there are no problems at {tmp}/train.jsonl; write them with"),
     "a broken problem": (["evaluate", "--data", "{tmp}/broken"], "{tmp}/broken/test.jsonl, line 2"),
-    "one problem": (["evaluate", "--problems", "1"], "--problems 1: an interval over problems needs at least 2"),
+    "one problem": (["evaluate", "--problems", "1"], "--problems 1 of the 672 in data: an interval needs at least 2"),
+    "a file of one problem": (["evaluate", "--data", "{tmp}/single.jsonl"], "--problems 0 of the 1 in {tmp}/single.jsonl"),
+    "a folder with files in it": (["rl", "--init", "data/tiny-sft", "--out", "{tmp}/broken"], "{tmp}/broken already holds files"),
+    "a name too long": (["rl", "--init", "data/tiny-sft", "--out", "{tmp}/" + "a" * 300], "File name too long"),
+    "weights out of all proportion": (["sample", "--init", "{tmp}/huge", "--file", "{tmp}/lines2.txt"], "logits are not finite"),
+    "more responses than memory": (["sample", "--file", "{tmp}/lines2.txt", "--samples", "65536", "--max-new-tokens", "1048576"],
+                                   "this machine is out of memory: lower --max-new-tokens"),
     "a budget no response reaches": (["scale", "--budgets", "20", "500"], "--budgets 500: no response is longer"),
     "a broken line to sample": (["sample", "--file", "{tmp}/lines.txt"], "{tmp}/lines.txt, line 2"),
     "a run there is not": (["plot", "{tmp}/nowhere"], "{tmp}/nowhere"),
@@ -124,6 +132,11 @@ def mishaps(tmp_path):
         (tmp_path / folder).mkdir()
     (tmp_path / "taken/config.json").write_text("{}")
     (tmp_path / "broken/test.jsonl").write_text('{"numbers": [3, 4, 11], "target": 77}\n{"numbers": [3, 4], "target": 77}\n')
+    shutil.copytree(ROOT / "data/tiny-sft", tmp_path / "huge")
+    weights = load_file(tmp_path / "huge/model.safetensors")
+    save_file({name: w * 1e30 for name, w in weights.items()}, tmp_path / "huge/model.safetensors")
+    (tmp_path / "single.jsonl").write_text('{"numbers": [3, 4, 11], "target": 77}\n')
+    (tmp_path / "lines2.txt").write_text("3 4 11 77\n")
     (tmp_path / "lines.txt").write_text("3 4 11 77\n3 4 11\n")
     return tmp_path
 

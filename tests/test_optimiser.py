@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from t1mini.config import UserError
 from t1mini.optimiser import Optimiser, learning_rate
 
 
@@ -36,7 +37,7 @@ def test_a_gradient_that_is_not_finite_stops_before_the_step():
     model, optimiser = make()
     before = model.weight.detach().clone()
     (model(torch.ones(1, 3, dtype=torch.float64)).sum() * float("nan")).backward()
-    with pytest.raises(RuntimeError, match="non-finite"):
+    with pytest.raises(UserError, match="gradient is not finite"):
         optimiser.step(0)
     assert torch.equal(model.weight, before)
 

@@ -16,8 +16,8 @@ def test_a_band_is_mean_lowest_and_highest_where_every_run_has_a_value():
 
 def test_without_matplotlib_it_says_what_to_install(tmp_path, monkeypatch, capsys):
     (tmp_path / "rl").mkdir()
-    (tmp_path / "budget_curve.csv").write_text("policy,budget,accuracy\n")
-    (tmp_path / "rl/metrics.csv").write_text("step,accuracy\n")
+    (tmp_path / "budget_curve.csv").write_text("policy,budget,accuracy\nsft,16,0.1\nhalf,16,0.2\nrl,16,0.3\n")
+    (tmp_path / "rl/metrics.csv").write_text("step,accuracy,length,entropy\n1,0.1,20,0.5\n")
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert main(["plot", str(tmp_path), "--out", str(tmp_path / "figures")]) == 2
     assert "pip install -r tutorials/requirements.txt" in capsys.readouterr().err

@@ -10,6 +10,7 @@ import torch
 from t1mini import countdown, rl
 from t1mini.batching import pad
 from t1mini.checkpoint import load_policy
+from t1mini.config import UserError
 from t1mini.countdown import Problem
 from t1mini.distributed import Team
 from t1mini.loss import rloo_advantages
@@ -75,9 +76,9 @@ def test_a_rollout_that_was_not_drawn_from_this_policy_stops_the_step(policy):
     rollouts = sample(policy)
     other = Qwen(policy.config).initialise(1).double()
     gap = accumulate_gradients(other, PROMPTS, rollouts, torch.ones(12), rollouts.lengths.sum(), CONFIG, VOCAB)["logprob_gap"]
-    with pytest.raises(RuntimeError, match="disagree"):
+    with pytest.raises(UserError, match="disagree"):
         rl.check_gap(Team(), gap, CONFIG)
-    with pytest.raises(RuntimeError, match="disagree"):
+    with pytest.raises(UserError, match="disagree"):
         rl.check_gap(Team(), float("nan"), CONFIG)
     rl.check_gap(Team(), 0.99 * rl.LARGEST_GAP, CONFIG)
 
