@@ -26,6 +26,7 @@ from torch.utils._pytree import tree_leaves
 
 from t1mini.checkpoint import read_config
 from t1mini.config import QWEN, setting
+from t1mini.engine import Engine
 from t1mini.loss import policy_gradient_loss, token_logprobs
 from t1mini.machine import autocast
 from t1mini.model import Qwen, QwenConfig
@@ -75,20 +76,19 @@ def peaks(config: MemoryConfig, shape: QwenConfig) -> dict[str, int]:
 
 
 def fake_rollout(policy: Qwen, config: MemoryConfig) -> None:
-    """The largest moments of t1mini.rollout: prompts repeated for their responses, and the last token of them all."""
+    """The largest moments of t1mini.rollout: the prompts, and the last token of all their responses."""
     rows = min(config.batch_rows, config.prompts * config.k)
-    prompts, length = max(1, rows // config.k), config.prompt_tokens + config.max_new_tokens
+    prompts = max(1, rows // config.k)
     everything = torch.empty(config.prompts * config.k, config.max_new_tokens, 3)  # ids, log-probabilities, kept mass
     with torch.no_grad(), autocast(config.precision, "cpu"):
-        cache = policy.new_cache(prompts, length)
-        policy.hidden(torch.zeros(prompts, config.prompt_tokens, dtype=torch.long), cache)
-        cache = cache.repeat(config.k)
-        cache.longest = length - 1
-        logits = policy(torch.zeros(prompts * config.k, 1, dtype=torch.long), cache).squeeze(1)
+        engine = Engine(policy)
+        engine.begin([[0] * config.prompt_tokens] * prompts, config.k)
+        while engine.keys[0].shape[-1] < config.max_new_tokens - 1:
+            engine.grow()
+        engine.column = config.max_new_tokens - 2
+        logits = engine.step(torch.zeros(prompts * config.k, dtype=torch.long))
         sample(logits, row_keys=torch.zeros(len(logits), dtype=torch.long), temperature=config.temperature, top_k=config.top_k,
                top_p=config.top_p, min_p=config.min_p)
-        cache.longest = length
-        cache.select(torch.zeros(len(logits), dtype=torch.long))
     del everything
 
 

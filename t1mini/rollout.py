@@ -1,8 +1,10 @@
 """Rollouts: K responses to each of P prompts, sampled together.
 
-    prefill    each prompt once through the model; its keys and values are then repeated for its K responses
+    prefill    each prompt once through the model; its K responses share its keys and values
     decode     one token a row at a time: last token -> logits -> next token and its log-probability
     compact    finished responses leave the batch, so that the last long ones do not drag the rest along
+
+Logits come from t1mini.engine, or with `plain` from the model itself and its KV cache: slower, and easier to read.
 
 Rows are prompt-major: rows p*K ... p*K + K-1 answer prompt p. A response ends with its end token, which is an action of the
 policy: it is in `response_ids`, it counts in `lengths`, and it is trained on. What lies beyond is padding.
@@ -25,6 +27,7 @@ from tqdm import tqdm
 
 from t1mini.batching import length_mask, pad
 from t1mini.config import UserError
+from t1mini.engine import Engine
 from t1mini.loss import token_logprobs
 from t1mini.model import Qwen
 from t1mini.sampler import fold, sample
@@ -56,11 +59,13 @@ class Rollouts:
 def generate(model: Qwen, prompts: Sequence[Sequence[int]], k: int, *, max_new_tokens: int, eos_id: int | None = None,
              pad_id: int = 0, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0,
              vocab_limit: int | None = None, seed: int, step: int = 0, prompt_indices: Sequence[int] | None = None,
-             batch_rows: int = 512, share_prompt: bool = True, compact: bool = True, progress: str = "") -> Rollouts:
+             batch_rows: int = 512, share_prompt: bool = True, compact: bool = True, plain: bool = False,
+             progress: str = "") -> Rollouts:
     """Samples k responses to each prompt (lists of token ids), about `batch_rows` rows at a time.
 
     Without `eos_id` nothing ends before `max_new_tokens`. `prompt_indices` names the prompts for the noise (default:
-    0 ... P-1). `share_prompt=False` and `compact=False` are the slow twins: prefill every row, carry every row to the end.
+    0 ... P-1). The slow twins: `share_prompt=False` prefills every row, `compact=False` carries every row to the end,
+    `plain=True` leaves the engine out.
     `progress` labels a progress bar. ValueError for an empty prompt, k < 1 or max_new_tokens < 1.
     """
     if not prompts or not all(prompts) or k < 1 or max_new_tokens < 1:
@@ -68,11 +73,12 @@ def generate(model: Qwen, prompts: Sequence[Sequence[int]], k: int, *, max_new_t
     filters = dict(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, vocab_limit=vocab_limit)
     indices = list(range(len(prompts))) if prompt_indices is None else list(prompt_indices)
     parts, at_once = [], max(1, batch_rows // k)
+    decoder = Plain(model, max_new_tokens) if plain else Engine(model)
     for start in tqdm(range(0, len(prompts), at_once), desc=progress, unit="batch", leave=False, disable=not progress):
         chunk = prompts[start : start + at_once]
         keys = fold(fold(seed, step), torch.tensor(indices[start : start + at_once])[:, None], torch.arange(k)).flatten()
-        parts.append(_generate(model, chunk, k, keys.to(model.device), max_new_tokens, eos_id, pad_id, filters,
-                               share_prompt, compact))
+        chunk, rows_each = (chunk, k) if share_prompt else ([prompt for prompt in chunk for _ in range(k)], 1)
+        parts.append(_generate(decoder, chunk, rows_each, keys.to(model.device), max_new_tokens, eos_id, pad_id, filters, compact))
     width = max(part.response_ids.shape[1] for part in parts)
     widen = lambda x, fill: F.pad(x, (0, width - x.shape[1]), value=fill)
     return Rollouts(
@@ -83,17 +89,17 @@ def generate(model: Qwen, prompts: Sequence[Sequence[int]], k: int, *, max_new_t
         kept_mass=torch.cat([part.kept_mass for part in parts]))
 
 
-def _generate(model, prompts, k, keys, max_new_tokens, eos_id, pad_id, filters, share_prompt, compact) -> Rollouts:
-    device, n = model.device, len(prompts) * k
+def _generate(decoder, prompts, k, keys, max_new_tokens, eos_id, pad_id, filters, compact) -> Rollouts:
+    device, n = keys.device, len(prompts) * k
+    logits = decoder.begin(prompts, k)  # [n, V]
+    if not logits.isfinite().all():
+        raise UserError("the model's logits are not finite: its weights are damaged")
     ids = torch.full((n, max_new_tokens), pad_id, device=device)
-    logprobs = torch.zeros(n, max_new_tokens, dtype=torch.promote_types(model.dtype, torch.float32), device=device)
+    logprobs = torch.zeros(n, max_new_tokens, dtype=torch.promote_types(logits.dtype, torch.float32), device=device)
     kept = torch.zeros_like(logprobs)
     lengths = torch.zeros(n, dtype=torch.long, device=device)
     finished = torch.zeros(n, dtype=torch.bool, device=device)
 
-    logits, cache = _prefill(model, prompts, k, max_new_tokens, pad_id, share_prompt)  # [n, V]
-    if not logits.isfinite().all():
-        raise UserError("the model's logits are not finite: its weights are damaged")
     rows = torch.arange(n, device=device)  # which response each row of the batch is
     for t in range(max_new_tokens):
         token, logprob, mass = sample(logits, row_keys=fold(keys[rows], t), return_kept_mass=True, **filters)
@@ -111,23 +117,36 @@ def _generate(model, prompts, k, keys, max_new_tokens, eos_id, pad_id, filters, 
             if len(live) == 0:
                 break
             if compact and len(live) < len(rows):
-                rows, token, cache = rows[live], token[live], cache.select(live)
-        logits = model(token[:, None], cache).squeeze(1)
+                rows, token = rows[live], token[live]
+                decoder.select(live)
+        logits = decoder.step(token)
     width = int(lengths.max())
     return Rollouts(ids[:, :width], lengths, finished, logprobs[:, :width], kept.sum(-1) / lengths)
 
 
-def _prefill(model: Qwen, prompts, k: int, max_new_tokens: int, pad_id: int, share_prompt: bool):
-    """Logits after each prompt and the cache of it, k times each: ([P * k, V], cache of P * k rows)."""
-    if not share_prompt:
-        prompts, k = [prompt for prompt in prompts for _ in range(k)], 1
-    prompt_ids = pad(prompts, pad_id, model.device)  # [P, S]
-    lengths = torch.tensor([len(p) for p in prompts], device=model.device)
-    cache = model.new_cache(len(prompts), prompt_ids.shape[1] + max_new_tokens)
-    hidden = model.hidden(prompt_ids, cache, lengths)  # [P, S, H]
-    last = hidden[torch.arange(len(prompts), device=model.device), lengths - 1]  # [P, H]
-    logits = F.linear(last, model.head_weight)
-    return (logits, cache) if k == 1 else (logits.repeat_interleave(k, dim=0), cache.repeat(k))
+class Plain:
+    """Decodes with the model and its KV cache as they are: the slow twin of t1mini.engine.Engine."""
+
+    def __init__(self, model: Qwen, max_new_tokens: int):
+        self.model, self.max_new_tokens = model, max_new_tokens
+
+    def begin(self, prompts: Sequence[Sequence[int]], k: int) -> Tensor:
+        """Prefills the prompts, then repeats their cache for k rows each. Returns the rows' first logits [P * k, V]."""
+        ids = pad(prompts, 0, self.model.device)  # [P, S]
+        lengths = torch.tensor([len(p) for p in prompts], device=ids.device)
+        cache = self.model.new_cache(len(prompts), ids.shape[1] + self.max_new_tokens)
+        hidden = self.model.hidden(ids, cache, lengths)  # [P, S, H]
+        last = hidden[torch.arange(len(prompts), device=ids.device), lengths - 1]  # [P, H]
+        self.cache = cache.repeat(k)
+        return F.linear(last, self.model.head_weight).repeat_interleave(k, dim=0)
+
+    def step(self, token: Tensor) -> Tensor:
+        """The logits [n, V] after one more token [n] a row."""
+        return self.model(token[:, None], self.cache).squeeze(1)
+
+    def select(self, live: Tensor) -> None:
+        """Keeps only the rows `live` [m]."""
+        self.cache = self.cache.select(live)
 
 
 def score(model: Qwen, prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]], *, temperature: float,
