@@ -13,6 +13,7 @@ The plain path, t1mini.model with t1mini.kv_cache, is its slow twin.
 See them agree: python -m pytest tests/test_engine.py
 """
 
+import contextlib
 from collections import Counter
 from itertools import accumulate
 from typing import Sequence
@@ -33,7 +34,10 @@ class Engine:
     def __init__(self, model: Qwen):
         self.model, self.config = model, model.config
         kind = model.device.type
-        self.dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else model.dtype
+        casts = torch.is_autocast_enabled(kind)
+        self.dtype = torch.get_autocast_dtype(kind) if casts else model.dtype
+        # prefill keeps no bfloat16 copies of the model's weights beside the fused ones
+        self.uncached = lambda: torch.autocast(kind, self.dtype, cache_enabled=False) if casts else contextlib.nullcontext()
         self.layers = [self.fuse(layer) for layer in model.layers]
         self.head = (model.head_weight * model.norm.weight).detach().to(self.dtype)
 
@@ -58,14 +62,16 @@ class Engine:
         self.lengths, self.column = list(map(len, prompts)), 0
         ids, lengths = pad(prompts, 0, device), torch.tensor(self.lengths, device=device)  # [P, S], [P]
         cache = self.model.new_cache(*ids.shape)
-        hidden = self.model.hidden(ids, cache, lengths)  # [P, S, H]
-        last = hidden[torch.arange(len(prompts), device=device), lengths - 1]
+        with self.uncached():
+            hidden = self.model.hidden(ids, cache, lengths)  # [P, S, H]
+            last = hidden[torch.arange(len(prompts), device=device), lengths - 1]
+            logits = F.linear(last, self.model.head_weight)
         self.prompt_keys = [keys.transpose(-1, -2).contiguous() for keys in cache.keys]  # a layer: [P, kv_heads, d, S]
         self.prompt_values = list(cache.values)  # [P, kv_heads, S, d]
         self.keys = [torch.empty(n, c.num_key_value_heads, c.head_dim, 0, dtype=self.dtype, device=device) for _ in self.layers]
         self.values = [keys.transpose(-1, -2) for keys in self.keys]
         self.arrange([p for p in range(len(prompts)) for _ in range(k)])
-        return F.linear(last, self.model.head_weight).repeat_interleave(k, dim=0)
+        return logits.repeat_interleave(k, dim=0)
 
     def select(self, live: Tensor) -> None:
         """Keeps only the rows `live` [m], in ascending order, and the prompts they belong to."""

@@ -4,8 +4,6 @@ Every rank of the team adds up its own responses; the sums are shared, and only 
 step however many ranks there are, and however unequal their shares.
 """
 
-import time
-
 import torch
 from torch import Tensor
 
@@ -60,14 +58,3 @@ def metrics_row(step: int, totals: dict[str, float], grad_norm: float, gap: floa
 def sample_text(step: int, prompt: str, verdicts: list[Verdict]) -> str:
     """A problem's first two responses, to be read."""
     return "\n".join([f"--- step {step}: {prompt}", *(f"[{v.reward:+.0f}] {v.text}" for v in verdicts[:2])])
-
-
-class Clock:
-    """Seconds between laps, by name."""
-
-    def __init__(self):
-        self.seconds, self.last = {}, time.perf_counter()
-
-    def lap(self, name: str) -> None:
-        now = time.perf_counter()
-        self.seconds[name], self.last = now - self.last, now

@@ -32,11 +32,12 @@ from tqdm import tqdm
 from t1mini import distributed
 from t1mini.batching import micro_batches
 from t1mini.checkpoint import load_policy, save_policy
+from t1mini.clock import Clock
 from t1mini.config import SMALL_CACHE, StageConfig, UserError, default_out, setting
 from t1mini.distributed import Team
 from t1mini.loss import centred_kl, policy_gradient_loss, rloo_advantages, sequence_kl
 from t1mini.machine import DTYPES, PRECISIONS, compute_precision
-from t1mini.metrics import Clock, metrics_row, response_totals, sample_text, share_totals
+from t1mini.metrics import metrics_row, response_totals, sample_text, share_totals
 from t1mini.model import Qwen
 from t1mini.optimiser import Optimiser
 from t1mini.reference import EMAReference
@@ -124,7 +125,7 @@ def train(policy: Qwen, tokenizer: Tokenizer, problems: list, config: RLConfig, 
 def t1_step(step: int, batch: list, policy: Qwen, reference: EMAReference, optimiser: Optimiser, tokenizer: Tokenizer,
             config: RLConfig, team: Team) -> tuple[dict[str, float], dict[str, float], str]:
     """One update on this step's problems. Returns its metrics row, the seconds of its parts, and two responses to read."""
-    clock = Clock()
+    clock = Clock(config.device)
     # 1. problems: this rank's share of them, P in number
     numbers = team.share(range(len(batch)))
     problems = team.share(batch)

@@ -26,6 +26,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from t1mini.batching import length_mask, pad
+from t1mini.clock import Clock
 from t1mini.config import UserError
 from t1mini.engine import Engine
 from t1mini.loss import token_logprobs
@@ -60,25 +61,27 @@ def generate(model: Qwen, prompts: Sequence[Sequence[int]], k: int, *, max_new_t
              pad_id: int = 0, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0,
              vocab_limit: int | None = None, seed: int, step: int = 0, prompt_indices: Sequence[int] | None = None,
              batch_rows: int = 512, share_prompt: bool = True, compact: bool = True, plain: bool = False,
-             progress: str = "") -> Rollouts:
+             lengths: Tensor | None = None, clock: Clock | None = None, progress: str = "") -> Rollouts:
     """Samples k responses to each prompt (lists of token ids), about `batch_rows` rows at a time.
 
     Without `eos_id` nothing ends before `max_new_tokens`. `prompt_indices` names the prompts for the noise (default:
     0 ... P-1). The slow twins: `share_prompt=False` prefills every row, `compact=False` carries every row to the end,
-    `plain=True` leaves the engine out.
-    `progress` labels a progress bar. ValueError for an empty prompt, k < 1 or max_new_tokens < 1.
+    `plain=True` leaves the engine out. `lengths` [N] ends each response there at the latest, and `clock` notes where the
+    time goes (t1mini.bench). `progress` labels a progress bar. ValueError for an empty prompt, k < 1 or max_new_tokens < 1.
     """
     if not prompts or not all(prompts) or k < 1 or max_new_tokens < 1:
         raise ValueError("generate needs prompts of at least one token, k >= 1 and max_new_tokens >= 1")
     filters = dict(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, vocab_limit=vocab_limit)
     indices = list(range(len(prompts))) if prompt_indices is None else list(prompt_indices)
     parts, at_once = [], max(1, batch_rows // k)
-    decoder = Plain(model, max_new_tokens) if plain else Engine(model)
+    decoder, clock = Plain(model, max_new_tokens) if plain else Engine(model), clock or Clock()
+    most = torch.full((len(prompts) * k,), max_new_tokens) if lengths is None else lengths
     for start in tqdm(range(0, len(prompts), at_once), desc=progress, unit="batch", leave=False, disable=not progress):
         chunk = prompts[start : start + at_once]
         keys = fold(fold(seed, step), torch.tensor(indices[start : start + at_once])[:, None], torch.arange(k)).flatten()
         chunk, rows_each = (chunk, k) if share_prompt else ([prompt for prompt in chunk for _ in range(k)], 1)
-        parts.append(_generate(decoder, chunk, rows_each, keys.to(model.device), max_new_tokens, eos_id, pad_id, filters, compact))
+        most_here = most[start * k : (start + at_once) * k].to(model.device)
+        parts.append(_generate(decoder, chunk, rows_each, keys.to(model.device), most_here, eos_id, pad_id, filters, compact, clock))
     width = max(part.response_ids.shape[1] for part in parts)
     widen = lambda x, fill: F.pad(x, (0, width - x.shape[1]), value=fill)
     return Rollouts(
@@ -89,11 +92,12 @@ def generate(model: Qwen, prompts: Sequence[Sequence[int]], k: int, *, max_new_t
         kept_mass=torch.cat([part.kept_mass for part in parts]))
 
 
-def _generate(decoder, prompts, k, keys, max_new_tokens, eos_id, pad_id, filters, compact) -> Rollouts:
-    device, n = keys.device, len(prompts) * k
+def _generate(decoder, prompts, k, keys, most, eos_id, pad_id, filters, compact, clock) -> Rollouts:
+    device, n, max_new_tokens = keys.device, len(prompts) * k, int(most.max())
     logits = decoder.begin(prompts, k)  # [n, V]
     if not logits.isfinite().all():
         raise UserError("the model's logits are not finite: its weights are damaged")
+    clock.lap("prefill")
     ids = torch.full((n, max_new_tokens), pad_id, device=device)
     logprobs = torch.zeros(n, max_new_tokens, dtype=torch.promote_types(logits.dtype, torch.float32), device=device)
     kept = torch.zeros_like(logprobs)
@@ -103,23 +107,26 @@ def _generate(decoder, prompts, k, keys, max_new_tokens, eos_id, pad_id, filters
     rows = torch.arange(n, device=device)  # which response each row of the batch is
     for t in range(max_new_tokens):
         token, logprob, mass = sample(logits, row_keys=fold(keys[rows], t), return_kept_mass=True, **filters)
-        live = ~finished[rows]
+        live = ~finished[rows] & (t < most[rows])
         ids[rows, t] = torch.where(live, token, pad_id)
         logprobs[rows, t] = torch.where(live, logprob, 0.0)
         kept[rows, t] = torch.where(live, mass, 0.0)
         lengths[rows] += live
         if eos_id is not None:
             finished[rows] |= token == eos_id
+        clock.lap("sampling")
         if t + 1 == max_new_tokens:
             break
         if (t + 1) % COMPACT_EVERY == 0:
-            live = (~finished[rows]).nonzero().squeeze(-1)
+            live = (~finished[rows] & (t + 1 < most[rows])).nonzero().squeeze(-1)
             if len(live) == 0:
                 break
             if compact and len(live) < len(rows):
                 rows, token = rows[live], token[live]
                 decoder.select(live)
+            clock.lap("compaction")
         logits = decoder.step(token)
+        clock.lap("decode")
     width = int(lengths.max())
     return Rollouts(ids[:, :width], lengths, finished, logprobs[:, :width], kept.sum(-1) / lengths)
 
