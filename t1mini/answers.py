@@ -36,7 +36,7 @@ _ON_THE_LINE = str.maketrans(_RAISED + _LOWERED, "0123456789+-0123456789")
 _COMMANDS = {"dfrac": r"\frac", "tfrac": r"\frac", "cfrac": r"\frac", "dbinom": r"\binom", "tbinom": r"\binom", "le": "<=", "leq": "<=",
              "leqslant": "<=", "lt": "<", "ge": ">=", "geq": ">=", "geqslant": ">=", "gt": ">", "ne": "!=", "neq": "!=", "approx": "=",
              "cdot": "*", "times": "*", "div": "/", "varnothing": r"\emptyset", "degree": "°", "circ": "°", "vert": "|", "lvert": "|",
-             "rvert": "|", "boxed": "", "quad": " ", "qquad": " ", "displaystyle": " ", "textstyle": " ", "left": " ", "right": " ",
+             "rvert": "|", "langle": "(", "rangle": ")", "boxed": "", "quad": " ", "qquad": " ", "displaystyle": " ", "textstyle": " ", "left": " ", "right": " ",
              "big": " ", "Big": " ", "bigl": " ", "bigr": " ", "Bigl": " ", "Bigr": " ", "middle": " "}
 _REWRITES = [(re.compile(pattern), new) for pattern, new in (
     (r"\\\\(?:\s*\[[^\]]*\])?", "↵"),  # the end of a matrix row
@@ -44,9 +44,10 @@ _REWRITES = [(re.compile(pattern), new) for pattern, new in (
     (r"\\([A-Za-z]+)(?![A-Za-z])", lambda m: _COMMANDS.get(m[1], m[0])), (r"\\([%&#_])", r"\1"), (r"\\\$", "¤"), (r"\*\*", "^"),
     (r"\\(?:mathrm|rm)\s*\{\s*([eid])\s*\}|\\(?:mathbf|boldsymbol|mathit|vec|mathbb)\s*\{([^{}]*)\}", r" \1\2 "),
     (r"\\(?:text\w*|[mh]box|mathrm|rm|operatorname)\s*\{\s*([^{}]*?)\s*\}", r' "\1" '),
-    (r'"([¤$€£¥%°])"', r"\1"), (r"\^\s*\{?\s*°\s*\}?", "°"), (r"\\frac\s*([\da-z])\s*(?=[\da-z{])", r"\\frac{\1}"),  # \frac12
+    (r'"([¤$€£¥%°])"', r"\1"), (r"\^\s*(?:°|\{\s*°\s*\})", "°"), (r"\\frac\s*([\da-z])\s*(?=[\da-z{])", r"\\frac{\1}"),  # \frac12
     (r"(\\frac\s*\{[^{}]*\})\s*([\da-z])", r"\1{\2}"), (r"(\\sqrt|\^|_)\s*(\d+|[a-z])(?![a-z])", r"\1{\2}"))]
 _MIXED = re.compile(r"(?<![\d.^_{}A-Za-z/])(\d{1,99})\s*(?:\\frac\{(\d{1,99})\}\{(\d{1,99})\}| (\d{1,99}) ?/ ?(\d{1,99})(?![\d.]))")
+_BOX = re.compile(r"[\s$]*\\boxed\s*(\{.*\})[\s$.]*", re.DOTALL)
 _CURRENCY = {"¤": "dollar", "$": "dollar", "€": "euro", "£": "pound", "¥": "yen"}
 _PRICE = re.compile(r"([¤$€£¥])\s*(-?[\d.,]*\d|\(\d+/\d+\))")
 
@@ -60,6 +61,8 @@ def normalise(text: str) -> str:
     """
     if len(text) >= LONGEST:
         return text.strip()
+    while (box := _BOX.fullmatch(text)) and _is_enclosed(box[1]):
+        text = box[1][1:-1]
     for mark, characters in (("^", _RAISED), ("_", _LOWERED)):
         text = re.sub(f"[{characters}]+", lambda m: mark + "{" + m[0].translate(_ON_THE_LINE) + "}", text)
     text = unicodedata.normalize("NFKC", text.translate(_CHARACTERS)).strip(" \t\r\n*_`")

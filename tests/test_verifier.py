@@ -113,6 +113,11 @@ no solution ||| \text{No solution}
 \infty ||| ∞
 \infty ||| +\infty
 \boxed{5} ||| 5
+\boxed{\boxed{90^\circ}} ||| 90
+\boxed{\text{Evelyn}} ||| Evelyn
+$\boxed{\text{(C)}}$. ||| C
+\boxed{1\frac{4}{5}} ||| 9/5
+{90^{\circ}} ||| 90°
 −5 ||| -5
 .5 ||| 0.5
 5. ||| 5
