@@ -20,10 +20,11 @@ stops if the two disagree, which would mean that what is trained is not what was
 Run it: python -m t1mini rl --init data/tiny-sft
 """
 
+import itertools
 import random
 import sys
 from dataclasses import dataclass
-from typing import Sequence
+from typing import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -104,10 +105,10 @@ def train(policy: Qwen, tokenizer: Tokenizer, problems: list, config: RLConfig, 
     reference = EMAReference(policy, config.ema_decay, home="cpu" if config.reference_on_cpu else config.device)
     optimiser = Optimiser(policy, lr=config.lr, steps=config.steps, warmup=config.warmup, clip=config.clip,
                           weight_decay=config.weight_decay, final=config.final_lr)
-    order = problem_order(len(problems), config.steps * config.prompts, config.seed)
+    order = problem_order(len(problems), config.seed)
     largest_gap = 0.0
     for step in (progress := tqdm(range(config.steps), desc="RL", unit="step", disable=not team.leads)):
-        batch = [problems[i] for i in order[step * config.prompts : (step + 1) * config.prompts]]
+        batch = [problems[i] for i in itertools.islice(order, config.prompts)]
         row, seconds, sample = t1_step(step, batch, policy, reference, optimiser, tokenizer, config, team)
         largest_gap = max(largest_gap, row["logprob_gap"])
         progress.set_postfix({name: f"{row[name]:.2f}" for name in ("reward", "accuracy", "length", "entropy")})
@@ -160,12 +161,11 @@ def t1_step(step: int, batch: list, policy: Qwen, reference: EMAReference, optim
     return row, clock.seconds, sample_text(step + 1, TASKS[config.task].prompt_text(problems[0]), verdicts[0])
 
 
-def problem_order(problems: int, wanted: int, seed: int) -> list[int]:
-    """Problem numbers in the order they are used: every one once before any comes again."""
-    rng, order = random.Random(seed), []
-    while len(order) < wanted:
-        order += rng.sample(range(problems), problems)
-    return order[:wanted]
+def problem_order(problems: int, seed: int) -> Iterator[int]:
+    """Problem numbers in the order they are used, without end: every one once before any comes again."""
+    rng = random.Random(seed)
+    while True:
+        yield from rng.sample(range(problems), problems)
 
 
 def sample_responses(policy: Qwen, tokenizer: Tokenizer, prompts: list[list[int]], numbers: Sequence[int], config: RLConfig,

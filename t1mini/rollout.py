@@ -71,6 +71,9 @@ def generate(model: Qwen, prompts: Sequence[Sequence[int]], k: int, *, max_new_t
     """
     if not prompts or not all(prompts) or k < 1 or max_new_tokens < 1:
         raise ValueError("generate needs prompts of at least one token, k >= 1 and max_new_tokens >= 1")
+    longest, positions = max(map(len, prompts)) + max_new_tokens, model.config.max_position_embeddings
+    if longest > positions:
+        raise UserError(f"prompts and --max-new-tokens {max_new_tokens} come to {longest} tokens; the model was made for {positions}")
     filters = dict(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, vocab_limit=vocab_limit)
     indices = list(range(len(prompts))) if prompt_indices is None else list(prompt_indices)
     parts, at_once = [], max(1, batch_rows // k)

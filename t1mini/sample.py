@@ -98,5 +98,5 @@ def layout(problem: Problem, response: str, finished: bool) -> str:
 def _ask() -> str:
     try:
         return input("> ").strip()
-    except (EOFError, KeyboardInterrupt):
+    except (EOFError, KeyboardInterrupt, UnicodeDecodeError):
         return ""
