@@ -1,7 +1,8 @@
 """Bench: what the fast paths buy, measured beside their slow twins, a user's other choice and the machine's own limits.
 
     rollout     responses of random weights: tokens a second, seconds by part, and the two floors below
-    step        a whole on-policy update on such responses: rollout, reference, forward and backward, optimiser
+    update      what follows them in a step: scoring by the reference, forward and backward, optimiser
+    step        both: a whole on-policy step
     logprobs    token_logprobs against the full-logits twin at Qwen's vocabulary: peak memory and seconds, each in a process of its own
 
     floors      FLOPs of all matrix products over the rate of one measured here; bytes of weights and of the KV cache that decoding
@@ -47,7 +48,7 @@ TINY = QwenConfig(118, 96, 256, 3, 3, 1, 32)  # the shape of the tiny preset
 
 @dataclass(frozen=True)
 class BenchConfig(StageConfig):
-    what: tuple = setting(("rollout", "step"), "what to measure", choices=("rollout", "step", "logprobs"), positional=True)
+    what: tuple = setting(("rollout", "step"), "what to measure", choices=("rollout", "update", "step", "logprobs"), positional=True)
     config: str = setting("", "config.json of the shape to measure, with random weights (default: the preset's)")
     prompts: int = setting(16, "prompts", low=1, high=65536)
     k: int = setting(32, "responses to each", low=2, high=65536)
@@ -93,6 +94,8 @@ class Bench:
     def __init__(self, config: BenchConfig, shape: QwenConfig, team: Team):
         self.config, self.shape, self.team = config, shape, team
         self.model = Qwen(shape).initialise(config.seed).to(config.device)
+        self.reference = EMAReference(self.model, 0.99)
+        self.optimiser = Optimiser(self.model, lr=1e-6, steps=9, warmup=0, clip=1.0, weight_decay=0.0)
         generator = torch.Generator().manual_seed(config.seed)
         prompts = torch.randint(2, shape.vocab_size, (config.prompts, config.prompt_len), generator=generator).tolist()
         self.numbers, self.prompts = team.share(range(config.prompts)), team.share(prompts)
@@ -105,7 +108,9 @@ class Bench:
 
     def measure(self, name: str) -> dict:
         """The median run: its seconds, tokens a second, seconds by part, the floors, and the peer's seconds."""
-        work = {"rollout": self.rollout, "step": self.step}[name]
+        rollouts = self.rollout(Clock()) if name == "update" else None
+        work = {"rollout": self.rollout, "update": lambda clock: self.update(rollouts, clock),
+                "step": lambda clock: self.update(self.rollout(clock), clock)}[name]
         peer = self.peer() if self.config.peer and name == "rollout" else None
         ours, theirs = [], []
         for _ in range(self.config.repeats + 1):
@@ -131,23 +136,20 @@ class Bench:
             return generate(self.model, self.prompts, c.k, max_new_tokens=c.max_new_tokens, temperature=1.2, min_p=c.min_p, seed=c.seed,
                             prompt_indices=self.numbers, batch_rows=c.batch_rows, plain=c.plain, lengths=self.mine, clock=clock)
 
-    def step(self, clock: Clock) -> None:
-        """What t1mini.rl does between two metrics rows, with random rewards."""
+    def update(self, rollouts: Rollouts, clock: Clock) -> None:
+        """What t1mini.rl does with rollouts, given random rewards."""
         c = self.config
         settings = from_flags(RLConfig, {"k": c.k, "temperature": 1.2, "device": c.device, "precision": c.dtype,
                                          "micro_batch_tokens": c.micro_batch_tokens, "entropy_coef": 0.0})
-        reference, optimiser = EMAReference(self.model, 0.99), Optimiser(self.model, lr=1e-6, steps=9, warmup=0, clip=1.0, weight_decay=0.0)
-        clock.restart()
-        rollouts = self.rollout(clock)
-        rl.score_rollouts(reference.model, self.prompts, rollouts, settings, self.shape.vocab_size)
+        rl.score_rollouts(self.reference.model, self.prompts, rollouts, settings, self.shape.vocab_size)
         clock.lap("reference")
         advantages = torch.randn(len(rollouts.lengths), generator=torch.Generator().manual_seed(0)).to(c.device)
         tokens = self.team.sum(rollouts.lengths.sum())
         rl.accumulate_gradients(self.model, self.prompts, rollouts, advantages, tokens, settings, self.shape.vocab_size)
         clock.lap("forward and backward")
         self.team.sum_gradients(self.model)
-        optimiser.step(0)
-        reference.update(self.model)
+        self.optimiser.step(0)
+        self.reference.update(self.model)
         clock.lap("optimiser")
 
     def floors(self, name: str) -> dict[str, float]:
@@ -159,12 +161,13 @@ class Bench:
         forward = 2 * (matrices + s.hidden_size * s.vocab_size) * tokens + 2 * matrices * c.prompts * c.prompt_len
         forward += 4 * s.num_hidden_layers * width * context
         prompts_again = 2 * matrices * c.prompts * c.k * c.prompt_len  # scored with every response
-        flops = forward if name == "rollout" else 5 * forward + 4 * prompts_again  # rollout, reference, forward, backward (2)
+        update = 4 * forward + 4 * prompts_again  # reference, forward, backward (2)
+        flops = {"rollout": forward, "update": update, "step": forward + update}[name]
         size = 2 if c.dtype == "bfloat16" else 4
         reads = size * (s.num_hidden_layers * 2 * s.num_key_value_heads * s.head_dim * (lengths * lengths / 2).sum().item()
                         + matrices * c.max_new_tokens * self.team.size)
         rate, bandwidth = self.team.sum(torch.tensor([matmul_rate(c, s), copy_rate(c)], dtype=torch.float64)).tolist()
-        return {"flops": flops / rate, "bytes": reads / bandwidth, "gflops_per_second": rate / 1e9, "gigabytes_per_second": bandwidth / 1e9}
+        return {"flops": flops / rate, "bytes": reads / bandwidth if name != "update" else 0.0, "gflops_per_second": rate / 1e9, "gigabytes_per_second": bandwidth / 1e9}
 
     def peer(self):
         """A function that runs transformers' generate on the same weights and prompts, as long as the longest, and returns its seconds."""

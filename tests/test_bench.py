@@ -15,10 +15,10 @@ SMALL = ["--prompts", "2", "--k", "3", "--max-new-tokens", "9", "--repeats", "1"
 
 @pytest.mark.parametrize("flags", [[], ["--plain"], ["--lengths", "lognormal"], ["--dtype", "bfloat16"]], ids=str)
 def test_the_figures_are_those_promised(tmp_path, capsys, flags):
-    assert main(["bench", "rollout", "step", *SMALL, *flags, "--json", str(tmp_path / "b.json")]) == 0
+    assert main(["bench", "rollout", "update", "step", *SMALL, *flags, "--json", str(tmp_path / "b.json")]) == 0
     results = json.loads((tmp_path / "b.json").read_text())
-    assert set(results) == {"rollout", "step"}
-    for name, parts in (("rollout", {"prefill", "decode", "sampling"}), ("step", {"prefill", "reference", "forward and backward", "optimiser"})):
+    assert set(results) == {"rollout", "update", "step"}
+    for name, parts in (("rollout", {"prefill", "decode", "sampling"}), ("update", {"reference", "optimiser"}), ("step", {"prefill", "reference", "forward and backward", "optimiser"})):
         found = results[name]
         assert {"seconds", "tokens_per_second", "parts", "floors"} <= set(found) and parts <= set(found["parts"])
         assert 0 < found["floors"]["flops"] < found["seconds"] and sum(found["parts"].values()) <= found["seconds"]
