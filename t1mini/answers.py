@@ -10,7 +10,7 @@ is t1mini.expressions' business. The result is one of these nested tuples, which
 
 The text is a model's and is not to be trusted: length, depth and number of items are bounded.
 
-See it: python -m pytest tests/test_answers.py
+See it: python -m pytest tests/test_verifier.py
 """
 
 import re
@@ -28,7 +28,8 @@ DEEPEST, MOST_ITEMS = 10, 50
 
 _CHARACTERS = str.maketrans(
     dict(zip("−–—×·⋅∙∗÷∕⁄º’′\u00a0", "---*****///°'' ")) | {c: "" for c in '"“”↵'} | {"¢": ' "cent" '}
-    | {"≤": "<=", "≥": ">=", "≠": "!=", "≈": "=", "π": r"\pi ", "∞": r"\infty ", "√": r"\sqrt ", "±": r"\pm ", "∪": r"\cup ", "∈": r"\in ", "∅": r"\emptyset "}
+    | {"≤": "<=", "≥": ">=", "≠": "!=", "≈": "=", "π": r"\pi ",
+       "∞": r"\infty ", "√": r"\sqrt ", "±": r"\pm ", "∪": r"\cup ", "∈": r"\in ", "∅": r"\emptyset "}
     | {c: f" {Fraction(unicodedata.numeric(c)).limit_denominator(10)}" for c in "½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"}
     | {chr(c): rf"\{unicodedata.name(chr(c)).split()[-1].lower()} " for c in range(0x3B1, 0x3CA) if c not in (0x3C0, 0x3C2)})
 _RAISED, _LOWERED = "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "₀₁₂₃₄₅₆₇₈₉"
@@ -36,7 +37,8 @@ _ON_THE_LINE = str.maketrans(_RAISED + _LOWERED, "0123456789+-0123456789")
 _COMMANDS = {"dfrac": r"\frac", "tfrac": r"\frac", "cfrac": r"\frac", "dbinom": r"\binom", "tbinom": r"\binom", "le": "<=", "leq": "<=",
              "leqslant": "<=", "lt": "<", "ge": ">=", "geq": ">=", "geqslant": ">=", "gt": ">", "ne": "!=", "neq": "!=", "approx": "=",
              "cdot": "*", "times": "*", "div": "/", "varnothing": r"\emptyset", "degree": "°", "circ": "°", "vert": "|", "lvert": "|",
-             "rvert": "|", "langle": "(", "rangle": ")", "boxed": "", "quad": " ", "qquad": " ", "displaystyle": " ", "textstyle": " ", "left": " ", "right": " ",
+             "rvert": "|", "langle": "(", "rangle": ")", "boxed": "", "quad": " ", "qquad": " ", "displaystyle": " ", "textstyle": " ",
+             "left": " ", "right": " ",
              "big": " ", "Big": " ", "bigl": " ", "bigr": " ", "Bigl": " ", "Bigr": " ", "middle": " "}
 _REWRITES = [(re.compile(pattern), new) for pattern, new in (
     (r"\\\\(?:\s*\[[^\]]*\])?", "↵"),  # the end of a matrix row

@@ -6,7 +6,7 @@ Both parts are Fractions until the first irrational root, pi, exponential or log
 The numbers are a model's and are not to be trusted: exponents, factorials, roots and angles have bounds (ValueError beyond them),
 and what has no value raises ArithmeticError or ValueError. Compute within `localcontext(DIGITS)`.
 
-See it: python -m pytest tests/test_expressions.py
+See it: python -m pytest tests/test_verifier.py
 """
 
 import math

@@ -77,6 +77,7 @@ class Engine:
         """Keeps only the rows `live` [m], in ascending order, and the prompts they belong to."""
         rows = [self.rows[i] for i in live.tolist()]
         kept = sorted(set(rows))
+        place = {prompt: i for i, prompt in enumerate(kept)}
         if len(kept) < len(self.lengths):
             prompts = torch.tensor(kept, device=live.device)
             self.prompt_keys = [keys[prompts] for keys in self.prompt_keys]
@@ -85,7 +86,7 @@ class Engine:
         for states in (self.keys, self.values):  # a layer at a time, so that there never are two caches
             for i in range(len(states)):
                 states[i] = states[i][live]
-        self.arrange([kept.index(row) for row in rows])
+        self.arrange([place[row] for row in rows])
 
     def arrange(self, rows: list[int]) -> None:
         """What depends on which rows there are: each row's place beside its prompt's other rows, its position, its padding."""

@@ -8,7 +8,7 @@ r"""Expressions: the value of mathematics written in LaTeX or plain text, comput
 A variable has a fixed value of its own at each of three points, and two expressions are taken for equal if they agree at all
 of them: no algebra is done. Numbers are those of t1mini.closed_form.
 
-See it: python -m pytest tests/test_expressions.py
+See it: python -m pytest tests/test_verifier.py
 """
 
 import math

@@ -1,7 +1,8 @@
 """Memory: what an RL run will take on a GPU, before it is started.
 
-Nothing here is a formula. The step's own code runs on "fake" tensors, which have a shape and a dtype but no storage, while every
-allocation and every release is counted; the largest sum is the peak. It takes seconds for a model of any size, on any machine.
+Activations are not guessed by formula. The model, the engine, the sampler and the loss themselves run, at full size, on "fake"
+tensors, which have a shape and a dtype but no storage, while every allocation and every release is counted; the largest sum is the
+peak. It takes seconds for a model of any size, on any machine.
 
     always there     float32 weights, AdamW's two moments (2 x), the reference (1 x, unless --reference-on-cpu)
     rollout          bfloat16 copies of the weights, the KV cache, the sampler's logits

@@ -44,10 +44,11 @@ class Tokenizer:
         eos, pad = _token_text(config.get("eos_token")), _token_text(config.get("pad_token"))
         if eos is None:
             raise UserError(f"{config_path} names no eos_token")
-        missing = [token for token in (eos, pad or eos) if backend.token_to_id(token) is None]
-        if missing:
-            raise UserError(f"{config_path} names {missing[0]!r}, which {path} does not have")
-        return cls(backend, eos, pad, {name: (Path(folder) / name).read_bytes() for name in FILES if (Path(folder) / name).is_file()})
+        files = {name: (Path(folder) / name).read_bytes() for name in FILES if (Path(folder) / name).is_file()}
+        try:
+            return cls(backend, eos, pad, files)
+        except UserError as error:
+            raise UserError(f"{config_path}: {error}") from None
 
     @classmethod
     def for_words(cls, words: Sequence[str]) -> "Tokenizer":
