@@ -1,8 +1,9 @@
 """Evaluation: how often a policy is right on problems it never saw, and how it gets there.
 
 n responses are sampled to each problem, at temperature 1 unless told otherwise (greedy decoding of a small searcher loops
-on one attempt). From them: pass@1, pass@n, majority@n, each with a 95% interval that treats the problem, not the sample,
-as the unit of evidence (the table prints that of pass@1, evaluation.json has all); what the responses look like; and two yardsticks for the search itself:
+on one attempt). From them: pass@1, pass@n, majority@n, each with a 95% interval that treats the problem, not the sample, as the
+unit of evidence (the table prints that of pass@1, evaluation.json has all); what the responses look like; and, for Countdown, two
+yardsticks of the search itself:
 
     hits an attempt   the share of attempts that reach the target: does the policy guess well?
     blind search      a search that draws valid chains at random and never repeats one, given as many attempts as make it

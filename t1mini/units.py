@@ -14,7 +14,8 @@ ALIASES = {alias: unit for unit, aliases in {
     "cm": "centimeter centimetre", "mm": "millimeter millimetre", "m": "meter metre", "km": "kilometer kilometre", "in": "inch inche",
     "ft": "foot feet", "yd": "yard", "mi": "mile", "h": "hour hr", "min": "minute", "s": "second sec", "kg": "kilogram", "g": "gram",
     "lb": "pound", "oz": "ounce", "l": "liter litre", "ml": "milliliter", "°": "degree deg", "%": "percent", "dollar": "usd buck",
-    "yr": "year", "rad": "radian", "cent": "", "c": "celsius", "f": "fahrenheit", "unit": "", "mph": "", "sq": "", "cu": ""}.items() for alias in (unit, *aliases.split())}
+    "yr": "year", "rad": "radian", "cent": "", "c": "celsius", "f": "fahrenheit",
+    "unit": "", "mph": "", "sq": "", "cu": ""}.items() for alias in (unit, *aliases.split())}
 _SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12}
 _NO_UNIT = set("is are was be not no nor non isn isnt wrong incorrect false maybe perhaps possibly probably if then than except unless but "
                "plus minus times half least most about around between never none more less fewer either neither approximately "
