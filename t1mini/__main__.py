@@ -85,7 +85,7 @@ def complain(message: str) -> int:
 
 def memory_flags(config) -> list[str]:
     """The settings that decide how much a stage takes."""
-    return ["--" + name.replace("_", "-") for name in ("micro_batch_tokens", "batch_rows") if hasattr(config, name)] or ["--max-new-tokens"]
+    return ["--" + name.replace("_", "-") for name in ("micro_batch_tokens", "max_batch_tokens") if hasattr(config, name)] or ["--max-new-tokens"]
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -61,7 +61,7 @@ class BenchConfig(StageConfig):
     peer: str = setting("", "also time this library", choices=("", "transformers"))
     repeats: int = setting(3, "measurements, after one that does not count; the median is reported", low=1, high=1000)
     micro_batch_tokens: int = setting(4096, "step: tokens of one forward and backward pass", low=1, gpu=65536, qwen=16384)
-    batch_rows: int = setting(4096, "responses sampled at once", low=1)
+    max_batch_tokens: int = setting(10**6, "tokens that responses sampled at once may have, with their prompts: rows x limit", low=1)
     workers: int = setting(2, "processes that share work and threads; never more than threads", low=1, high=1024, gpu=1)
     tokens: int = setting(1024, "logprobs: tokens to score", low=1, high=2**24)
     hidden: int = setting(896, "logprobs: hidden size", low=1, high=2**16)
@@ -134,7 +134,7 @@ class Bench:
         c = self.config
         with autocast(c.dtype, c.device):
             return generate(self.model, self.prompts, c.k, max_new_tokens=c.max_new_tokens, temperature=1.2, min_p=c.min_p, seed=c.seed,
-                            prompt_indices=self.numbers, batch_rows=c.batch_rows, plain=c.plain, lengths=self.mine, clock=clock)
+                            prompt_indices=self.numbers, max_batch_tokens=c.max_batch_tokens, plain=c.plain, lengths=self.mine, clock=clock)
 
     def update(self, rollouts: Rollouts, clock: Clock) -> None:
         """What t1mini.rl does with rollouts, given random rewards."""

@@ -36,6 +36,8 @@ DOUBTS = ("Wait, let me check this. Going through it again, {answer} does not ho
           "Hmm, {answer}? Checking the steps against the question, they do not agree. Let me think again.")
 ASSENT = "Let me check this: the steps hold, and this is what was asked for."
 
+AT_ONCE = 32  # problems sampled together; what a run that is stopped may lose
+
 
 @dataclass(frozen=True)
 class CollectConfig(StageConfig):
@@ -45,7 +47,7 @@ class CollectConfig(StageConfig):
     samples: int = setting(16, "attempts at each problem", low=1, high=65536)
     temperature: float = setting(1.0, "sampling temperature", low=1e-3, high=100)
     max_new_tokens: int = setting(1024, "limit of an attempt's length", low=1, high=2**20)
-    batch_rows: int = setting(256, "attempts sampled at once", low=1, **SMALL_CACHE)
+    max_batch_tokens: int = setting(300_000, "tokens that responses sampled at once may have, with their prompts: rows x limit", low=1, **SMALL_CACHE)
     precision: str = setting("float32", "what the model computes in", choices=PRECISIONS, gpu="bfloat16")
     at_least: float = setting(0.0, "hard problems are solved in at least this share of the attempts", low=0, high=1)
     at_most: float = setting(0.3, "hard problems are solved in at most this share of the attempts", low=0, high=1)
@@ -81,14 +83,13 @@ def distinct(problems: list[Problem]) -> list[Problem]:
 def collect(policy, tokenizer: Tokenizer, problems: list[Problem], config: CollectConfig, path: Path) -> list[dict]:
     """Samples what `path` does not hold yet, a batch of problems at a time, and returns all its rows."""
     rows = read_finished(path, problems)
-    at_once = max(1, config.batch_rows // config.samples)
     with path.open("a", encoding="utf-8") as file:
-        for start in tqdm(range(len(rows), len(problems), at_once), desc="attempts", unit="batch"):
-            batch = problems[start : start + at_once]
+        for start in tqdm(range(len(rows), len(problems), AT_ONCE), desc="attempts", unit="batch"):
+            batch = problems[start : start + AT_ONCE]
             with compute_precision(config):
                 rollouts = generate(policy, [prompt_ids(p, tokenizer) for p in batch], config.samples, **tokenizer.limits,
                                     max_new_tokens=config.max_new_tokens, temperature=config.temperature, seed=config.seed,
-                                    prompt_indices=range(start, start + len(batch)), batch_rows=config.batch_rows)
+                                    prompt_indices=range(start, start + len(batch)), max_batch_tokens=config.max_batch_tokens)
             for p, problem in enumerate(batch):
                 attempts = []
                 for row in range(p * config.samples, (p + 1) * config.samples):

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 QWEN = ("qwen2.5-0.5b", "qwen2.5-1.5b", "qwen3-0.6b", "qwen3-1.7b")  # checkpoints that have a preset of their own
-SMALL_CACHE = {"qwen3-0.6b": 64, "qwen3-1.7b": 64}  # responses at once: these two keep 115 kB a token in their KV cache
+SMALL_CACHE = {"qwen3-0.6b": 80_000, "qwen3-1.7b": 80_000}  # tokens at once: these two keep 115 kB a token in their KV cache
 PRESETS = ("tiny", "gpu", *QWEN)
 
 

@@ -43,7 +43,8 @@ class EvaluateConfig(StageConfig):
     temperature: float = setting(1.0, "sampling temperature; 0 is greedy", low=1e-3, high=100, or_zero=True)
     max_new_tokens: int = setting(192, "limit of a response's length", low=1, high=2**20, qwen=1024)
     repeat_limit: int = setting(4, "times an attempt, or a run of 20 tokens, may occur in a response", low=1)
-    batch_rows: int = setting(1024, "responses sampled at once", low=1, gpu=4096, qwen=256, **SMALL_CACHE)
+    max_batch_tokens: int = setting(200_000, "tokens that responses sampled at once may have, with their prompts: rows x limit", low=1,
+                                    gpu=800_000, qwen=300_000, **SMALL_CACHE)
     precision: str = setting("float32", "what the model computes in; weights stay float32", choices=PRECISIONS, gpu="bfloat16")
 
 
@@ -74,7 +75,7 @@ def sample_responses(policy: Qwen, tokenizer: Tokenizer, problems: list, config:
     prompts = [TASKS[config.task].prompt_ids(problem, tokenizer) for problem in problems]
     with compute_precision(config):
         return generate(policy, prompts, config.samples, seed=config.seed, max_new_tokens=config.max_new_tokens,
-                        temperature=config.temperature, **tokenizer.limits, batch_rows=config.batch_rows, progress="responses")
+                        temperature=config.temperature, **tokenizer.limits, max_batch_tokens=config.max_batch_tokens, progress="responses")
 
 
 def summarise(task, problems: list, verdicts: list[list[Verdict]]) -> dict:

@@ -71,7 +71,7 @@ def budget_curve(policy: Qwen, tokenizer: Tokenizer, problems: list, thinking: R
             with compute_precision(config):
                 ends = generate(policy, forced, 1, seed=config.seed, step=1 + i,  # noise of its own
                                 prompt_indices=cut, **tokenizer.limits,
-                                max_new_tokens=config.answer_tokens, temperature=config.temperature, batch_rows=config.batch_rows)
+                                max_new_tokens=config.answer_tokens, temperature=config.temperature, max_batch_tokens=config.max_batch_tokens)
             answers |= {row: task.FORCED_ANSWER + tokenizer.decode(ends.ids(j)) for j, row in enumerate(cut)}
         correct.append([task.is_correct(problems[row // samples], answers[row]) for row in rows])
     return np.array(correct, dtype=float).reshape(len(config.budgets), len(problems), samples)

@@ -33,6 +33,7 @@ from t1mini.machine import autocast
 from t1mini.model import Qwen, QwenConfig
 from t1mini.rl import RLConfig
 from t1mini.sampler import sample
+from t1mini.scheduler import fit
 
 GPU_GB = (24, 40, 80, 141)
 HEADROOM_GB = 1.0  # CUDA's own share and fragments
@@ -77,18 +78,18 @@ def peaks(config: MemoryConfig, shape: QwenConfig) -> dict[str, int]:
 
 
 def fake_rollout(policy: Qwen, config: MemoryConfig) -> None:
-    """The largest moments of t1mini.rollout: the prompts, and the last token of all their responses."""
-    rows = min(config.batch_rows, config.prompts * config.k)
-    prompts = max(1, rows // config.k)
-    everything = torch.empty(config.prompts * config.k, config.max_new_tokens, 3)  # ids, log-probabilities, kept mass
+    """The largest moments of t1mini.scheduler: the prompts, and the last token of all the responses that decode at once."""
+    responses, limit = config.prompts * config.k, config.max_new_tokens
+    rows, slots = fit(responses, config.k, limit, config.prompt_tokens, config.max_batch_tokens)
+    everything = torch.empty(responses, limit, dtype=torch.long), torch.empty(responses, limit)  # ids, log-probabilities
     with torch.no_grad(), autocast(config.precision, "cpu"):
-        engine = Engine(policy)
-        engine.begin([[0] * config.prompt_tokens] * prompts, config.k)
-        while engine.keys[0].shape[-1] < config.max_new_tokens - 1:
-            engine.grow()
-        engine.column = config.max_new_tokens - 2
-        logits = engine.step(torch.zeros(prompts * config.k, dtype=torch.long))
-        sample(logits, row_keys=torch.zeros(len(logits), dtype=torch.long), temperature=config.temperature, top_k=config.top_k,
+        engine = Engine(policy, rows, slots, config.k, config.prompt_tokens, config.prompt_tokens + limit)
+        engine.prefill(range(slots), [[0] * config.prompt_tokens] * slots)
+    with torch.no_grad():
+        for _ in range(limit - 1):
+            engine.next_column(0)
+        logits = engine.step(torch.zeros(rows, dtype=torch.long))
+        sample(logits, row_keys=torch.zeros(rows, dtype=torch.long), temperature=config.temperature, top_k=config.top_k,
                top_p=config.top_p, min_p=config.min_p)
     del everything
 
@@ -141,4 +142,4 @@ def report(parts: dict[str, int]) -> str:
     return "\n".join(["always there", *(show("  " + name, parts[name]) for name in names[:3]), "one after another",
                       *(show("  " + name, parts[name]) for name in names[3:]), show("peak", peak),
                       f"fits a GPU of {', '.join(fits)}" if fits else
-                      "fits none of the usual GPUs: lower --micro-batch-tokens (update) or --batch-rows (rollout)"])
+                      "fits none of the usual GPUs: lower --micro-batch-tokens (update) or --max-batch-tokens (rollout)"])

@@ -74,7 +74,8 @@ class RLConfig(StageConfig):
     ema_decay: float = setting(0.99, "how much of the reference stays at each update; 1 freezes it", low=0, high=1)
     repeat_limit: int = setting(4, "times an attempt, or a run of 20 tokens, may occur in a response", low=1)
     penalties: bool = setting(True, "give -1 to repetitive, overlong and garbled responses")
-    batch_rows: int = setting(512, "responses sampled at once", low=1, gpu=4096, qwen=256, **SMALL_CACHE)
+    max_batch_tokens: int = setting(100_000, "tokens that responses sampled at once may have, with their prompts: rows x limit", low=1,
+                                    gpu=800_000, qwen=300_000, **SMALL_CACHE)
     micro_batch_tokens: int = setting(2048, "tokens of one forward and backward pass, padding counted", low=1, gpu=65536, qwen=16384)
     precision: str = setting("float32", "what the model computes in; weights stay float32", choices=PRECISIONS, gpu="bfloat16")
     save_precision: str = setting("float32", "what checkpoints are written in", choices=PRECISIONS)
@@ -174,7 +175,7 @@ def sample_responses(policy: Qwen, tokenizer: Tokenizer, prompts: list[list[int]
     with compute_precision(config):
         return generate(policy, prompts, config.k, max_new_tokens=config.max_new_tokens, temperature=config.temperature,
                         top_k=config.top_k, top_p=config.top_p, min_p=config.min_p, **tokenizer.limits, seed=config.seed,
-                        step=step, prompt_indices=numbers, batch_rows=config.batch_rows)
+                        step=step, prompt_indices=numbers, max_batch_tokens=config.max_batch_tokens)
 
 
 def rewards_of(verdicts: list[list[Verdict]], config: RLConfig) -> Tensor:

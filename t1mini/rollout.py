@@ -23,17 +23,15 @@ from typing import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from tqdm import tqdm
 
 from t1mini.batching import length_mask, pad
 from t1mini.clock import Clock
 from t1mini.config import UserError
-from t1mini.engine import Engine
+from t1mini.kv_cache import KVCache
 from t1mini.loss import token_logprobs
 from t1mini.model import Qwen
 from t1mini.sampler import fold, sample
-
-COMPACT_EVERY = 4  # tokens between looks at which rows are finished; a look costs a device synchronisation
+from t1mini.scheduler import Scheduler
 
 
 @dataclass
@@ -60,13 +58,12 @@ class Rollouts:
 def generate(model: Qwen, prompts: Sequence[Sequence[int]], k: int, *, max_new_tokens: int, eos_id: int | None = None,
              pad_id: int = 0, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0,
              vocab_limit: int | None = None, seed: int, step: int = 0, prompt_indices: Sequence[int] | None = None,
-             batch_rows: int = 512, share_prompt: bool = True, compact: bool = True, plain: bool = False,
-             lengths: Tensor | None = None, clock: Clock | None = None, progress: str = "") -> Rollouts:
-    """Samples k responses to each prompt (lists of token ids), about `batch_rows` rows at a time.
+             max_batch_tokens: int = 2**17, plain: bool = False, lengths: Tensor | None = None, clock: Clock | None = None,
+             progress: str = "") -> Rollouts:
+    """Samples k responses to each prompt (lists of token ids), with at most `max_batch_tokens` tokens in the cache at once.
 
     Without `eos_id` nothing ends before `max_new_tokens`. `prompt_indices` names the prompts for the noise (default:
-    0 ... P-1). The slow twins: `share_prompt=False` prefills every row, `compact=False` carries every row to the end,
-    `plain=True` leaves the engine out. `lengths` [N] ends each response there at the latest, and `clock` notes where the
+    0 ... P-1). `plain=True` is the slow twin. `lengths` [N] ends each response there at the latest, and `clock` notes where the
     time goes (t1mini.bench). `progress` labels a progress bar. ValueError for an empty prompt, k < 1 or max_new_tokens < 1.
     """
     if not prompts or not all(prompts) or k < 1 or max_new_tokens < 1:
@@ -74,89 +71,70 @@ def generate(model: Qwen, prompts: Sequence[Sequence[int]], k: int, *, max_new_t
     longest, positions = max(map(len, prompts)) + max_new_tokens, model.config.max_position_embeddings
     if longest > positions:
         raise UserError(f"prompts and --max-new-tokens {max_new_tokens} come to {longest} tokens; the model was made for {positions}")
-    filters = dict(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, vocab_limit=vocab_limit)
-    indices = list(range(len(prompts))) if prompt_indices is None else list(prompt_indices)
-    parts, at_once = [], max(1, batch_rows // k)
-    decoder, clock = Plain(model, max_new_tokens) if plain else Engine(model), clock or Clock()
-    most = torch.full((len(prompts) * k,), max_new_tokens) if lengths is None else lengths
-    for start in tqdm(range(0, len(prompts), at_once), desc=progress, unit="batch", leave=False, disable=not progress):
-        chunk = prompts[start : start + at_once]
-        keys = fold(fold(seed, step), torch.tensor(indices[start : start + at_once])[:, None], torch.arange(k)).flatten()
-        chunk, rows_each = (chunk, k) if share_prompt else ([prompt for prompt in chunk for _ in range(k)], 1)
-        most_here = most[start * k : (start + at_once) * k].to(model.device)
-        parts.append(_generate(decoder, chunk, rows_each, keys.to(model.device), most_here, eos_id, pad_id, filters, compact, clock))
-    width = max(part.response_ids.shape[1] for part in parts)
-    widen = lambda x, fill: F.pad(x, (0, width - x.shape[1]), value=fill)
-    return Rollouts(
-        response_ids=torch.cat([widen(part.response_ids, pad_id) for part in parts]),
-        lengths=torch.cat([part.lengths for part in parts]),
-        finished=torch.cat([part.finished for part in parts]),
-        logprobs=torch.cat([widen(part.logprobs, 0.0) for part in parts]),
-        kept_mass=torch.cat([part.kept_mass for part in parts]))
-
-
-def _generate(decoder, prompts, k, keys, most, eos_id, pad_id, filters, compact, clock) -> Rollouts:
-    device, n, max_new_tokens = keys.device, len(prompts) * k, int(most.max())
-    logits = decoder.begin(prompts, k)  # [n, V]
-    if not logits.isfinite().all():
-        raise UserError("the model's logits are not finite: its weights are damaged")
-    clock.lap("prefill")
-    ids = torch.full((n, max_new_tokens), pad_id, device=device)
-    logprobs = torch.zeros(n, max_new_tokens, dtype=torch.promote_types(logits.dtype, torch.float32), device=device)
-    kept = torch.zeros_like(logprobs)
-    lengths = torch.zeros(n, dtype=torch.long, device=device)
-    finished = torch.zeros(n, dtype=torch.bool, device=device)
-
-    rows = torch.arange(n, device=device)  # which response each row of the batch is
-    for t in range(max_new_tokens):
-        token, logprob, mass = sample(logits, row_keys=fold(keys[rows], t), return_kept_mass=True, **filters)
-        live = ~finished[rows] & (t < most[rows])
-        ids[rows, t] = torch.where(live, token, pad_id)
-        logprobs[rows, t] = torch.where(live, logprob, 0.0)
-        kept[rows, t] = torch.where(live, mass, 0.0)
-        lengths[rows] += live
-        if eos_id is not None:
-            finished[rows] |= token == eos_id
-        clock.lap("sampling")
-        if t + 1 == max_new_tokens:
-            break
-        if (t + 1) % COMPACT_EVERY == 0:
-            live = (~finished[rows] & (t + 1 < most[rows])).nonzero().squeeze(-1)
-            if len(live) == 0:
-                break
-            if compact and len(live) < len(rows):
-                rows, token = rows[live], token[live]
-                decoder.select(live)
-            clock.lap("compaction")
-        logits = decoder.step(token)
-        clock.lap("decode")
-    width = int(lengths.max())
-    return Rollouts(ids[:, :width], lengths, finished, logprobs[:, :width], kept.sum(-1) / lengths)
+    indices = torch.tensor(range(len(prompts)) if prompt_indices is None else list(prompt_indices))
+    keys = fold(fold(seed, step), indices[:, None], torch.arange(k)).flatten().to(model.device)  # [N]
+    most = torch.full((len(keys),), max_new_tokens) if lengths is None else lengths
+    sampler = Plain if plain else Scheduler
+    done = sampler(model, prompts, k, keys, most.to(model.device), eos_id=eos_id, pad_id=pad_id, max_batch_tokens=max_batch_tokens,
+                   filters=dict(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, vocab_limit=vocab_limit),
+                   clock=clock or Clock(), progress=progress)
+    done.run()
+    n, width = len(keys), int(done.lengths.max())
+    lengths = done.lengths[:n]
+    return Rollouts(done.ids[:n, :width], lengths, done.finished[:n], done.logprobs[:n, :width], done.kept[:n] / lengths)
 
 
 class Plain:
-    """Decodes with the model and its KV cache as they are: the slow twin of t1mini.engine.Engine."""
+    """The slow twin of t1mini.scheduler and t1mini.engine: prompts in turn, every row to the end of the longest, with the model
+    and its KV cache as they are."""
 
-    def __init__(self, model: Qwen, max_new_tokens: int):
-        self.model, self.max_new_tokens = model, max_new_tokens
+    def __init__(self, model: Qwen, prompts, k: int, keys: Tensor, most: Tensor, *, eos_id: int | None, pad_id: int, filters: dict,
+                 max_batch_tokens: int, clock: Clock, progress: str = ""):
+        self.model, self.prompts, self.k, self.keys, self.most, self.clock = model, prompts, k, keys, most, clock
+        self.eos_id, self.filters, self.max_batch_tokens = eos_id, filters, max_batch_tokens
+        shape, wide = (len(keys), int(most.max())), torch.promote_types(model.dtype, torch.float32)
+        self.ids = torch.full(shape, pad_id, device=model.device)
+        self.logprobs = torch.zeros(shape, dtype=wide, device=model.device)
+        self.kept = torch.zeros(len(keys), dtype=wide, device=model.device)
+        self.lengths = torch.zeros_like(keys)
+        self.finished = torch.zeros_like(keys, dtype=torch.bool)
 
-    def begin(self, prompts: Sequence[Sequence[int]], k: int) -> Tensor:
-        """Prefills the prompts, then repeats their cache for k rows each. Returns the rows' first logits [P * k, V]."""
+    def run(self) -> None:
+        each = self.k * (max(map(len, self.prompts)) + self.ids.shape[1])  # tokens of a prompt's rows
+        at_once = max(1, self.max_batch_tokens // each)
+        for start in range(0, len(self.prompts), at_once):
+            self.decode(self.prompts[start : start + at_once], slice(start * self.k, (start + at_once) * self.k))
+
+    def decode(self, prompts: Sequence[Sequence[int]], rows: slice) -> None:
+        """All responses [n] to some prompts."""
+        cache, logits = self.prefill(prompts)
+        live = torch.ones_like(self.finished[rows])
+        for t in range(int(self.most[rows].max())):
+            token, logprob, mass = sample(logits, row_keys=fold(self.keys[rows], t), return_kept_mass=True, **self.filters)
+            self.ids[rows, t] = torch.where(live, token, self.ids[rows, t])
+            self.logprobs[rows, t] = torch.where(live, logprob, 0.0)
+            self.kept[rows] += torch.where(live, mass, 0.0)
+            self.lengths[rows] += live
+            self.finished[rows] |= live & (token == self.eos_id if self.eos_id is not None else False)
+            live = ~self.finished[rows] & (t + 1 < self.most[rows])
+            self.clock.lap("sampling")
+            if not live.any():
+                break
+            logits = self.model(token[:, None], cache).squeeze(1)  # [n, V]
+            self.clock.lap("decode")
+
+    def prefill(self, prompts: Sequence[Sequence[int]]) -> tuple[KVCache, Tensor]:
+        """Prefills the prompts and repeats their cache for k rows each. With it, the rows' first logits [n, V]."""
         ids = pad(prompts, 0, self.model.device)  # [P, S]
         lengths = torch.tensor([len(p) for p in prompts], device=ids.device)
-        cache = self.model.new_cache(len(prompts), ids.shape[1] + self.max_new_tokens)
+        cache = self.model.new_cache(len(prompts), ids.shape[1] + self.ids.shape[1])
         hidden = self.model.hidden(ids, cache, lengths)  # [P, S, H]
         last = hidden[torch.arange(len(prompts), device=ids.device), lengths - 1]  # [P, H]
-        self.cache = cache.repeat(k)
-        return F.linear(last, self.model.head_weight).repeat_interleave(k, dim=0)
-
-    def step(self, token: Tensor) -> Tensor:
-        """The logits [n, V] after one more token [n] a row."""
-        return self.model(token[:, None], self.cache).squeeze(1)
-
-    def select(self, live: Tensor) -> None:
-        """Keeps only the rows `live` [m]."""
-        self.cache = self.cache.select(live)
+        logits = F.linear(last, self.model.head_weight)
+        if not logits.isfinite().all():
+            raise UserError("the model's logits are not finite: its weights are damaged")
+        self.clock.lap("prefill")
+        return cache.repeat(self.k), logits.repeat_interleave(self.k, dim=0)
 
 
 def score(model: Qwen, prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]], *, temperature: float,

@@ -13,7 +13,7 @@ from t1mini.rl import accumulate_gradients, score_rollouts
 from t1mini.rollout import generate
 
 SHAPE = QwenConfig(3000, 64, 176, 3, 4, 2, 16)
-CONFIG = MemoryConfig(prompts=4, k=8, prompt_tokens=20, max_new_tokens=80, micro_batch_tokens=900, batch_rows=32, temperature=1.2)
+CONFIG = MemoryConfig(prompts=4, k=8, prompt_tokens=20, max_new_tokens=80, micro_batch_tokens=900, max_batch_tokens=10_000, temperature=1.2)
 
 
 @pytest.mark.parametrize("changes", [{}, {"recompute": True}, {"precision": "bfloat16"}, {"micro_batch_tokens": 3000}],
@@ -27,7 +27,7 @@ def test_the_prediction_is_within_15_percent_of_a_real_step(changes):
     with PeakBytes() as rollout:
         with compute_precision(config):
             rollouts = generate(policy, prompts, config.k, max_new_tokens=config.max_new_tokens, temperature=config.temperature, seed=0,
-                                batch_rows=config.batch_rows)
+                                max_batch_tokens=config.max_batch_tokens)
     with PeakBytes() as scoring:
         score_rollouts(policy, prompts, rollouts, config, SHAPE.vocab_size)
     with PeakBytes() as update:
@@ -53,7 +53,7 @@ def test_recompute_takes_less():
 def test_a_preset_says_which_gpus_it_fits(capsys):
     assert main(["memory", "--preset", "qwen2.5-0.5b", "--k", "64", "--max-new-tokens", "1024"]) == 0
     assert "fits a GPU of 24 GB" in capsys.readouterr().out
-    assert main(["memory", "--preset", "qwen2.5-0.5b", "--batch-rows", "16384", "--prompts", "256"]) == 0
+    assert main(["memory", "--preset", "qwen2.5-0.5b", "--max-batch-tokens", "16000000", "--prompts", "256"]) == 0
     assert "lower --micro-batch-tokens" in capsys.readouterr().out
 
 
@@ -65,4 +65,4 @@ def test_out_of_memory_names_the_flags_to_lower(error, monkeypatch, capsys):
     monkeypatch.setattr("t1mini.rl.run", fail)
     assert main(["rl"]) == 2
     printed = capsys.readouterr().err
-    assert "is out of memory: lower --micro-batch-tokens or --batch-rows" in printed and printed.count("\n") == 1
+    assert "is out of memory: lower --micro-batch-tokens or --max-batch-tokens" in printed and printed.count("\n") == 1

@@ -26,7 +26,7 @@ def responses(rollouts):
     return [rollouts.ids(row) for row in range(len(rollouts.lengths))]
 
 
-@pytest.mark.parametrize("twin", [dict(share_prompt=False), dict(compact=False), dict(share_prompt=False, compact=False), dict(batch_rows=K)])
+@pytest.mark.parametrize("twin", [dict(plain=True), dict(plain=True, max_batch_tokens=1), dict(max_batch_tokens=1), dict(max_batch_tokens=100)])
 def test_fast_paths_equal_their_slow_twins(model, rollouts, twin):
     slow = generate(model, PROMPTS, K, **SETTINGS, **twin)
     assert torch.equal(rollouts.response_ids, slow.response_ids)
@@ -97,7 +97,7 @@ def test_kept_mass_is_the_share_the_filters_leave(model, rollouts):
 def test_in_float32_batching_changes_log_probabilities_by_rounding_only(model):
     single = Qwen(model.config).initialise(0).requires_grad_(False)
     together = generate(single, PROMPTS, K, **SETTINGS)
-    apart = generate(single, PROMPTS, K, batch_rows=K, share_prompt=False, compact=False, **SETTINGS)
+    apart = generate(single, PROMPTS, K, max_batch_tokens=100, plain=True, **SETTINGS)
     agree = (together.response_ids == apart.response_ids).all(-1)
     assert agree.sum() >= len(agree) - 1  # one may differ where two tokens were as good as tied
     torch.testing.assert_close(together.logprobs[agree], apart.logprobs[agree], atol=1e-5, rtol=0)
