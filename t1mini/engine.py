@@ -51,7 +51,7 @@ class Engine:
         self.head = (model.head_weight * model.norm.weight).detach().to(self.dtype)
         self.eps = torch.full((), c.rms_norm_eps, dtype=self.wide, device=self.device)
         cos, sin = rope_angles(torch.arange(longest + 1, device=self.device)[None], c.head_dim, c.rope_theta, self.wide)
-        self.rotations = torch.stack((cos, sin), dim=-1)[0, 0].flatten(1)  # [longest + 1, d], cos and sin side by side
+        self.rotations = torch.stack((cos, sin), dim=-1)[0, :, 0].flatten(1)  # [longest + 1, d], cos and sin side by side
 
         empty = lambda *shape: torch.zeros(shape, dtype=self.dtype, device=self.device)
         self.k, self.slots = k, slots

@@ -30,6 +30,7 @@ from t1mini.config import UserError
 from t1mini.kv_cache import KVCache
 from t1mini.loss import token_logprobs
 from t1mini.model import Qwen
+from t1mini.packing import pack
 from t1mini.sampler import fold, sample
 from t1mini.scheduler import Scheduler
 
@@ -143,17 +144,10 @@ def score(model: Qwen, prompts: Sequence[Sequence[int]], responses: Sequence[Seq
 
     Row i is responses[i] after prompts[i]. A temperature of 0 is scored at 1, as in the sampler.
     """
-    ids = pad([[*prompt, *response] for prompt, response in zip(prompts, responses)], 0, model.device)  # [n, S]
-    starts = torch.tensor([len(p) for p in prompts], device=model.device)
-    lengths = torch.tensor([len(r) for r in responses], device=model.device)
-    mask = length_mask(lengths, int(lengths.max()))  # [n, T]
-    # hidden state at S - 1 predicts token S: response token t is predicted at start + t - 1
-    columns = torch.arange(mask.shape[1], device=model.device) + starts[:, None]  # [n, T]
-    rows = torch.arange(len(prompts), device=model.device)[:, None].expand_as(columns)
-    rows, columns = rows[mask], columns[mask]  # [M] response tokens of all rows
-    hidden = model.hidden(ids[:, :-1])  # [n, S - 1, H]
-    # F.embedding, not hidden[rows, columns - 1]: the backward of fancy indexing adds in no fixed order
-    flat = F.embedding(rows * hidden.shape[1] + columns - 1, hidden.flatten(0, 1))  # [M, H]
-    logprobs, entropy = token_logprobs(flat, model.head_weight, ids[rows, columns], temperature, vocab_limit)
+    packing = pack(prompts, [response[:-1] for response in responses], model.device)  # nothing follows the last token
+    hidden = model.hidden(packing.tokens[None], packing=packing)[0]  # [M, H]
+    mask = length_mask(torch.tensor([len(r) for r in responses], device=model.device), max(map(len, responses)))  # [n, T]
+    logprobs, entropy = token_logprobs(F.embedding(packing.before(mask), hidden), model.head_weight, pad(responses, 0, model.device)[mask],
+                                       temperature, vocab_limit)
     spread = lambda values: torch.zeros(mask.shape, dtype=values.dtype, device=mask.device).masked_scatter(mask, values)
     return spread(logprobs), spread(entropy), mask

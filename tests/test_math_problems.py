@@ -84,7 +84,7 @@ def test_what_gives_no_trace_is_counted():
 
 def test_an_interrupted_collect_goes_on_where_it_was(tmp_path, capsys):
     data = write(tmp_path / "train.jsonl", GSM8K)
-    words = ["collect", "--init", str(GOLDEN), "--data", data, "--samples", "3", "--max-new-tokens", "8", "--batch-rows", "3"]
+    words = ["collect", "--init", str(GOLDEN), "--data", data, "--samples", "3", "--max-new-tokens", "8", "--max-batch-tokens", "300"]
     assert main([*words, "--out", str(tmp_path / "whole")]) == 0
     whole = (tmp_path / "whole/attempts.jsonl").read_text()
     assert len(whole.splitlines()) == 4 and "never solved" in capsys.readouterr().out
