@@ -12,15 +12,20 @@ import torch
 from torch import Tensor
 
 
-def micro_batches(lengths: Sequence[int], token_budget: int) -> Iterator[list[int]]:
+def micro_batches(lengths: Sequence[int], token_budget: int, groups: Sequence[int] | None = None) -> Iterator[list[int]]:
     """Row numbers, longest first, in batches of at most `token_budget` tokens, padding counted (or of one row).
+
+    With `groups` the rows of a group stay together, for what they share (t1mini.packing), longest first within it.
 
     >>> list(micro_batches([3, 9, 4, 8], token_budget=18))
     [[1, 3], [2, 0]]
+    >>> list(micro_batches([3, 9, 4, 8], token_budget=18, groups=[0, 0, 1, 1]))
+    [[1, 0], [3, 2]]
     """
     batch: list[int] = []
-    for row in sorted(range(len(lengths)), key=lambda r: -lengths[r]):
-        if batch and (len(batch) + 1) * lengths[batch[0]] > token_budget:
+    for row in sorted(range(len(lengths)), key=lambda r: (groups[r] if groups else 0, -lengths[r])):
+        widest = max([lengths[row], *(lengths[r] for r in batch)])
+        if batch and (len(batch) + 1) * widest > token_budget:
             yield batch
             batch = []
         batch.append(row)

@@ -1,26 +1,38 @@
 """Bench: what the fast paths buy, measured beside their slow twins, a user's other choice and the machine's own limits.
 
-    rollout     responses of random weights: tokens a second, seconds by part, and the two floors below
-    update      what follows them in a step: scoring by the reference, forward and backward, optimiser
+    rollout     responses of random weights: tokens a second, seconds by part
+    update      what follows them in a step: scoring by the reference, forward, backward, optimiser
     step        both: a whole on-policy step
-    logprobs    token_logprobs against the full-logits twin at Qwen's vocabulary: peak memory and seconds, each in a process of its own
+    logprobs    token_logprobs against the full-logits twin at Qwen's vocabulary: peak memory and seconds (t1mini.bench_logprobs)
 
-    floors      FLOPs of all matrix products over the rate of one measured here; bytes of weights and of the KV cache that decoding
-                must read over the bandwidth of a copy measured here. The larger of the two is as fast as this machine can go
+No machine is faster than its floors, measured here and now:
+
+    flops       2 a weight and token (6 with the gradient), 4 a layer, head and earlier token in attention, over the rate of a
+                matrix product of this shape; the prompts count once
+    bytes       decoding reads every weight at every step and every row's keys and values, over the bandwidth of a copy
+
+What brought us nearer to them, on 2 cores of an AMD EPYC, hidden 192, 16 prompts x 32 responses of 96 tokens (README has the tables):
+
+    two processes of one thread     1.4 times as fast as one of two threads: threads wait for one another at every small operation
+    the engine (`--plain` is off)   2.4 times the model with its KV cache: fused weights, shared prompts, whole cache blocks. A block sliced
+                                    to its filled part is copied by the batched product: growing by 8 and masking is twice as fast
+    packing                         a sixth of the update's products, where prompts are a sixth of the tokens
+    attention in float32            a fifth of a bfloat16 step: its bfloat16 gradient takes three times as long on a CPU
+    gradients by hand               2%; fused weights in the update: 3%
+
+Tried and left out: torch.compile of the layers (5% in float32, 11% in bfloat16, after 10 to 23 s; `rl --compile` for GPUs), oneDNN's
+float32 products (0 to 3%), blocks of rows that fit the cache (slower: each operation costs 5 microseconds however small).
 
 No response ends by itself: lengths are fixed, or drawn from a log-normal distribution with a mean of a quarter of the limit, since
 rollouts look like that: most short, a few at the limit. Machines are noisy, so compare within a run: `--plain` turns the engine off,
-`--peer transformers` times that library's generate (if it is installed) in between, on the same weights and prompts.
+`--peer transformers` and `--peer trl` (t1mini.peers) take turns with it.
 
 Run it: python -m t1mini bench rollout
 """
 
-import importlib
+import contextlib
 import json
-import multiprocessing
-import resource
 import statistics
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,20 +40,21 @@ from pathlib import Path
 import torch
 
 from t1mini import distributed, rl
-from t1mini.checkpoint import read_config, save_model
+from t1mini.bench_logprobs import bench_logprobs
+from t1mini.checkpoint import read_config
 from t1mini.clock import Clock
 from t1mini.config import QWEN, StageConfig, UserError, from_flags, setting
 from t1mini.distributed import Team
-from t1mini.loss import logprobs_from_logits, token_entropy, token_logprobs
 from t1mini.machine import PRECISIONS, autocast
 from t1mini.memory import SHAPES
 from t1mini.model import Qwen, QwenConfig
 from t1mini.optimiser import Optimiser
+from t1mini.peers import NEEDS, peer
 from t1mini.reference import EMAReference
 from t1mini.rl import RLConfig
 from t1mini.rollout import Rollouts, generate
 
-MOST_LOGITS = 2**29  # numbers the slow twin of token_logprobs may hold: 2 GiB
+PEERS = {"transformers": "rollout", "trl": "step"}  # and the stage each is compared at
 SPREAD = 0.8  # standard deviation of the logarithm of a log-normal length
 TINY = QwenConfig(118, 96, 256, 3, 3, 1, 32)  # the shape of the tiny preset
 
@@ -58,7 +71,7 @@ class BenchConfig(StageConfig):
     dtype: str = setting("float32", "what the model computes in", choices=PRECISIONS, gpu="bfloat16")
     min_p: float = setting(0.05, "min-p of sampling", low=0, high=1)
     plain: bool = setting(False, "leave the engine out: the slow twin")
-    peer: str = setting("", "also time this library", choices=("", "transformers"))
+    peer: str = setting("", "also time this library: transformers (rollout) or trl (step)", choices=("", *NEEDS))
     repeats: int = setting(3, "measurements, after one that does not count; the median is reported", low=1, high=1000)
     micro_batch_tokens: int = setting(4096, "step: tokens of one forward and backward pass", low=1, gpu=65536, qwen=16384)
     max_batch_tokens: int = setting(10**6, "tokens that responses sampled at once may have, with their prompts: rows x limit", low=1)
@@ -73,6 +86,8 @@ def run(config: BenchConfig) -> None:
     if "logprobs" in config.what:
         print(bench_logprobs(config))
     stages = [name for name in config.what if name != "logprobs"]
+    if config.peer and PEERS[config.peer] not in stages:
+        raise UserError(f"--peer {config.peer}: it is compared at bench {PEERS[config.peer]}")
     if not stages:
         return
     shape = read_config(Path(config.config)) if config.config else SHAPES[config.preset] if config.preset in QWEN else TINY
@@ -98,7 +113,7 @@ class Bench:
         self.optimiser = Optimiser(self.model, lr=1e-6, steps=9, warmup=0, clip=1.0, weight_decay=0.0)
         generator = torch.Generator().manual_seed(config.seed)
         prompts = torch.randint(2, shape.vocab_size, (config.prompts, config.prompt_len), generator=generator).tolist()
-        self.numbers, self.prompts = team.share(range(config.prompts)), team.share(prompts)
+        self.all_prompts, self.numbers, self.prompts = prompts, team.share(range(config.prompts)), team.share(prompts)
         rows = config.prompts * config.k
         self.lengths = torch.full((rows,), config.max_new_tokens)
         if config.lengths == "lognormal":
@@ -111,20 +126,26 @@ class Bench:
         rollouts = self.rollout(Clock()) if name == "update" else None
         work = {"rollout": self.rollout, "update": lambda clock: self.update(rollouts, clock),
                 "step": lambda clock: self.update(self.rollout(clock), clock)}[name]
-        peer = self.peer() if self.config.peer and name == "rollout" else None
         ours, theirs = [], []
-        for _ in range(self.config.repeats + 1):
-            self.wait()
-            clock, began = Clock(self.config.device), time.perf_counter()
-            work(clock)
-            self.wait()
-            ours.append((time.perf_counter() - began, clock.seconds))
-            if peer and self.team.leads:
-                theirs.append(peer())
+        with self.peer() if PEERS.get(self.config.peer) == name and self.team.leads else contextlib.nullcontext() as other:
+            for _ in range(self.config.repeats + 1):
+                self.wait()
+                clock, began = Clock(self.config.device), time.perf_counter()
+                work(clock)
+                self.wait()
+                ours.append((time.perf_counter() - began, clock.seconds))
+                if other:
+                    theirs.append(other.seconds())
         seconds, parts = sorted(ours[1:], key=lambda run: run[0])[len(ours[1:]) // 2]
         tokens = int(self.lengths.sum())
         result = {"seconds": seconds, "tokens_per_second": tokens / seconds, "parts": parts, "floors": self.floors(name)}
-        return result | ({"peer_seconds": statistics.median(theirs[1:])} if theirs else {})
+        return result | ({"peer": self.config.peer, "peer_seconds": statistics.median(theirs[1:])} if theirs else {})
+
+    def peer(self):
+        """The library of --peer, with the same weights and prompts."""
+        c = self.config
+        return peer(c.peer, self.model, prompts=self.all_prompts, k=c.k, max_new_tokens=c.max_new_tokens, temperature=1.2, min_p=c.min_p,
+                    rounds=c.repeats + 1, dtype=c.dtype, device=c.device, threads=c.to_dict()["threads"])
 
     def wait(self) -> None:
         """Until every rank and the device are here."""
@@ -145,8 +166,8 @@ class Bench:
         clock.lap("reference")
         advantages = torch.randn(len(rollouts.lengths), generator=torch.Generator().manual_seed(0)).to(c.device)
         tokens = self.team.sum(rollouts.lengths.sum())
-        rl.accumulate_gradients(self.model, self.prompts, rollouts, advantages, tokens, settings, self.shape.vocab_size)
-        clock.lap("forward and backward")
+        rl.accumulate_gradients(self.model, self.prompts, rollouts, advantages, tokens, settings, self.shape.vocab_size, clock)
+        clock.lap("gradients")
         self.team.sum_gradients(self.model)
         self.optimiser.step(0)
         self.reference.update(self.model)
@@ -160,45 +181,21 @@ class Bench:
         tokens, context = lengths.sum().item(), (lengths * (c.prompt_len + lengths / 2)).sum().item()  # all rows' reads of earlier tokens
         forward = 2 * (matrices + s.hidden_size * s.vocab_size) * tokens + 2 * matrices * c.prompts * c.prompt_len
         forward += 4 * s.num_hidden_layers * width * context
-        prompts_again = 2 * matrices * c.prompts * c.k * c.prompt_len  # scored with every response
-        update = 4 * forward + 4 * prompts_again  # reference, forward, backward (2)
+        update = 4 * forward  # reference, forward, backward (2)
         flops = {"rollout": forward, "update": update, "step": forward + update}[name]
         size = 2 if c.dtype == "bfloat16" else 4
-        reads = size * (s.num_hidden_layers * 2 * s.num_key_value_heads * s.head_dim * (lengths * lengths / 2).sum().item()
-                        + matrices * c.max_new_tokens * self.team.size)
-        rate, bandwidth = self.team.sum(torch.tensor([matmul_rate(c, s), copy_rate(c)], dtype=torch.float64)).tolist()
-        return {"flops": flops / rate, "bytes": reads / bandwidth if name != "update" else 0.0, "gflops_per_second": rate / 1e9, "gigabytes_per_second": bandwidth / 1e9}
-
-    def peer(self):
-        """A function that runs transformers' generate on the same weights and prompts, as long as the longest, and returns its seconds."""
-        try:
-            transformers = importlib.import_module("transformers")
-        except ImportError:
-            raise UserError("--peer transformers: it is not installed here") from None
-        c = self.config
-        with tempfile.TemporaryDirectory() as folder:
-            save_model(self.model, folder)
-            theirs = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, c.dtype)).to(c.device).eval()
-        generator = torch.Generator().manual_seed(c.seed)
-        ids = torch.randint(2, self.shape.vocab_size, (c.prompts, c.prompt_len), generator=generator).repeat_interleave(c.k, 0).to(c.device)
-
-        def timed() -> float:
-            threads = torch.get_num_threads()
-            torch.set_num_threads(c.to_dict()["threads"])
-            torch.use_deterministic_algorithms(False)
-            began = time.perf_counter()
-            theirs.generate(ids, attention_mask=torch.ones_like(ids), do_sample=True, temperature=1.2, min_p=c.min_p, top_k=0,
-                            max_new_tokens=c.max_new_tokens, min_new_tokens=c.max_new_tokens, pad_token_id=0, eos_token_id=1).sum().item()
-            torch.use_deterministic_algorithms(True)
-            torch.set_num_threads(threads)
-            return time.perf_counter() - began
-
-        return timed
+        cache = s.num_hidden_layers * 2 * s.num_key_value_heads * s.head_dim  # numbers a token
+        reads = size * (cache * (lengths * lengths / 2).sum().item()
+                        + (matrices * self.team.size + cache * c.prompts * c.prompt_len) * c.max_new_tokens)
+        rows = len(self.mine) if name == "rollout" else c.micro_batch_tokens
+        rate, bandwidth = self.team.sum(torch.tensor([matmul_rate(c, s, rows), copy_rate(c)], dtype=torch.float64)).tolist()
+        return {"flops": flops / rate, "bytes": reads / bandwidth if name != "update" else 0.0, "gflops_per_second": rate / 1e9,
+                "gigabytes_per_second": bandwidth / 1e9, "prompt_cache_megabytes": size * cache * c.prompts * c.prompt_len / 1e6}
 
 
-def matmul_rate(config: BenchConfig, shape: QwenConfig) -> float:
-    """FLOPs a second of the MLP's first matrix product, at this shape."""
-    x = torch.randn(min(512, config.prompts * config.k), shape.hidden_size, device=config.device, dtype=getattr(torch, config.dtype))
+def matmul_rate(config: BenchConfig, shape: QwenConfig, rows: int) -> float:
+    """FLOPs a second of the MLP's first matrix product, for so many rows."""
+    x = torch.randn(rows, shape.hidden_size, device=config.device, dtype=getattr(torch, config.dtype))
     w = torch.randn(2 * shape.intermediate_size, shape.hidden_size, device=config.device, dtype=x.dtype)
     return 2 * len(x) * w.numel() / best_time(lambda: torch.nn.functional.linear(x, w), config.device)
 
@@ -228,41 +225,5 @@ def report(name: str, result: dict) -> str:
     lines += [f"    floor by {kind:15}{result['floors'][kind]:8.3f} s at {result['floors'][rate]:.0f} {unit}"
               for kind, rate, unit in (("flops", "gflops_per_second", "GFLOP/s"), ("bytes", "gigabytes_per_second", "GB/s"))]
     if "peer_seconds" in result:
-        lines.append(f"    transformers' generate  {result['peer_seconds']:8.3f} s: {result['peer_seconds'] / result['seconds']:.2f} times as long")
+        lines.append(f"    {result['peer']:24}{result['peer_seconds']:8.3f} s: {result['peer_seconds'] / result['seconds']:.2f} times as long")
     return "\n".join(lines)
-
-
-def bench_logprobs(config: BenchConfig) -> str:
-    """Peak memory and seconds of token_logprobs and, where its logits fit, of its twin."""
-    lines = [f"{config.tokens} tokens x hidden {config.hidden} x vocabulary {config.vocab}, float32, forward and backward"]
-    for twin in [False, True] if config.tokens * config.vocab <= MOST_LOGITS else [False]:
-        with multiprocessing.get_context("spawn").Pool(1) as pool:
-            gigabytes, seconds = pool.apply(measure_logprobs, (config, twin))
-        lines.append(f"{'full logits' if twin else 'token_logprobs':16}{gigabytes:8.2f} GB above inputs and gradients{seconds:8.1f} s")
-    return "\n".join(lines)
-
-
-def measure_logprobs(config: BenchConfig, twin: bool) -> tuple[float, float]:
-    """Peak gigabytes beyond the inputs and their gradients, and seconds."""
-    torch.set_num_threads(config.to_dict()["threads"])
-    torch.manual_seed(config.seed)
-    hidden = torch.randn(config.tokens, config.hidden, requires_grad=True)
-    weight = (0.02 * torch.randn(config.vocab, config.hidden)).requires_grad_()
-    targets = torch.randint(config.vocab, (config.tokens,))
-    for x in (hidden, weight):
-        x.grad = torch.zeros_like(x)
-    before, began = peak_bytes(), time.perf_counter()
-    if twin:
-        logits = hidden @ weight.T
-        ids = torch.cat([targets[:1], targets])[None]  # position t scores token t + 1
-        logprobs = logprobs_from_logits(torch.cat([logits, logits[:1]])[None], ids, 1.2)[0, 1:]
-        entropy = token_entropy(logits / 1.2)
-    else:
-        logprobs, entropy = token_logprobs(hidden, weight, targets, 1.2)
-    (logprobs.sum() + entropy.sum()).backward()
-    return (peak_bytes() - before) / 1e9, time.perf_counter() - began
-
-
-def peak_bytes() -> int:
-    """The most memory this process has had (Linux counts in KiB)."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -26,7 +26,7 @@ from torch import Tensor
 from t1mini.batching import pad
 from t1mini.model import Qwen, rope_angles
 
-BUCKET = {"cpu": 16, "cuda": 128}  # columns by which the cache grows: a copy each time, and on a GPU a new graph
+BUCKET = {"cpu": 8, "cuda": 128}  # columns by which the cache grows: a copy each time, and on a GPU a new graph
 PREFILL_TOKENS = 16384  # of prompts that go through the model together
 
 

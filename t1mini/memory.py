@@ -31,7 +31,8 @@ from t1mini.engine import Engine
 from t1mini.loss import policy_gradient_loss, token_logprobs
 from t1mini.machine import autocast
 from t1mini.model import Qwen, QwenConfig
-from t1mini.rl import RLConfig
+from t1mini.packing import pack
+from t1mini.rl import REFERENCE_BATCH, RLConfig
 from t1mini.sampler import sample
 from t1mini.scheduler import fit
 
@@ -67,9 +68,9 @@ def peaks(config: MemoryConfig, shape: QwenConfig) -> dict[str, int]:
         with PeakBytes() as rollout:
             fake_rollout(policy, config)
         with PeakBytes() as reference, torch.no_grad():
-            fake_scoring(policy, config)
+            fake_scoring(policy, config, REFERENCE_BATCH * config.micro_batch_tokens)
         with PeakBytes() as update:
-            logprobs, entropy = fake_scoring(policy, config)
+            logprobs, entropy = fake_scoring(policy, config, config.micro_batch_tokens)
             policy_gradient_loss(logprobs, torch.empty(len(logprobs)), torch.ones_like(logprobs, dtype=torch.bool), entropy=entropy,
                                  entropy_coef=config.entropy_coef).backward()
     away = weights if config.reference_on_cpu else 0
@@ -94,12 +95,13 @@ def fake_rollout(policy: Qwen, config: MemoryConfig) -> None:
     del everything
 
 
-def fake_scoring(policy: Qwen, config: MemoryConfig) -> tuple[torch.Tensor, torch.Tensor]:
+def fake_scoring(policy: Qwen, config: MemoryConfig, micro_batch_tokens: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Log-probabilities and entropy, each [n, T], of a micro-batch of the longest responses."""
-    length = config.prompt_tokens + config.max_new_tokens
-    rows = min(max(1, config.micro_batch_tokens // length), config.prompts * config.k)
+    rows = min(max(1, micro_batch_tokens // (config.prompt_tokens + config.max_new_tokens)), config.prompts * config.k)
+    prompts = [[row // config.k] * config.prompt_tokens for row in range(rows)]
+    packing = pack(prompts, [[0] * (config.max_new_tokens - 1)] * rows)
     with autocast(config.precision, "cpu"):
-        hidden = policy.hidden(torch.zeros(rows, length - 1, dtype=torch.long))
+        hidden = policy.hidden(packing.tokens[None], packing=packing)
         targets = torch.zeros(rows * config.max_new_tokens, dtype=torch.long)
         flat = F.embedding(targets, hidden.flatten(0, 1))
         logprobs, entropy = token_logprobs(flat, policy.head_weight, targets, config.temperature)

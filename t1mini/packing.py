@@ -19,6 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+PAYS = 0.9  # share of the rectangle's tokens
+
 
 class Packing(NamedTuple):
     tokens: Tensor  # [M] ids
@@ -26,6 +28,11 @@ class Packing(NamedTuple):
     rows: Tensor  # [n, S]
     home: Tensor  # [M]
     starts: Tensor  # [n] where responses begin in rows
+
+    @property
+    def pays(self) -> bool:
+        """Going to rows and back costs about a tenth of what is left out."""
+        return len(self.tokens) < PAYS * self.rows.numel()
 
     def to_rows(self, x: Tensor) -> Tensor:
         """[1, M, heads, d] -> [n, S, heads, d]"""

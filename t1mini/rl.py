@@ -50,6 +50,8 @@ from t1mini.tokenizer import Tokenizer
 
 LARGEST_GAP = 1e-2  # nats: float32 rollout and update that differ by more are not scoring the same thing
 
+REFERENCE_BATCH = 1  # micro-batches that the reference scores at once: it keeps nothing for a gradient
+
 
 @dataclass(frozen=True)
 class RLConfig(StageConfig):
@@ -187,14 +189,15 @@ def rewards_of(verdicts: list[list[Verdict]], config: RLConfig) -> Tensor:
 def score_rollouts(model: Qwen, prompts: list[list[int]], rollouts: Rollouts, config: RLConfig, vocab_limit: int) -> Tensor:
     """Log-probabilities of the sampled tokens under `model`, at the sampling temperature: [N, T]."""
     logprobs = torch.zeros_like(rollouts.logprobs)
-    for rows in micro_batches(sequence_lengths(prompts, rollouts), config.micro_batch_tokens):
+    rows, lengths = range(len(rollouts.lengths)), sequence_lengths(prompts, rollouts)
+    for rows in scoring_batches(rows, prompts, lengths, config.k, REFERENCE_BATCH * config.micro_batch_tokens):
         part, _, _ = score_rows(model, prompts, rollouts, rows, config, vocab_limit)
         logprobs[rows, : part.shape[1]] = part
     return logprobs
 
 
 def accumulate_gradients(policy: Qwen, prompts, rollouts: Rollouts, advantages: Tensor, tokens: Tensor, config: RLConfig,
-                         vocab_limit: int) -> dict[str, float]:
+                         vocab_limit: int, clock: Clock | None = None) -> dict[str, float]:
     """Adds the gradient of these rows' part of the loss to `policy`, micro-batch by micro-batch. advantages [N]
 
     `tokens` normalises: the response tokens of the whole batch. A row with advantage 0 and no entropy bonus has no gradient
@@ -203,19 +206,37 @@ def accumulate_gradients(policy: Qwen, prompts, rollouts: Rollouts, advantages: 
     lengths = sequence_lengths(prompts, rollouts)
     rows = [row for row, advantage in enumerate(advantages.tolist()) if advantage != 0 or config.entropy_coef > 0]
     loss = entropy_sum = gap = torch.zeros((), device=advantages.device)
-    updated_tokens = 0
-    for picks in micro_batches([lengths[row] for row in rows], config.micro_batch_tokens):
-        picked = [rows[i] for i in picks]
+    updated_tokens = rectangle = 0
+    clock = clock or Clock(config.device)
+    for picked in scoring_batches(rows, prompts, lengths, config.k, config.micro_batch_tokens):
         logprobs, entropy, mask = score_rows(policy, prompts, rollouts, picked, config, vocab_limit)  # [n, T]
         part = policy_gradient_loss(logprobs, advantages[picked], mask, entropy=entropy,
                                     entropy_coef=config.entropy_coef, normaliser=tokens)
+        clock.lap("forward")
         part.backward()
+        clock.lap("backward")
         loss = loss + part.detach()
         entropy_sum = entropy_sum + entropy.detach().sum()
         gap = torch.maximum(gap, (logprobs.detach() - rollouts.logprobs[picked, : mask.shape[1]]).abs().max())
         updated_tokens += int(rollouts.lengths[picked].sum())
-    return {"loss": loss.item(), "entropy": entropy_sum.item(), "updated_tokens": updated_tokens,
+        rectangle += len(picked) * max(lengths[row] for row in picked)
+    padding = rectangle - sum(lengths[row] for row in rows)
+    return {"loss": loss.item(), "entropy": entropy_sum.item(), "updated_tokens": updated_tokens, "padding": padding, "rectangle": rectangle,
             "skipped_rows": len(lengths) - len(rows), "logprob_gap": gap.item()}
+
+
+def scoring_batches(rows: Sequence[int], prompts, lengths: list[int], k: int, token_budget: int) -> list[list[int]]:
+    """Micro-batches of `rows`: like lengths together, or a prompt's rows together, whichever leaves less to compute.
+
+    Matrix products see a prompt once a micro-batch and no padding (t1mini.packing), attention sees whole rectangles.
+    """
+    def work(batches: list[list[int]]) -> int:
+        products = sum(sum(lengths[r] - len(prompts[r // k]) for r in batch) + sum(len(prompts[p]) for p in {r // k for r in batch}) for batch in batches)
+        return products + sum(len(batch) * max(lengths[r] for r in batch) for batch in batches)
+
+    chosen = [lengths[r] for r in rows]
+    by_length, by_prompt = (micro_batches(chosen, token_budget, groups) for groups in (None, [r // k for r in rows]))
+    return min(([[rows[i] for i in picks] for picks in batches] for batches in (by_length, by_prompt)), key=work)
 
 
 def score_rows(model: Qwen, prompts, rollouts: Rollouts, rows: list[int], config: RLConfig,

@@ -145,7 +145,10 @@ def score(model: Qwen, prompts: Sequence[Sequence[int]], responses: Sequence[Seq
     Row i is responses[i] after prompts[i]. A temperature of 0 is scored at 1, as in the sampler.
     """
     packing = pack(prompts, [response[:-1] for response in responses], model.device)  # nothing follows the last token
-    hidden = model.hidden(packing.tokens[None], packing=packing)[0]  # [M, H]
+    if packing.pays:
+        hidden = model.hidden(packing.tokens[None], packing=packing)[0]  # [M, H]
+    else:
+        hidden = packing.to_tokens(model.hidden(packing.tokens[packing.rows]))[0]
     mask = length_mask(torch.tensor([len(r) for r in responses], device=model.device), max(map(len, responses)))  # [n, T]
     logprobs, entropy = token_logprobs(F.embedding(packing.before(mask), hidden), model.head_weight, pad(responses, 0, model.device)[mask],
                                        temperature, vocab_limit)
