@@ -87,11 +87,9 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-    """The kernel for `attend`, causal without a mask. A CPU takes three times as long for its gradient in bfloat16 as in float32."""
-    if q.device.type == "cpu" and q.dtype == torch.bfloat16 and mask is None:
-        with torch.autocast("cpu", enabled=False):
-            return attention(q.float(), k.float(), v.float(), mask).to(q.dtype)
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None, enable_gqa=True)
+    """The kernel for `attend`, causal without a mask."""
+    with torch.autocast(q.device.type, enabled=False):
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None, enable_gqa=True)
 
 
 def joint_linear(x: Tensor, *linears: nn.Linear) -> Tensor:
@@ -117,6 +115,8 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, angles, cache: KVCache | None, positions: Tensor, mask: Tensor | None, packing: Packing | None) -> Tensor:
         heads, kv = self.kinds
         qkv = joint_linear(x, self.q_proj, self.k_proj, self.v_proj).unflatten(-1, (-1, self.head_dim))  # [N, S, heads + 2 kv, d]
+        if cache is None and qkv.device.type == "cpu":
+            qkv = qkv.to(x.dtype)  # where bfloat16 attention takes three times as long for its gradient
         if self.qk_norm:
             q, k, v = qkv.split((heads, kv, kv), dim=2)
             qkv = torch.cat((self.q_norm(q), self.k_norm(k), v), dim=2)
@@ -167,6 +167,12 @@ class Qwen(nn.Module):
         if not config.tie_word_embeddings:
             self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
 
+    def compile_layers(self, backend: str = "inductor") -> "Qwen":
+        """Lets torch.compile fuse what is between the matrix products of a layer, where whole sequences are scored."""
+        for layer in self.layers:
+            layer.compile(backend=backend, dynamic=True)
+        return self
+
     @property
     def device(self) -> torch.device:
         return self.embed_tokens.weight.device
@@ -213,8 +219,10 @@ class Qwen(nn.Module):
         for layer in self.layers:
             if self.recompute and torch.is_grad_enabled() and cache is None:
                 x = checkpoint(layer, x, angles, cache, positions, mask, packing, use_reentrant=False)
-            else:
+            elif cache is None:
                 x = layer(x, angles, cache, positions, mask, packing)
+            else:
+                x = layer.forward(x, angles, cache, positions, mask, packing)  # never compiled: the cache changes with every token
         if cache is not None:
             cache.advance(S if lengths is None else lengths, cache.longest + S)
         return self.norm(x)

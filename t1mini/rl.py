@@ -82,6 +82,7 @@ class RLConfig(StageConfig):
     precision: str = setting("float32", "what the model computes in; weights stay float32", choices=PRECISIONS, gpu="bfloat16")
     save_precision: str = setting("float32", "what checkpoints are written in", choices=PRECISIONS)
     recompute: bool = setting(False, "keep no activations within a layer, compute them again in the backward pass", qwen=True)
+    compile: bool = setting(False, "compile the layers for scoring and update: minutes at first, faster steps on a GPU")
     reference_on_cpu: bool = setting(False, "keep the reference in the CPU's memory while it is not scoring")
     checkpoint_every: int = setting(35, "updates between checkpoints", low=1)
     workers: int = setting(2, "processes that share training and threads; never more than threads", low=1, high=1024, gpu=1)
@@ -106,6 +107,9 @@ def train(policy: Qwen, tokenizer: Tokenizer, problems: list, config: RLConfig, 
     """
     policy.recompute = config.recompute
     reference = EMAReference(policy, config.ema_decay, home="cpu" if config.reference_on_cpu else config.device)
+    if config.compile:
+        policy.compile_layers()
+        reference.model.compile_layers()
     optimiser = Optimiser(policy, lr=config.lr, steps=config.steps, warmup=config.warmup, clip=config.clip,
                           weight_decay=config.weight_decay, final=config.final_lr)
     order = problem_order(len(problems), config.seed)
