@@ -47,7 +47,7 @@ class _RMSNorm(torch.autograd.Function):
     def backward(ctx, dy):
         x, weight, r = ctx.saved_tensors
         n, dy = x.to(r.dtype) * r, dy.to(r.dtype)
-        dweight = (dy * n).view(-1, x.shape[-1]).sum(0).to(weight.dtype)
+        dweight = (dy * n).reshape(-1, x.shape[-1]).sum(0).to(weight.dtype)
         g = dy * weight.to(r.dtype)
         return g.addcmul_(n, torch.linalg.vecdot(g, n).unsqueeze(-1), value=-1 / x.shape[-1]).mul_(r).to(x.dtype), dweight, None
 

@@ -22,7 +22,6 @@ METRICS = {
     "hits_per_attempt": "attempts that reach the target, as a share of all attempts (Countdown)",
     "tied_groups": "share of prompts whose K rewards are all equal: they carry no reward signal",
     "skipped_rows": "share of responses without gradient, left out of the update",
-    "padding": "share of the update's rows, prompts counted, that is padding: attention passes over it, matrix products do not",
     "kl": "mean over responses of log pi - log pi_ref, in nats a response",
     "entropy": "mean entropy of the policy at --temperature over the updated rows' tokens, in nats a token",
     "kept_mass": "mean share of probability that top-k, top-p and min-p left to sample from",
@@ -52,7 +51,6 @@ def metrics_row(step: int, totals: dict[str, float], grad_norm: float, gap: floa
     share = lambda name, of: totals[name] / max(1, totals[of])
     row = {name: share(name, "responses") for name in METRICS if name in totals}
     row |= {"step": step, "hits_per_attempt": share("hits", "attempts"), "tied_groups": share("tied_groups", "groups"),
-            "padding": share("padding", "rectangle"),
             "entropy": share("entropy", "updated_tokens"), "loss": totals["loss"], "grad_norm": grad_norm, "logprob_gap": gap}
     return {name: row[name] for name in METRICS}
 

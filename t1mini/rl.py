@@ -132,7 +132,7 @@ def train(policy: Qwen, tokenizer: Tokenizer, problems: list, config: RLConfig, 
 
 def t1_step(step: int, batch: list, policy: Qwen, reference: EMAReference, optimiser: Optimiser, tokenizer: Tokenizer,
             config: RLConfig, team: Team) -> tuple[dict[str, float], dict[str, float], str]:
-    """One update on this step's problems. Returns its metrics row, the seconds of its parts, and two responses to read."""
+    """One update on this step's problems. Returns its metrics row, its timing row, and two responses to read."""
     clock = Clock(config.device)
     # 1. problems: this rank's share of them, P in number
     numbers = team.share(range(len(batch)))
@@ -155,6 +155,7 @@ def t1_step(step: int, batch: list, policy: Qwen, reference: EMAReference, optim
     # 6. update
     tokens = team.sum(rollouts.lengths.sum())  # of the whole batch, whichever rank has them
     update = accumulate_gradients(policy, prompts, rollouts, advantages.flatten(), tokens, config, tokenizer.size)
+    padding = update.pop("padding")
     gap = check_gap(team, update.pop("logprob_gap"), config)
     team.sum_gradients(policy)
     grad_norm = optimiser.step(step)
@@ -165,7 +166,7 @@ def t1_step(step: int, batch: list, policy: Qwen, reference: EMAReference, optim
     totals = response_totals(verdicts, rewards) | update
     totals |= {"kl": kl.sum().item(), "kept_mass": rollouts.kept_mass.sum().item()}
     row = metrics_row(step + 1, share_totals(team, totals, config.device), grad_norm, gap)
-    return row, clock.seconds, sample_text(step + 1, TASKS[config.task].prompt_text(problems[0]), verdicts[0])
+    return row, clock.seconds | {"padding": padding}, sample_text(step + 1, TASKS[config.task].prompt_text(problems[0]), verdicts[0])
 
 
 def problem_order(problems: int, seed: int) -> Iterator[int]:
@@ -205,12 +206,13 @@ def accumulate_gradients(policy: Qwen, prompts, rollouts: Rollouts, advantages: 
     """Adds the gradient of these rows' part of the loss to `policy`, micro-batch by micro-batch. advantages [N]
 
     `tokens` normalises: the response tokens of the whole batch. A row with advantage 0 and no entropy bonus has no gradient
-    and is skipped; its tokens still count there. Returns sums over the rows, and the largest log-probability gap.
+    and is skipped; its tokens still count there. Returns sums over the rows, the largest log-probability gap, and the share of the
+    micro-batches' rectangles that is padding.
     """
     lengths = sequence_lengths(prompts, rollouts)
     rows = [row for row, advantage in enumerate(advantages.tolist()) if advantage != 0 or config.entropy_coef > 0]
     loss = entropy_sum = gap = torch.zeros((), device=advantages.device)
-    updated_tokens = rectangle = 0
+    updated_tokens = rectangles = 0
     clock = clock or Clock(config.device)
     for picked in scoring_batches(rows, prompts, lengths, config.k, config.micro_batch_tokens):
         logprobs, entropy, mask = score_rows(policy, prompts, rollouts, picked, config, vocab_limit)  # [n, T]
@@ -223,9 +225,9 @@ def accumulate_gradients(policy: Qwen, prompts, rollouts: Rollouts, advantages: 
         entropy_sum = entropy_sum + entropy.detach().sum()
         gap = torch.maximum(gap, (logprobs.detach() - rollouts.logprobs[picked, : mask.shape[1]]).abs().max())
         updated_tokens += int(rollouts.lengths[picked].sum())
-        rectangle += len(picked) * max(lengths[row] for row in picked)
-    padding = rectangle - sum(lengths[row] for row in rows)
-    return {"loss": loss.item(), "entropy": entropy_sum.item(), "updated_tokens": updated_tokens, "padding": padding, "rectangle": rectangle,
+        rectangles += len(picked) * max(lengths[row] for row in picked)
+    padding = 1 - sum(lengths[row] for row in rows) / max(1, rectangles)
+    return {"loss": loss.item(), "entropy": entropy_sum.item(), "updated_tokens": updated_tokens, "padding": padding,
             "skipped_rows": len(lengths) - len(rows), "logprob_gap": gap.item()}
 
 

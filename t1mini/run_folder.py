@@ -2,7 +2,7 @@
 
     config.json     the settings in force, every one of them
     metrics.csv     a row a step: what was learned (the same again for the same seed)
-    timing.csv      a row a step: how long it took (never the same again)
+    timing.csv      a row a step: seconds of its parts (never the same again); padding, the share of an update's rows that this rank pads
     samples.txt     responses as text
     step-NNNN/, final/      checkpoints
 
