@@ -86,17 +86,16 @@ def truncate(z: Tensor, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0) 
 
 
 def race(z: Tensor, exponential: Tensor) -> Tensor:
-    """argmax(z - log E): index i with probability softmax(z)_i. z and exponential [N, V] -> [N]"""
-    return (z - exponential.clamp_min(torch.finfo(z.dtype).tiny).log()).argmax(-1)
+    """argmax(z - log E): index i with probability softmax(z)_i. z and exponential [N, V] -> [N]; overwrites `exponential`."""
+    return (z - exponential.clamp_min_(torch.finfo(z.dtype).tiny).log_()).argmax(-1)
 
 
 def row_noise(row_keys: Tensor, width: int) -> Tensor:
     """Exp(1) variables [N, width], a pure function of `row_keys` [N] and the column."""
     columns = torch.arange(1, width + 1, device=row_keys.device) * GOLDEN
     bits = mix(row_keys[:, None] + columns)  # [N, width]
-    uniform = (_shift(bits, 33).to(torch.float32) + 0.5) * 2.0**-31  # small values keep all their digits,
-    uniform = uniform.clamp_max(1 - 2.0**-24)  # large ones must not round to 1
-    return -torch.log1p(-uniform)
+    uniform = _shift(bits, 33).to(torch.float32).add_(0.5).mul_(2.0**-31)  # small values keep all their digits,
+    return uniform.clamp_max_(1 - 2.0**-24).neg_().log1p_().neg_()  # large ones must not round to 1
 
 
 def fold(key: Tensor | int, *parts: Tensor | int) -> Tensor:
@@ -109,11 +108,11 @@ def fold(key: Tensor | int, *parts: Tensor | int) -> Tensor:
 
 def mix(x: Tensor) -> Tensor:
     """A hash of 64-bit integers in which each input bit changes half the output bits (splitmix64, Steele et al. 2014)."""
-    x = (x ^ _shift(x, 30)) * -4658895280553007687
-    x = (x ^ _shift(x, 27)) * -7723592293110705685
-    return x ^ _shift(x, 31)
+    x = _shift(x, 30).bitwise_xor_(x).mul_(-4658895280553007687)
+    x = _shift(x, 27).bitwise_xor_(x).mul_(-7723592293110705685)
+    return _shift(x, 31).bitwise_xor_(x)
 
 
 def _shift(x: Tensor, bits: int) -> Tensor:
     """Logical right shift; torch's >> on int64 would copy the sign in."""
-    return (x >> bits) & ((1 << (64 - bits)) - 1)
+    return (x >> bits).bitwise_and_((1 << (64 - bits)) - 1)
