@@ -11,17 +11,17 @@ No machine is faster than its floors, measured here and now:
                 matrix product of this shape; the prompts count once
     bytes       decoding reads every weight at every step and every row's keys and values, over the bandwidth of a copy
 
-What brought us nearer to them, on 2 cores of an AMD EPYC, hidden 192, 16 prompts x 32 responses of 96 tokens (README has the tables):
+What brings us nearer to them, seconds on 2 cores of an AMD EPYC (hidden 192, 4 layers, 16 prompts of 16 tokens x 32 responses of 96):
 
-    two processes of one thread     1.4 times as fast as one of two threads: threads wait for one another at every small operation
-    the engine (`--plain` is off)   2.4 times the model with its KV cache: fused weights, shared prompts, whole cache blocks. A block sliced
-                                    to its filled part is copied by the batched product: growing by 8 and masking is twice as fast
-    packing                         a sixth of the update's products, where prompts are a sixth of the tokens
-    attention in float32            a fifth of a bfloat16 step: its bfloat16 gradient takes three times as long on a CPU
-    gradients by hand               2%; fused weights in the update: 3%
+    rollout   float32 2.6 -> 1.7      the engine in place of the model with its KV cache (`--plain`): fused weights, shared prompts, and
+                                      whole blocks of cache. The batched product copies a block that is sliced to its filled part, so
+                                      the cache grows by 8 columns and masks the rest
+    update    float32 5.9 -> 5.4      packing (a prompt is a seventh of each row here), fused weights, gradients by hand
+              bfloat16 4.5 -> 3.6     the same, and attention in float32, whose gradient takes a third of bfloat16's time on a CPU
 
-Tried and left out: torch.compile of the layers (5% in float32, 11% in bfloat16, after 10 to 23 s; `rl --compile` for GPUs), oneDNN's
-float32 products (0 to 3%), blocks of rows that fit the cache (slower: each operation costs 5 microseconds however small).
+Tried and left out, as shares of the time they would save here: torch.compile of the layers (5% in float32, 11% in bfloat16, for 10 to 20
+seconds of compiling; `rl --compile` is there for GPUs), oneDNN's float32 products (0 to 3%), smaller blocks of rows that fit the cache
+(none: every operation costs some microseconds however small it is), transparent huge pages (none).
 
 No response ends by itself: lengths are fixed, or drawn from a log-normal distribution with a mean of a quarter of the limit, since
 rollouts look like that: most short, a few at the limit. Machines are noisy, so compare within a run: `--plain` turns the engine off,

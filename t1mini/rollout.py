@@ -2,15 +2,15 @@
 
     prefill    each prompt once through the model; its K responses share its keys and values
     decode     one token a row at a time: last token -> logits -> next token and its log-probability
-    compact    finished responses leave the batch, so that the last long ones do not drag the rest along
 
-Logits come from t1mini.engine, or with `plain` from the model itself and its KV cache: slower, and easier to read.
+`Plain` does just that, with the model and its KV cache as they are. By default t1mini.scheduler does it, with t1mini.engine's logits:
+ended responses make room for waiting ones and nothing is copied K times. Same responses, sooner.
 
 Rows are prompt-major: rows p*K ... p*K + K-1 answer prompt p. A response ends with its end token, which is an action of the
 policy: it is in `response_ids`, it counts in `lengths`, and it is trained on. What lies beyond is padding.
 
-The noise of a token depends on (seed, step, prompt, response, t) alone. So prompts generated together or apart, compacted
-or not, on one machine or several, give the same responses.
+The noise of a token depends on (seed, step, prompt, response, t) alone. So prompts generated together or apart, in whatever
+company, on one machine or several, give the same responses.
 
 `score` is the other direction: log-probabilities of responses that exist already.
 
