@@ -113,29 +113,36 @@ class Engine:
 
     def select(self, live: Tensor, oldest: int) -> None:
         """Keeps only the rows `live` [m], their prompts and the columns written since step `oldest`. No row may be admitted after."""
-        places = self.place[live].tolist()
-        prompts, needed = sorted({p // self.k for p in places}), [c for c, step in enumerate(self.written) if step >= oldest]
-        if len(prompts) < self.slots:
-            kept = torch.tensor(prompts, device=self.device)
-            self.prompt_keys = [x[kept] for x in self.prompt_keys]
-            self.prompt_values = [x[kept] for x in self.prompt_values]
-        width = -(-len(needed) // self.bucket) * self.bucket
-        columns = None
-        if width < len(self.written):
-            columns = [*needed, *(set(range(len(self.written))) - set(needed))][:width]
-            self.written, columns = [self.written[c] for c in columns], torch.tensor(columns, device=self.device)
-            self.free = []
-        S = self.prompt_keys[0].shape[2]
-        shrink = lambda x, dim, before=0: x if columns is None else torch.cat([x.narrow(dim, 0, before), x.index_select(dim, columns + before)], dim)
         for states in (self.keys, self.values):  # a layer at a time, so that there never are two caches
             for i in range(len(states)):
-                states[i] = shrink(states[i][live], 2)
-        self.bias, self.position = shrink(self.bias[live], 3, S), self.position[live]
-        seen, of_slot = Counter(), {p: i for i, p in enumerate(prompts)}
-        beside = [(of_slot[p // self.k], seen.update([p // self.k]) or seen[p // self.k] - 1) for p in places]
-        self.k, self.slots = max(seen.values()), len(prompts)
-        self.place = torch.tensor([slot * self.k + i for slot, i in beside], device=self.device)
-        self.in_order = self.place.tolist() == list(range(self.slots * self.k))
+                states[i] = states[i][live]
+        self.bias, self.position = self.bias[live], self.position[live]
+        self.drop_columns(oldest)
+        slots = [place // self.k for place in self.place[live].tolist()]
+        kept, beside, places = sorted(set(slots)), Counter(), []
+        if len(kept) < self.slots:
+            rows = torch.tensor(kept, device=self.device)
+            self.prompt_keys, self.prompt_values = [x[rows] for x in self.prompt_keys], [x[rows] for x in self.prompt_values]
+        self.slots, self.k = len(kept), max(Counter(slots).values())
+        for slot in slots:
+            places.append(kept.index(slot) * self.k + beside[slot])
+            beside[slot] += 1
+        self.place = torch.tensor(places, device=self.device)
+        self.in_order = places == list(range(self.slots * self.k))
+
+    def drop_columns(self, oldest: int) -> None:
+        """Makes the cache smaller where so many columns were last written before step `oldest` that fewer buckets do."""
+        needed = [c for c, step in enumerate(self.written) if step >= oldest]
+        width = -(-len(needed) // self.bucket) * self.bucket
+        if width == len(self.written):
+            return
+        kept = [*needed, *sorted(set(range(len(self.written))) - set(needed))][:width]
+        self.written, self.free = [self.written[c] for c in kept], []
+        columns, S = torch.tensor(kept, device=self.device), self.prompt_keys[0].shape[2]
+        for states in (self.keys, self.values):
+            for i in range(len(states)):
+                states[i] = states[i].index_select(2, columns)
+        self.bias = torch.cat((self.bias[..., :S], self.bias.index_select(3, columns + S)), dim=3)
 
     def next_column(self, oldest: int) -> bool:
         """Chooses the column that the next step writes: one not written since step `oldest`. True if the cache had to grow."""

@@ -2,7 +2,7 @@
 
     admit      waiting responses take the rows that are free: their prompt is prefilled if no row has it yet, and their
                first token is sampled from its logits
-    decode     a window of WINDOW tokens for all rows: step, sample, note. No look at any value, so a GPU never waits for Python
+    decode     a window of some tokens for all rows: step, sample, note. No look at any value, so a GPU never waits for Python
     record     tokens up to each row's end go into the result; what a row sampled after its end is dropped
     release    ended rows are free again. Once nothing waits, they leave, and the batch becomes smaller
 
@@ -28,7 +28,7 @@ from t1mini.engine import Engine
 from t1mini.model import Qwen
 from t1mini.sampler import fold, sample
 
-WINDOW = 4  # tokens between looks at which rows have ended
+WINDOW = {"cpu": 4, "cuda": 16}  # tokens between looks at which rows have ended; on a GPU a look means waiting for it
 SPARE = 2  # prompts kept, as a multiple of those that fill all rows: the last rows of one linger while the next begins
 
 
@@ -60,8 +60,6 @@ class Scheduler:
         self.slot_of, self.free_slots = {}, list(range(slots))[::-1]  # of the prompts that are in the engine
         self.unfinished = [k] * len(prompts)
         self.bar = tqdm(total=N, desc=progress, unit="response", leave=False, disable=not progress)
-        self.resize(n)
-
         self.prompt_logits = None  # [slots, V], after each prompt
         self.resize(n)
 
@@ -70,8 +68,8 @@ class Scheduler:
         device = self.engine.device
         self.token, self.row_noise, self.times = torch.zeros(3, n, dtype=torch.long, device=device)
         self.place = torch.zeros(1, dtype=torch.long, device=device)  # in the window
-        self.window = (torch.zeros(WINDOW, n, dtype=torch.long, device=device),
-                       *torch.zeros(2, WINDOW, n, dtype=self.engine.wide, device=device))
+        ahead = WINDOW.get(device.type, WINDOW["cpu"])
+        self.window = torch.zeros(ahead, n, dtype=torch.long, device=device), *torch.zeros(2, ahead, n, dtype=self.engine.wide, device=device)
 
     def run(self) -> None:
         """Decodes until every response has ended."""
@@ -83,7 +81,7 @@ class Scheduler:
         self.admit()
         while live := [row for row, response in enumerate(self.holds) if response < self.nobody]:
             oldest = min(self.began[row] for row in live)
-            steps = min(WINDOW, int((self.most - self.lengths)[self.responses].max()))  # the last ones may have fewer to go
+            steps = min(len(self.window[0]), int((self.most - self.lengths)[self.responses].max()))  # the last ones may have fewer to go
             self.place.zero_()
             for _ in range(steps):
                 if self.engine.next_column(oldest):
