@@ -24,6 +24,7 @@ import torch
 from safetensors import SafetensorError
 
 from t1mini.config import UserError, add_flags, from_flags
+from t1mini.stopping import Stopped
 
 STAGES = {  # name: (module, settings)
     "train": ("pipeline", "TrainConfig"),
@@ -58,6 +59,9 @@ def main(arguments: list[str] | None = None) -> int:
         config = from_flags(getattr(module, config_name), flags)
         importlib.import_module("t1mini.machine").prepare(config)
         module.run(config)
+    except Stopped as stopped:
+        complain(str(stopped))
+        return stopped.code
     except UserError as error:
         return complain(str(error))
     except BrokenPipeError:  # whoever read our output has gone

@@ -39,7 +39,7 @@ from pathlib import Path
 
 import torch
 
-from t1mini import distributed, rl
+from t1mini import distributed
 from t1mini.bench_logprobs import bench_logprobs
 from t1mini.checkpoint import read_config
 from t1mini.clock import Clock
@@ -53,6 +53,7 @@ from t1mini.peers import NEEDS, peer
 from t1mini.reference import EMAReference
 from t1mini.rl import RLConfig
 from t1mini.rollout import Rollouts, generate
+from t1mini.update import accumulate_gradients, score_rollouts
 
 PEERS = {"transformers": "rollout", "trl": "step"}  # and the stage each is compared at
 SPREAD = 0.8  # standard deviation of the logarithm of a log-normal length
@@ -162,11 +163,11 @@ class Bench:
         c = self.config
         settings = from_flags(RLConfig, {"k": c.k, "temperature": 1.2, "device": c.device, "precision": c.dtype,
                                          "micro_batch_tokens": c.micro_batch_tokens, "entropy_coef": 0.0})
-        rl.score_rollouts(self.reference.model, self.prompts, rollouts, settings, self.shape.vocab_size)
+        score_rollouts(self.reference.model, self.prompts, rollouts, settings, self.shape.vocab_size)
         clock.lap("reference")
         advantages = torch.randn(len(rollouts.lengths), generator=torch.Generator().manual_seed(0)).to(c.device)
         tokens = self.team.sum(rollouts.lengths.sum())
-        rl.accumulate_gradients(self.model, self.prompts, rollouts, advantages, tokens, settings, self.shape.vocab_size, clock)
+        accumulate_gradients(self.model, self.prompts, rollouts, advantages, tokens, settings, self.shape.vocab_size, clock)
         clock.lap("gradients")
         self.team.sum_gradients(self.model)
         self.optimiser.step(0)

@@ -94,6 +94,14 @@ def from_saved(config_class: type, path: Path):
         raise UserError(f"cannot go on with {path.parent}: {error}") from None
 
 
+def resumed(config, stage: str):
+    """The settings of the run in --resume. UserError where a flag that a run may not change between sittings says otherwise."""
+    saved = from_saved(type(config), Path(config.resume) / "config.json")
+    if config.threads not in (0, saved.threads):
+        raise UserError(f"--threads {config.threads}: {stage} in {config.resume} ran with {saved.threads}; another number rounds differently")
+    return dataclasses.replace(saved, resume=config.resume)
+
+
 def _preset_value(f: dataclasses.Field, preset: str):
     presets = f.metadata["presets"]
     fallback = presets.get("gpu", f.default)

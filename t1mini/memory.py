@@ -32,9 +32,10 @@ from t1mini.loss import policy_gradient_loss, token_logprobs
 from t1mini.machine import autocast
 from t1mini.model import Qwen, QwenConfig
 from t1mini.packing import pack
-from t1mini.rl import REFERENCE_BATCH, RLConfig
+from t1mini.rl import RLConfig
 from t1mini.sampler import sample
 from t1mini.scheduler import fit
+from t1mini.update import REFERENCE_BATCH
 
 GPU_GB = (24, 40, 80, 141)
 HEADROOM_GB = 1.0  # CUDA's own share and fragments

@@ -25,6 +25,15 @@ class Optimiser:
         groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
         self.adamw = torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.98), fused=True)
 
+    def state(self) -> dict[str, torch.Tensor]:
+        """AdamW's moments and step counts, by the parameters' names."""
+        return {f"{name}.{key}": value for name, p in self.model.named_parameters() for key, value in self.adamw.state[p].items()}
+
+    def load_state(self, state: dict[str, torch.Tensor]) -> None:
+        """What `state` returned, in place of what is here."""
+        for name, p in self.model.named_parameters():
+            self.adamw.state[p] = {key: state[f"{name}.{key}"].to(p.device) for key in ("step", "exp_avg", "exp_avg_sq")}
+
     def step(self, i: int) -> float:
         """Returns the gradient's norm before clipping. UserError, and no step, where it is not finite."""
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)

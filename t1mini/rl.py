@@ -31,22 +31,23 @@ from torch import Tensor
 from tqdm import tqdm
 
 from t1mini import distributed
-from t1mini.batching import micro_batches
 from t1mini.checkpoint import load_policy, save_policy
 from t1mini.clock import Clock
-from t1mini.config import SMALL_CACHE, StageConfig, UserError, default_out, setting
+from t1mini.config import SMALL_CACHE, StageConfig, UserError, resumed, setting
 from t1mini.distributed import Team
-from t1mini.loss import centred_kl, policy_gradient_loss, rloo_advantages, sequence_kl
-from t1mini.machine import DTYPES, PRECISIONS, compute_precision
+from t1mini.loss import centred_kl, rloo_advantages, sequence_kl
+from t1mini.machine import DTYPES, PRECISIONS, compute_precision, prepare
 from t1mini.metrics import metrics_row, response_totals, sample_text, share_totals
 from t1mini.model import Qwen
 from t1mini.optimiser import Optimiser
 from t1mini.reference import EMAReference
 from t1mini.reward import Verdict, judge_rollouts
-from t1mini.rollout import Rollouts, generate, score
+from t1mini.rollout import Rollouts, generate
 from t1mini.run_folder import RunFolder
+from t1mini.run_state import TrainingState
 from t1mini.tasks import TASKS, load_problems
 from t1mini.tokenizer import Tokenizer
+from t1mini.update import accumulate_gradients, score_rollouts
 
 LARGEST_GAP = 1e-2  # nats: float32 rollout and update that differ by more are not scoring the same thing
 
@@ -56,6 +57,7 @@ REFERENCE_BATCH = 1  # micro-batches that the reference scores at once: it keeps
 @dataclass(frozen=True)
 class RLConfig(StageConfig):
     task: str = setting("countdown", "what the problems are", choices=tuple(TASKS), qwen="math")
+    resume: str = setting("", "folder of an earlier run to go on with; its own settings are used")
     init: str = setting("data/tiny-sft", "checkpoint folder to start from", qwen="")
     data: str = setting("data", "file of problems, or folder of train.jsonl", qwen="")
     steps: int = setting(70, "updates", low=1, high=10**6, gpu=300)
@@ -85,15 +87,19 @@ class RLConfig(StageConfig):
     compile: bool = setting(False, "compile the layers for scoring and update: minutes at first, faster steps on a GPU")
     reference_on_cpu: bool = setting(False, "keep the reference in the CPU's memory while it is not scoring")
     checkpoint_every: int = setting(35, "updates between checkpoints", low=1)
+    state_every: int = setting(10, "updates between saves of the state that --resume goes on from", low=1)
     workers: int = setting(2, "processes that share training and threads; never more than threads", low=1, high=1024, gpu=1)
 
 
 def run(config: RLConfig) -> None:
+    if config.resume:
+        config = resumed(config, "rl")
+        prepare(config)
     problems = load_problems(config.task, config.data, "train")
     policy, tokenizer = load_policy(config.init, config.device)
     TASKS[config.task].require_tokenizer(tokenizer, config.init)
     with distributed.team(config, "rl", most=config.prompts) as team:
-        folder = RunFolder(default_out(config, "rl"), config) if team.leads else None
+        folder = RunFolder.open(config, "rl") if team.leads else None
         train(policy, tokenizer, problems, config, folder, team)
     if folder:
         print(f"saved {folder.path / 'final'}; metrics in {folder.path / 'metrics.csv'}")
@@ -112,19 +118,22 @@ def train(policy: Qwen, tokenizer: Tokenizer, problems: list, config: RLConfig, 
         reference.model.compile_layers()
     optimiser = Optimiser(policy, lr=config.lr, steps=config.steps, warmup=config.warmup, clip=config.clip,
                           weight_decay=config.weight_decay, final=config.final_lr)
-    order = problem_order(len(problems), config.seed)
+    state = TrainingState(config, "rl", folder, team, policy=policy, reference=reference.model, optimiser=optimiser)
+    order = itertools.islice(problem_order(len(problems), config.seed), state.step * config.prompts, None)
     largest_gap = 0.0
-    for step in (progress := tqdm(range(config.steps), desc="RL", unit="step", disable=not team.leads)):
-        batch = [problems[i] for i in itertools.islice(order, config.prompts)]
-        row, seconds, sample = t1_step(step, batch, policy, reference, optimiser, tokenizer, config, team)
-        largest_gap = max(largest_gap, row["logprob_gap"])
-        progress.set_postfix({name: f"{row[name]:.2f}" for name in ("reward", "accuracy", "length", "entropy")})
-        if folder:
-            folder.append_row("metrics.csv", row)
-            folder.append_row("timing.csv", {"step": step + 1, **seconds})
-            folder.append_text("samples.txt", sample)
-            if (step + 1) % config.checkpoint_every == 0:
-                save_policy(policy, tokenizer, folder.path / f"step-{step + 1:04d}", DTYPES[config.save_precision])
+    with state:
+        for step in (progress := tqdm(range(state.step, config.steps), desc="RL", unit="step", disable=not team.leads)):
+            batch = [problems[i] for i in itertools.islice(order, config.prompts)]
+            row, seconds, sample = t1_step(step, batch, policy, reference, optimiser, tokenizer, config, team)
+            largest_gap = max(largest_gap, row["logprob_gap"])
+            progress.set_postfix({name: f"{row[name]:.2f}" for name in ("reward", "accuracy", "length", "entropy")})
+            if folder:
+                folder.append_row("metrics.csv", row)
+                folder.append_row("timing.csv", {"step": step + 1, **seconds})
+                folder.append_text("samples.txt", sample)
+                if (step + 1) % config.checkpoint_every == 0:
+                    save_policy(policy, tokenizer, folder.path / f"step-{step + 1:04d}", DTYPES[config.save_precision])
+            state.after(step + 1)
     if folder:
         save_policy(policy, tokenizer, folder.path / "final", DTYPES[config.save_precision])
     return largest_gap
@@ -188,75 +197,6 @@ def sample_responses(policy: Qwen, tokenizer: Tokenizer, prompts: list[list[int]
 def rewards_of(verdicts: list[list[Verdict]], config: RLConfig) -> Tensor:
     """Penalised rewards [P, K]; without --penalties, plain ones."""
     return torch.tensor([[v.reward if config.penalties else float(v.correct) for v in group] for group in verdicts])
-
-
-@torch.no_grad()
-def score_rollouts(model: Qwen, prompts: list[list[int]], rollouts: Rollouts, config: RLConfig, vocab_limit: int) -> Tensor:
-    """Log-probabilities of the sampled tokens under `model`, at the sampling temperature: [N, T]."""
-    logprobs = torch.zeros_like(rollouts.logprobs)
-    rows, lengths = range(len(rollouts.lengths)), sequence_lengths(prompts, rollouts)
-    for rows in scoring_batches(rows, prompts, lengths, config.k, REFERENCE_BATCH * config.micro_batch_tokens):
-        part, _, _ = score_rows(model, prompts, rollouts, rows, config, vocab_limit)
-        logprobs[rows, : part.shape[1]] = part
-    return logprobs
-
-
-def accumulate_gradients(policy: Qwen, prompts, rollouts: Rollouts, advantages: Tensor, tokens: Tensor, config: RLConfig,
-                         vocab_limit: int, clock: Clock | None = None) -> dict[str, float]:
-    """Adds the gradient of these rows' part of the loss to `policy`, micro-batch by micro-batch. advantages [N]
-
-    `tokens` normalises: the response tokens of the whole batch. A row with advantage 0 and no entropy bonus has no gradient
-    and is skipped; its tokens still count there. Returns sums over the rows, the largest log-probability gap, and the share of the
-    micro-batches' rectangles that is padding.
-    """
-    lengths = sequence_lengths(prompts, rollouts)
-    rows = [row for row, advantage in enumerate(advantages.tolist()) if advantage != 0 or config.entropy_coef > 0]
-    loss = entropy_sum = gap = torch.zeros((), device=advantages.device)
-    updated_tokens = rectangles = 0
-    clock = clock or Clock(config.device)
-    for picked in scoring_batches(rows, prompts, lengths, config.k, config.micro_batch_tokens):
-        logprobs, entropy, mask = score_rows(policy, prompts, rollouts, picked, config, vocab_limit)  # [n, T]
-        part = policy_gradient_loss(logprobs, advantages[picked], mask, entropy=entropy,
-                                    entropy_coef=config.entropy_coef, normaliser=tokens)
-        clock.lap("forward")
-        part.backward()
-        clock.lap("backward")
-        loss = loss + part.detach()
-        entropy_sum = entropy_sum + entropy.detach().sum()
-        gap = torch.maximum(gap, (logprobs.detach() - rollouts.logprobs[picked, : mask.shape[1]]).abs().max())
-        updated_tokens += int(rollouts.lengths[picked].sum())
-        rectangles += len(picked) * max(lengths[row] for row in picked)
-    padding = 1 - sum(lengths[row] for row in rows) / max(1, rectangles)
-    return {"loss": loss.item(), "entropy": entropy_sum.item(), "updated_tokens": updated_tokens, "padding": padding,
-            "skipped_rows": len(lengths) - len(rows), "logprob_gap": gap.item()}
-
-
-def scoring_batches(rows: Sequence[int], prompts, lengths: list[int], k: int, token_budget: int) -> list[list[int]]:
-    """Micro-batches of `rows`: like lengths together, or a prompt's rows together, whichever leaves less to compute.
-
-    Matrix products see a prompt once a micro-batch and no padding (t1mini.packing), attention sees whole rectangles.
-    """
-    def work(batches: list[list[int]]) -> int:
-        products = sum(sum(lengths[r] - len(prompts[r // k]) for r in batch) + sum(len(prompts[p]) for p in {r // k for r in batch}) for batch in batches)
-        return products + sum(len(batch) * max(lengths[r] for r in batch) for batch in batches)
-
-    chosen = [lengths[r] for r in rows]
-    by_length, by_prompt = (micro_batches(chosen, token_budget, groups) for groups in (None, [r // k for r in rows]))
-    return min(([[rows[i] for i in picks] for picks in batches] for batches in (by_length, by_prompt)), key=work)
-
-
-def score_rows(model: Qwen, prompts, rollouts: Rollouts, rows: list[int], config: RLConfig,
-               vocab_limit: int) -> tuple[Tensor, Tensor, Tensor]:
-    """(logprobs, entropy, mask), each [n, T], of some of the rows."""
-    with compute_precision(config):
-        return score(model, [prompts[row // config.k] for row in rows], [rollouts.ids(row) for row in rows],
-                     temperature=config.temperature, vocab_limit=vocab_limit)
-
-
-def sequence_lengths(prompts: list[list[int]], rollouts: Rollouts) -> list[int]:
-    """Tokens of prompt and response of every row."""
-    k = len(rollouts.lengths) // len(prompts)
-    return [len(prompts[row // k]) + length for row, length in enumerate(rollouts.lengths.tolist())]
 
 
 def check_gap(team: Team, gap: float, config: RLConfig) -> float:

@@ -5,6 +5,7 @@
     timing.csv      a row a step: seconds of its parts (never the same again); padding, the share of an update's rows that this rank pads
     samples.txt     responses as text
     step-NNNN/, final/      checkpoints
+    state/          what --resume needs (t1mini.run_state)
 
 See one: python -m t1mini rl --init data/tiny-sft --steps 5 --out /tmp/run, then look into /tmp/run.
 """
@@ -13,7 +14,7 @@ import csv
 import json
 from pathlib import Path
 
-from t1mini.config import StageConfig, UserError
+from t1mini.config import StageConfig, UserError, default_out
 
 
 class RunFolder:
@@ -29,6 +30,15 @@ class RunFolder:
             self.write_json("config.json", config.to_dict())
         except OSError as error:
             raise UserError(f"cannot write to {self.path}: {error.strerror}; choose another --out") from None
+
+    @classmethod
+    def open(cls, config, stage: str) -> "RunFolder":
+        """The folder of --resume, or a new one."""
+        if not config.resume:
+            return cls(default_out(config, stage), config)
+        folder = cls.__new__(cls)
+        folder.path = Path(config.resume)
+        return folder
 
     def write_json(self, name: str, content) -> None:
         (self.path / name).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

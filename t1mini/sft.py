@@ -24,14 +24,15 @@ from t1mini import countdown, distributed, math_problems
 from t1mini.batching import micro_batches
 from t1mini.chain_of_thought import Teacher, teach
 from t1mini.checkpoint import load_policy, save_policy
-from t1mini.config import StageConfig, UserError, default_out, setting
+from t1mini.config import StageConfig, UserError, resumed, setting
 from t1mini.countdown import Problem
 from t1mini.distributed import Team
-from t1mini.machine import DTYPES, PRECISIONS, compute_precision
+from t1mini.machine import DTYPES, PRECISIONS, compute_precision, prepare
 from t1mini.model import Qwen, QwenConfig
 from t1mini.optimiser import Optimiser
 from t1mini.rollout import score
 from t1mini.run_folder import RunFolder
+from t1mini.run_state import TrainingState
 from t1mini.tasks import TASKS, load_problems
 from t1mini.tokenizer import Tokenizer
 
@@ -49,6 +50,7 @@ class Example(NamedTuple):
 class SFTConfig(StageConfig):
     task: str = setting("countdown", "what the problems are", choices=tuple(TASKS), qwen="math")
     data: str = setting("data", "file, or folder of train.jsonl: Countdown problems, or traces of the collect stage", qwen="")
+    resume: str = setting("", "folder of an earlier run to go on with; its own settings are used")
     init: str = setting("", "checkpoint folder to start from (default: random weights of the shape below)")
     hidden: int = setting(96, "hidden size of a new model", low=2, high=8192, gpu=512)
     layers: int = setting(3, "layers of a new model", low=1, high=128, gpu=6)
@@ -65,6 +67,7 @@ class SFTConfig(StageConfig):
     precision: str = setting("float32", "what the model computes in; weights stay float32", choices=PRECISIONS, gpu="bfloat16")
     save_precision: str = setting("float32", "what checkpoints are written in", choices=PRECISIONS)
     recompute: bool = setting(False, "keep no activations within a layer, compute them again in the backward pass", qwen=True)
+    state_every: int = setting(200, "updates between saves of the state that --resume goes on from", low=1, qwen=50)
     workers: int = setting(2, "processes that share training and threads; never more than threads", low=1, high=1024, gpu=1)
     spread: float = setting(Teacher.spread, "teacher: chains are drawn in proportion to exp(-|value - target| / spread)", above=0)
     give_up: float = setting(Teacher.give_up, "teacher: chance of giving up after a miss", low=0, high=1)
@@ -78,6 +81,9 @@ class SFTConfig(StageConfig):
 
 
 def run(config: SFTConfig) -> None:
+    if config.resume:
+        config = resumed(config, "sft")
+        prepare(config)
     if config.task == "math" and not config.init:
         raise UserError("--init: --task math needs a checkpoint folder to start from")
     model, tokenizer = load_policy(config.init, config.device) if config.init else new_policy(config)
@@ -88,7 +94,7 @@ def run(config: SFTConfig) -> None:
     else:
         examples = teacher_examples(load_problems(config.task, config.data, "train"), config, tokenizer, rng)
     with distributed.team(config, "sft", most=config.batch) as team:
-        folder = RunFolder(default_out(config, "sft"), config) if team.leads else None
+        folder = RunFolder.open(config, "sft") if team.leads else None
         train(model, tokenizer, examples, rng, config, folder, team)
     if folder:
         print(f"saved {folder.path / 'final'}")
@@ -117,25 +123,29 @@ def train(model: Qwen, tokenizer: Tokenizer, examples: list[Example], rng: rando
     batches = [batch for _ in range(config.epochs) for batch in bucketed_batches(lengths, config.batch, rng)]
     optimiser = Optimiser(model, lr=config.lr, steps=len(batches), warmup=config.warmup, clip=config.clip,
                           weight_decay=config.weight_decay)
-    started, losses = time.perf_counter(), []
-    for step, batch in enumerate(progress := tqdm(batches, desc="SFT", unit="step", mininterval=1, disable=not team.leads)):
-        tokens = sum(lengths[i] for i in batch)  # of the whole batch, whoever scores them
-        losses.append(torch.zeros((), device=model.device))
-        mine = team.share(batch)
-        for picks in micro_batches([lengths[i] + len(examples[i].prompt) for i in mine], config.micro_batch_tokens):
-            with compute_precision(config):
-                loss = sft_loss(model, *zip(*(examples[mine[j]] for j in picks)), normaliser=tokens)
-            loss.backward()
-            losses[-1] += loss.detach()
-        team.sum_gradients(model)
-        optimiser.step(step)
-        if (step + 1) % 20 == 0 or step + 1 == len(batches):
-            recent = team.sum(torch.stack(losses).mean()).item()
-            losses = []
-            progress.set_postfix(loss=f"{recent:.3f}")
-            if folder:
-                folder.append_row("metrics.csv", {"step": step + 1, "loss": recent})
-                folder.append_row("timing.csv", {"step": step + 1, "seconds": time.perf_counter() - started})
+    started, state = time.perf_counter(), TrainingState(config, "sft", folder, team, optimiser, policy=model)
+    progress = tqdm(range(state.step, len(batches)), desc="SFT", unit="step", mininterval=1, disable=not team.leads)
+    with state:
+        for step in progress:
+            tokens = sum(lengths[i] for i in batches[step])  # of the whole batch, whoever scores them
+            total = torch.zeros((), device=model.device)
+            mine = team.share(batches[step])
+            for picks in micro_batches([lengths[i] + len(examples[i].prompt) for i in mine], config.micro_batch_tokens):
+                with compute_precision(config):
+                    loss = sft_loss(model, *zip(*(examples[mine[j]] for j in picks)), normaliser=tokens)
+                loss.backward()
+                total += loss.detach()
+            state.losses.append(team.sum(total))
+            team.sum_gradients(model)
+            optimiser.step(step)
+            if (step + 1) % 20 == 0 or step + 1 == len(batches):
+                recent = torch.stack(state.losses).mean().item()
+                state.losses = []
+                progress.set_postfix(loss=f"{recent:.3f}")
+                if folder:
+                    folder.append_row("metrics.csv", {"step": step + 1, "loss": recent})
+                    folder.append_row("timing.csv", {"step": step + 1, "seconds": time.perf_counter() - started})
+            state.after(step + 1)
     if folder:
         save_policy(model, tokenizer, folder.path / "final", DTYPES[config.save_precision])
 

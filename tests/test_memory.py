@@ -9,8 +9,8 @@ from t1mini.__main__ import main
 from t1mini.machine import compute_precision
 from t1mini.memory import MemoryConfig, PeakBytes, peaks
 from t1mini.model import Qwen, QwenConfig
-from t1mini.rl import accumulate_gradients, score_rollouts
 from t1mini.rollout import generate
+from t1mini.update import accumulate_gradients, score_rollouts
 
 SHAPE = QwenConfig(3000, 64, 176, 3, 4, 2, 16)
 CONFIG = MemoryConfig(prompts=4, k=8, prompt_tokens=20, max_new_tokens=80, micro_batch_tokens=900, max_batch_tokens=10_000, temperature=1.2)

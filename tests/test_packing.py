@@ -5,8 +5,8 @@ import torch
 
 from t1mini.model import Qwen
 from t1mini.packing import Packing, pack
-from t1mini.rl import scoring_batches
 from t1mini.rollout import score
+from t1mini.update import scoring_batches
 
 PROMPTS = [[3, 1, 4], [3, 1, 4], [9, 2, 6, 5], [3, 1, 4], [8]]
 RESPONSES = [[5, 3, 5, 8, 9], [7], [9, 3], [2, 3, 8, 4], [6, 2, 6, 4, 3, 3, 8]]

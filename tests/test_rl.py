@@ -18,9 +18,10 @@ from t1mini.loss import rloo_advantages
 from t1mini.model import Qwen, QwenConfig
 from t1mini.reward import judge, judge_rollouts
 from t1mini.metrics import METRICS
-from t1mini.rl import RLConfig, accumulate_gradients, problem_order, score_rollouts
+from t1mini.rl import RLConfig, problem_order
 from t1mini.rollout import Rollouts, generate
 from t1mini.run_folder import RunFolder
+from t1mini.update import accumulate_gradients, score_rollouts
 
 PROMPTS = [[3, 1, 4, 1, 5], [9, 2], [6, 5, 3]]
 CONFIG = RLConfig(k=4, temperature=1.3, entropy_coef=0.01, micro_batch_tokens=40)
@@ -141,7 +142,7 @@ def test_reward_rises(short_run):
 
 def test_a_run_leaves_what_its_folder_promises(short_run):
     path, policy, gap = short_run
-    assert {p.name for p in path.iterdir()} == {"config.json", "metrics.csv", "timing.csv", "samples.txt", "step-0006", "step-0012", "final"}
+    assert {p.name for p in path.iterdir()} == {"config.json", "metrics.csv", "timing.csv", "samples.txt", "step-0006", "step-0012", "final", "state"}
     rows = list(csv.DictReader((path / "metrics.csv").open()))
     assert list(rows[0]) == list(METRICS) and len(rows) == 12
     assert float(rows[0]["kl"]) == pytest.approx(0, abs=1e-4) and float(rows[-1]["kl"]) > 0
