@@ -49,7 +49,7 @@ from t1mini.machine import PRECISIONS, autocast
 from t1mini.memory import SHAPES
 from t1mini.model import Qwen, QwenConfig
 from t1mini.optimiser import Optimiser
-from t1mini.peers import NEEDS, peer
+from t1mini.peers import NEEDS, peer, require
 from t1mini.reference import EMAReference
 from t1mini.rl import RLConfig
 from t1mini.rollout import Rollouts, generate
@@ -89,6 +89,10 @@ def run(config: BenchConfig) -> None:
     stages = [name for name in config.what if name != "logprobs"]
     if config.peer and PEERS[config.peer] not in stages:
         raise UserError(f"--peer {config.peer}: it is compared at bench {PEERS[config.peer]}")
+    if config.peer:
+        require(config.peer)
+    if config.json and not Path(config.json).parent.is_dir():
+        raise UserError(f"--json {config.json}: there is no folder {Path(config.json).parent}")
     if not stages:
         return
     shape = read_config(Path(config.config)) if config.config else SHAPES[config.preset] if config.preset in QWEN else TINY
@@ -221,7 +225,8 @@ def best_time(work, device: str, times: int = 20) -> float:
 def report(name: str, result: dict) -> str:
     """A measurement in words."""
     floor = max(result["floors"]["flops"], result["floors"]["bytes"])
-    lines = [f"{name}: {result['seconds']:.3f} s, {result['tokens_per_second']:,.0f} tokens/s, {floor / result['seconds']:.0%} of what the machine allows"]
+    lines = [f"{name}: {result['seconds']:.3f} s, {result['tokens_per_second']:,.0f} tokens/s, "
+             f"{floor / result['seconds']:.0%} of what the machine allows"]
     lines += [f"    {part:24}{seconds:8.3f} s" for part, seconds in result["parts"].items()]
     lines += [f"    floor by {kind:15}{result['floors'][kind]:8.3f} s at {result['floors'][rate]:.0f} {unit}"
               for kind, rate, unit in (("flops", "gflops_per_second", "GFLOP/s"), ("bytes", "gigabytes_per_second", "GB/s"))]

@@ -105,7 +105,7 @@ class Engine:
 
     def admit(self, rows: Tensor, places: Tensor) -> None:
         """Rows [m] begin anew at places [m] of the grid: they see their prompt and nothing else."""
-        lengths, S = self.prompt_lengths[places // self.k], self.prompt_keys[0].shape[2]
+        lengths = self.prompt_lengths[places // self.k]
         visible = torch.arange(self.bias.shape[-1], device=self.device) < lengths[:, None]  # [m, S + C]
         self.bias[rows] = torch.zeros_like(visible, dtype=self.dtype).masked_fill_(~visible, -torch.inf)[:, None, None]
         self.position[rows], self.place[rows] = lengths, places

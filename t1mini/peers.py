@@ -16,6 +16,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Iterator
 
 import tokenizers
@@ -28,6 +29,13 @@ from t1mini.model import Qwen
 EOS, PAD = 1, 0
 TRL_ROWS = 128  # of its micro-batches, at most
 NEEDS = {"transformers": ("transformers",), "trl": ("transformers", "trl", "datasets")}
+
+
+def require(name: str) -> None:
+    """UserError where a package that this peer needs is not installed."""
+    missing = [package for package in NEEDS[name] if find_spec(package) is None]
+    if missing:
+        raise UserError(f"--peer {name}: {' and '.join(missing)} not installed; pip install {' '.join(NEEDS[name])}")
 
 
 @dataclass(frozen=True)
@@ -59,12 +67,9 @@ class Peer:
 
     def answer(self, name: str = "the peer"):
         try:
-            answer = self.here.recv()
+            return self.here.recv()
         except EOFError:
-            raise UserError(f"--peer {name}: it ended without an answer; are {' and '.join(NEEDS.get(name, ['its packages']))} sound?") from None
-        if isinstance(answer, ImportError):
-            raise UserError(f"--peer {name}: {answer}; it needs pip install {' '.join(NEEDS[name])}")
-        return answer
+            raise UserError(f"--peer {name}: it ended without an answer; what it said stands above") from None
 
     def seconds(self) -> float:
         self.here.send("go")
@@ -80,6 +85,8 @@ def peer(name: str, model: Qwen, **job) -> Iterator[Peer]:
         try:
             yield started
         finally:
+            started.here.close()  # which ends its next wait for "go"
+            started.process.join(timeout=10)
             started.process.terminate()
             started.process.join()
 
@@ -88,12 +95,8 @@ def work(connection, name: str, job: Job) -> None:
     """The other process."""
     os.environ["HF_HUB_OFFLINE"] = "1"
     torch.set_num_threads(job.threads)
-    try:
+    with contextlib.suppress(EOFError):  # bench has gone
         {"transformers": generate_rounds, "trl": train_rounds}[name](connection, job)
-    except ImportError as error:
-        connection.send(error)
-    except EOFError:  # bench has gone
-        pass
 
 
 def generate_rounds(connection, job: Job) -> None:

@@ -60,7 +60,7 @@ def accumulate_gradients(policy: Qwen, prompts, rollouts: Rollouts, advantages: 
         gap = torch.maximum(gap, (logprobs.detach() - rollouts.logprobs[picked, : mask.shape[1]]).abs().max())
         updated_tokens += int(rollouts.lengths[picked].sum())
         rectangles += len(picked) * max(lengths[row] for row in picked)
-    padding = 1 - sum(lengths[row] for row in rows) / max(1, rectangles)
+    padding = 1 - sum(lengths[row] for row in rows) / rectangles if rows else 0.0
     return {"loss": loss.item(), "entropy": entropy_sum.item(), "updated_tokens": updated_tokens, "padding": padding,
             "skipped_rows": len(lengths) - len(rows), "logprob_gap": gap.item()}
 
@@ -71,8 +71,11 @@ def scoring_batches(rows: Sequence[int], prompts, lengths: list[int], k: int, to
     Matrix products see a prompt once a micro-batch and no padding (t1mini.packing), attention sees whole rectangles.
     """
     def work(batches: list[list[int]]) -> int:
-        products = sum(sum(lengths[r] - len(prompts[r // k]) for r in batch) + sum(len(prompts[p]) for p in {r // k for r in batch}) for batch in batches)
-        return products + sum(len(batch) * max(lengths[r] for r in batch) for batch in batches)
+        total = 0
+        for batch in batches:
+            total += sum(lengths[r] - len(prompts[r // k]) for r in batch) + sum(len(prompts[p]) for p in {r // k for r in batch})
+            total += len(batch) * max(lengths[r] for r in batch)
+        return total
 
     chosen = [lengths[r] for r in rows]
     by_length, by_prompt = (micro_batches(chosen, token_budget, groups) for groups in (None, [r // k for r in rows]))

@@ -63,14 +63,21 @@ def test_a_peer_has_its_stage(words, message, capsys):
     assert message in capsys.readouterr().err
 
 
-def test_a_peer_that_is_not_installed_is_one_line(monkeypatch):
-    monkeypatch.setitem(peers.NEEDS, "trl", ("no_such_package", "trl", "datasets"))
+def test_a_peer_that_is_not_installed_is_one_line(monkeypatch, capsys):
+    monkeypatch.setitem(peers.NEEDS, "trl", ("no_such_package", "torch"))
+    assert main(["bench", "step", "--peer", "trl"]) == 2
+    assert "no_such_package not installed; pip install no_such_package torch" in capsys.readouterr().err
+
+
+def test_a_peer_that_dies_is_one_line():
     here, there = multiprocessing.Pipe()
-    peers.work(there, "trl", peers.Job("", [], 1, 1, 1.0, 0.0, 1, "float32", "cpu", torch.get_num_threads()))
     waiting = peers.Peer.__new__(peers.Peer)
     waiting.here = here
-    with pytest.raises(UserError, match="pip install no_such_package trl datasets"):
-        waiting.answer("trl")
     there.close()
     with pytest.raises(UserError, match="ended without an answer"):
         waiting.answer("trl")
+
+
+def test_figures_need_a_folder_to_go_to(capsys):
+    assert main(["bench", "rollout", "--json", "/nowhere/x.json"]) == 2
+    assert "there is no folder /nowhere" in capsys.readouterr().err
