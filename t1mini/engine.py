@@ -9,6 +9,8 @@
                     row needs any more is used again; where none is free the cache grows by BUCKET
     RoPE            weights are reordered so that the pairs it rotates lie side by side: one complex product turns them
 
+Together they take 1.7 s where the model with its cache takes 2.6, at the shape of t1mini.bench, whose header says what else was tried.
+
 Left out: any decision. Which response sits in which row, and when it leaves, is t1mini.scheduler's. The plain path, t1mini.model
 with t1mini.kv_cache, is its slow twin. A step runs no Python that depends on data, so a GPU can replay it as a graph.
 

@@ -66,12 +66,12 @@ class _Rotate(torch.autograd.Function):
 
 
 def _turned(x: Tensor, cos: Tensor, sin: Tensor, heads: int) -> Tensor:
-    y = torch.empty_like(x)
+    y = torch.empty_like(x, dtype=torch.promote_types(x.dtype, cos.dtype))  # rounded once
     (a, b), (ya, yb) = x[:, :, :heads].chunk(2, dim=-1), y[:, :, :heads].chunk(2, dim=-1)
     torch.mul(a, cos, out=ya).addcmul_(b, sin, value=-1)
     torch.mul(b, cos, out=yb).addcmul_(a, sin)
     y[:, :, heads:] = x[:, :, heads:]
-    return y
+    return y.to(x.dtype)
 
 
 class _SwiGLU(torch.autograd.Function):

@@ -44,6 +44,14 @@ def test_rotate_turns_the_first_heads_and_leaves_the_rest(dtype, tolerance):
     compare(lambda x: rotate(x, *angles, 3), lambda x: torch.cat((rope(x[:, :, :3], angles), x[:, :, 3:]), dim=2), (x,), tolerance)
 
 
+def test_rotate_of_bfloat16_rounds_once():
+    torch.manual_seed(0)
+    x, angles = torch.randn(2, 3, 5, 8).bfloat16(), rope_angles(torch.arange(3)[None], 8, 100.0, torch.float32)
+    found, expected = rotate(x, *angles, 5), rope(x, angles)
+    assert found.dtype == torch.bfloat16 and (found == expected).double().mean() > 0.95  # the others by one unit in the last place
+    torch.testing.assert_close(found, expected, atol=0, rtol=2**-7)
+
+
 @pytest.mark.parametrize("dtype, tolerance", [(torch.float64, 1e-12), (torch.float32, 1e-5)], ids=str)
 def test_swiglu(dtype, tolerance):
     torch.manual_seed(0)
