@@ -9,9 +9,8 @@ pre-allocated tensors and a length a row:
 Prompts of unequal length are written left-aligned and padded on the right. The padding is junk beyond `lengths`: the
 attention mask hides it and the row's next token overwrites it, so nothing ever depends on it.
 
-Two operations make oversampling (T1, K responses a prompt) cheap:
-    repeat(k)     a prompt is prefilled once; its K responses start from copies of its keys and values
-    select(rows)  finished responses leave the batch, and those that go on move together ("compaction")
+Oversampling (T1, K responses a prompt) starts from one prefill a prompt: `repeat(k)` copies its keys and values for k rows.
+t1mini.engine does without the copies.
 
 See it agree with the full forward pass: python -m pytest tests/test_kv_cache.py
 """
@@ -66,11 +65,3 @@ class KVCache:
         new.values[..., : self.longest, :] = self.values[..., : self.longest, :].repeat_interleave(k, dim=1)
         new.lengths, new.longest = self.lengths.repeat_interleave(k), self.longest
         return new
-
-    def select(self, rows: Tensor) -> "KVCache":
-        """Only `rows` [n] of the cache, in that order; in place, a layer at a time, so that there never are two caches."""
-        n = len(rows)
-        for states in (*self.keys, *self.values):  # [N, kv_heads, capacity, head_dim]
-            states[:n, :, : self.longest] = states[rows, :, : self.longest]
-        self.keys, self.values, self.lengths = self.keys[:, :n], self.values[:, :n], self.lengths[rows]
-        return self

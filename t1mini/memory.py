@@ -35,7 +35,6 @@ from t1mini.packing import pack
 from t1mini.rl import RLConfig
 from t1mini.sampler import sample
 from t1mini.scheduler import fit
-from t1mini.update import REFERENCE_BATCH
 
 GPU_GB = (24, 40, 80, 141)
 HEADROOM_GB = 1.0  # CUDA's own share and fragments
@@ -69,9 +68,9 @@ def peaks(config: MemoryConfig, shape: QwenConfig) -> dict[str, int]:
         with PeakBytes() as rollout:
             fake_rollout(policy, config)
         with PeakBytes() as reference, torch.no_grad():
-            fake_scoring(policy, config, REFERENCE_BATCH * config.micro_batch_tokens)
+            fake_scoring(policy, config)
         with PeakBytes() as update:
-            logprobs, entropy = fake_scoring(policy, config, config.micro_batch_tokens)
+            logprobs, entropy = fake_scoring(policy, config)
             policy_gradient_loss(logprobs, torch.empty(len(logprobs)), torch.ones_like(logprobs, dtype=torch.bool), entropy=entropy,
                                  entropy_coef=config.entropy_coef).backward()
     away = weights if config.reference_on_cpu else 0
@@ -96,9 +95,9 @@ def fake_rollout(policy: Qwen, config: MemoryConfig) -> None:
     del everything
 
 
-def fake_scoring(policy: Qwen, config: MemoryConfig, micro_batch_tokens: int) -> tuple[torch.Tensor, torch.Tensor]:
+def fake_scoring(policy: Qwen, config: MemoryConfig) -> tuple[torch.Tensor, torch.Tensor]:
     """Log-probabilities and entropy, each [n, T], of a micro-batch of the longest responses."""
-    rows = min(max(1, micro_batch_tokens // (config.prompt_tokens + config.max_new_tokens)), config.prompts * config.k)
+    rows = min(max(1, config.micro_batch_tokens // (config.prompt_tokens + config.max_new_tokens)), config.prompts * config.k)
     prompts = [[row // config.k] * config.prompt_tokens for row in range(rows)]
     packing = pack(prompts, [[0] * (config.max_new_tokens - 1)] * rows)
     with autocast(config.precision, "cpu"):

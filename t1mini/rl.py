@@ -51,8 +51,6 @@ from t1mini.update import accumulate_gradients, score_rollouts
 
 LARGEST_GAP = 1e-2  # nats: float32 rollout and update that differ by more are not scoring the same thing
 
-REFERENCE_BATCH = 1  # micro-batches that the reference scores at once: it keeps nothing for a gradient
-
 
 @dataclass(frozen=True)
 class RLConfig(StageConfig):

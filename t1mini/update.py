@@ -21,15 +21,13 @@ from t1mini.machine import compute_precision
 from t1mini.model import Qwen
 from t1mini.rollout import Rollouts, score
 
-REFERENCE_BATCH = 4  # micro-batches that the reference scores at once: it keeps nothing for a gradient
-
 
 @torch.no_grad()
 def score_rollouts(model: Qwen, prompts: list[list[int]], rollouts: Rollouts, config, vocab_limit: int) -> Tensor:
     """Log-probabilities of the sampled tokens under `model`, at the sampling temperature: [N, T]."""
     logprobs = torch.zeros_like(rollouts.logprobs)
     rows, lengths = range(len(rollouts.lengths)), sequence_lengths(prompts, rollouts)
-    for rows in scoring_batches(rows, prompts, lengths, config.k, REFERENCE_BATCH * config.micro_batch_tokens):
+    for rows in scoring_batches(rows, prompts, lengths, config.k, config.micro_batch_tokens):
         part, _, _ = score_rows(model, prompts, rollouts, rows, config, vocab_limit)
         logprobs[rows, : part.shape[1]] = part
     return logprobs

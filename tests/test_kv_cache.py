@@ -55,13 +55,6 @@ def test_repeat_puts_the_copies_of_a_prompt_side_by_side(model):
         torch.testing.assert_close(logits[row], last_logits(model, [*PROMPTS[row // 2], row]), atol=1e-12, rtol=0)
 
 
-def test_select_keeps_the_chosen_rows_in_order(model):
-    cache = prefill(model).select(torch.tensor([2, 0]))
-    logits = model(torch.tensor([[7], [8]]), cache)[:, 0]
-    torch.testing.assert_close(logits[0], last_logits(model, [*PROMPTS[2], 7]), atol=1e-12, rtol=0)
-    torch.testing.assert_close(logits[1], last_logits(model, [*PROMPTS[0], 8]), atol=1e-12, rtol=0)
-
-
 def test_a_full_cache_says_so(model):
     cache = prefill(model, capacity=6)
     model(torch.zeros(3, 1, dtype=torch.long), cache)
