@@ -24,7 +24,7 @@ import torch
 from safetensors import SafetensorError
 
 from t1mini.config import UserError, add_flags, from_flags
-from t1mini.stopping import Stopped
+from t1mini.stopping import AtOnce, Stopped
 
 STAGES = {  # name: (module, settings)
     "train": ("pipeline", "TrainConfig"),
@@ -58,32 +58,33 @@ def main(arguments: list[str] | None = None) -> int:
         module = importlib.import_module(f"t1mini.{module_name}")
         config = from_flags(getattr(module, config_name), flags)
         importlib.import_module("t1mini.machine").prepare(config)
-        module.run(config)
+        with AtOnce():
+            module.run(config)
     except Stopped as stopped:
         complain(str(stopped))
         return stopped.code
     except UserError as error:
-        return complain(str(error))
+        return complain(str(error), error)
     except BrokenPipeError:  # whoever read our output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (OSError, SafetensorError) as error:  # a full disk, a folder that may not be entered
-        return complain(f"{error}; is there room, and may this user write there?")
-    except torch.OutOfMemoryError:
-        return complain(f"{config.device} is out of memory: lower {' or '.join(memory_flags(config))}")
+        return complain(f"{error}; is there room, and may this user write there?", error)
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        return complain(f"{config.device} is out of memory: lower {' or '.join(memory_flags(config))}", error, every_rank=True)
     except RuntimeError as error:
         if "can't allocate memory" not in str(error):
             raise
-        return complain(f"this machine is out of memory: lower {' or '.join(memory_flags(config))}")
+        return complain(f"this machine is out of memory: lower {' or '.join(memory_flags(config))}", error, every_rank=True)
     except KeyboardInterrupt:
         return 130
     return 0
 
 
-def complain(message: str) -> int:
-    """One line on stderr; of the ranks of a team, which all find the same mistake, only the first speaks."""
-    if os.environ.get("RANK", "0") == "0" or "WORLD_SIZE" not in os.environ:
-        print(f"t1mini: {' '.join(message.split())}", file=sys.stderr)
+def complain(message: str, error: Exception | None = None, every_rank: bool = False) -> int:
+    """One line on stderr, with the notes that `error` carries. Of a team, whose ranks find the same mistake, only the first speaks."""
+    if every_rank or os.environ.get("RANK", "0") == "0" or "WORLD_SIZE" not in os.environ:
+        print("t1mini:", *(message + "".join(getattr(error, "__notes__", ()))).split(), file=sys.stderr)
     return 2
 
 

@@ -16,7 +16,7 @@ See it: python -m pytest tests/test_verifier.py
 import re
 import unicodedata
 from fractions import Fraction
-from functools import lru_cache
+from functools import lru_cache, wraps
 
 from t1mini.closed_form import CONSTANTS, FUNCTIONS
 from t1mini.expressions import GREEK, LONGEST, NotMathematics, evaluate, proportional, same_value
@@ -45,7 +45,7 @@ _REWRITES = [(re.compile(pattern), new) for pattern, new in (
     (r"(?<=\d)(?:,?\\!\s*|\{,\}|\\[, ])(?=\d{3})|\\!", ""), (r"\\(?:left|right)\s*\.|\\[,;: ()\[\]]|~", " "),
     (r"\\([A-Za-z]+)(?![A-Za-z])", lambda m: _COMMANDS.get(m[1], m[0])), (r"\\([%&#_])", r"\1"), (r"\\\$", "¤"), (r"\*\*", "^"),
     (r"\\(?:mathrm|rm)\s*\{\s*([eid])\s*\}|\\(?:mathbf|boldsymbol|mathit|vec|mathbb)\s*\{([^{}]*)\}", r" \1\2 "),
-    (r"\\(?:text\w*|[mh]box|mathrm|rm|operatorname)\s*\{\s*([^{}]*?)\s*\}", r' "\1" '),
+    (r"\\(?:text\w*|[mh]box|mathrm|rm|operatorname)\s*\{\s*+([^{}]*?)\s*\}", r' "\1" '),
     (r'"([¤$€£¥%°])"', r"\1"), (r"\^\s*(?:°|\{\s*°\s*\})", "°"), (r"\\frac\s*([\da-z])\s*(?=[\da-z{])", r"\\frac{\1}"),  # \frac12
     (r"(\\frac\s*\{[^{}]*\})\s*([\da-z])", r"\1{\2}"), (r"(\\sqrt|\^|_)\s*(\d+|[a-z])(?![a-z])", r"\1{\2}"))]
 _MIXED = re.compile(r"(?<![\d.^_{}A-Za-z/])(\d{1,99})\s*(?:\\frac\{(\d{1,99})\}\{(\d{1,99})\}| (\d{1,99}) ?/ ?(\d{1,99})(?![\d.]))")
@@ -54,7 +54,13 @@ _CURRENCY = {"¤": "dollar", "$": "dollar", "€": "euro", "£": "pound", "¥": 
 _PRICE = re.compile(r"([¤$€£¥])\s*(-?[\d.,]*\d|\(\d+/\d+\))")
 
 
-@lru_cache(maxsize=4096)
+def _remembered(function):
+    """What `function` says of a text is kept, but not of long ones: a few thousand of those would fill the memory."""
+    cached = lru_cache(maxsize=4096)(function)
+    return wraps(function)(lambda text: (cached if len(text) < LONGEST else function)(text))
+
+
+@_remembered
 def normalise(text: str) -> str:
     r"""One spelling of many. What is in \text{...} comes in "quotes". Text of LONGEST characters or more is only stripped.
 
@@ -101,7 +107,7 @@ _LABEL = re.compile(rf"(?:the )?((?:m ?\\angle |\\angle |\\)?{_NAME}|\( ?\\?[A-Z
 _MATRIX = re.compile(r"(.*?)\\begin\{([a-z]*matrix|array)\}(?:\{[clr|]*\})?(.*)\\end\{\2\}")
 
 
-@lru_cache(maxsize=4096)
+@_remembered
 def read(text: str) -> tuple:
     """A normalised answer as nested tuples; ("text", words) where it is not mathematics, or beyond the bounds."""
     try:
@@ -222,7 +228,7 @@ def _relation(signs: list[str], sides: list[str], inner) -> tuple:
 
 # --- quantities: a number, and what it counts ----------------------------------------------------------------------
 
-_WORD = r'(?:"[^"]*"|(?<!\\)[A-Za-z]+|°|%|/)(?:\s*\^\s*\{-?\d\})?'
+_WORD = r'(?:"[^"]*"|(?<!\\)[A-Za-z]++|°|%|/)(?:\s*\^\s*\{-?\d\})?'
 _UNIT = re.compile(rf'(.*?(?:[\d.)}}\]!]|\\pi|(?<=\d)[a-z]))(\s*{_WORD}(?:\s*{_WORD})*)')
 
 

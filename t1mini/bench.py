@@ -45,6 +45,7 @@ from t1mini.checkpoint import read_config
 from t1mini.clock import Clock
 from t1mini.config import QWEN, StageConfig, UserError, from_flags, setting
 from t1mini.distributed import Team
+from t1mini.durable import write_text
 from t1mini.machine import PRECISIONS, autocast
 from t1mini.memory import SHAPES
 from t1mini.model import Qwen, QwenConfig
@@ -53,6 +54,7 @@ from t1mini.peers import NEEDS, peer, require
 from t1mini.reference import EMAReference
 from t1mini.rl import RLConfig
 from t1mini.rollout import Rollouts, generate
+from t1mini.run_folder import made_by
 from t1mini.update import accumulate_gradients, score_rollouts
 
 PEERS = {"transformers": "rollout", "trl": "step"}  # and the stage each is compared at
@@ -105,7 +107,8 @@ def run(config: BenchConfig) -> None:
               f"{config.max_new_tokens}, {config.dtype}, {config.device}, {team.size} process(es)")
         print("\n".join(report(name, result) for name, result in results.items()))
         if config.json:
-            Path(config.json).write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+            told = {"settings": config.to_dict(), "made_by": made_by(config)}
+            write_text(config.json, json.dumps({name: result | told for name, result in results.items()}, indent=1) + "\n")
 
 
 class Bench:
@@ -174,6 +177,7 @@ class Bench:
         accumulate_gradients(self.model, self.prompts, rollouts, advantages, tokens, settings, self.shape.vocab_size, clock)
         clock.lap("gradients")
         self.team.sum_gradients(self.model)
+        self.optimiser.clip_gradients()
         self.optimiser.step(0)
         self.reference.update(self.model)
         clock.lap("optimiser")

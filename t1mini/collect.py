@@ -13,6 +13,7 @@ Run it: python -m t1mini collect --preset qwen2.5-0.5b --init Qwen2.5-0.5B-Instr
 """
 
 import json
+import os
 import random
 import re
 from collections import Counter
@@ -22,12 +23,13 @@ from pathlib import Path
 from tqdm import tqdm
 
 from t1mini.checkpoint import load_policy
-from t1mini.config import SMALL_CACHE, StageConfig, UserError, default_out, from_saved, setting
+from t1mini.config import SMALL_CACHE, StageConfig, UserError, setting
 from t1mini.machine import PRECISIONS, compute_precision
 from t1mini.math_problems import Problem, load_problems, prompt_ids, require_tokenizer, response_text
 from t1mini.penalties import is_garbled
 from t1mini.rollout import generate
 from t1mini.run_folder import RunFolder
+from t1mini.stopping import Stop, Stopped
 from t1mini.tokenizer import Tokenizer
 from t1mini.verifier import extract_answer, verify
 
@@ -57,18 +59,15 @@ class CollectConfig(StageConfig):
 
 
 def run(config: CollectConfig) -> None:
-    path = Path(config.resume) if config.resume else None
-    if path:
-        config = from_saved(CollectConfig, path / "config.json")
     problems = distinct(load_problems(config.data))
     policy, tokenizer = load_policy(config.init, config.device)
     require_tokenizer(tokenizer, config.init)
-    path = path or RunFolder(default_out(config, "collect"), config).path
-    rows = collect(policy, tokenizer, problems, config, path / "attempts.jsonl")
-    traces, fates = make_traces(rows, tokenizer, config)
-    hard = [row for row in rows if config.at_least <= solved(row) <= config.at_most]
-    write_lines(path / "traces.jsonl", traces)
-    write_lines(path / "hard.jsonl", [{"problem": row["problem"], "answer": row["answer"]} for row in hard])
+    with RunFolder.open(config, "collect") as folder:
+        rows = collect(policy, tokenizer, problems, config, folder)
+        traces, fates = make_traces(rows, tokenizer, config)
+        hard = [row for row in rows if config.at_least <= solved(row) <= config.at_most]
+        folder.write_text("traces.jsonl", lines(traces))
+        folder.write_text("hard.jsonl", lines([{"problem": row["problem"], "answer": row["answer"]} for row in hard]))
     print(report(len(rows), fates, len(hard), config))
 
 
@@ -80,39 +79,57 @@ def distinct(problems: list[Problem]) -> list[Problem]:
     return list(first.values())
 
 
-def collect(policy, tokenizer: Tokenizer, problems: list[Problem], config: CollectConfig, path: Path) -> list[dict]:
-    """Samples what `path` does not hold yet, a batch of problems at a time, and returns all its rows."""
+def collect(policy, tokenizer: Tokenizer, problems: list[Problem], config: CollectConfig, folder: RunFolder) -> list[dict]:
+    """Samples what attempts.jsonl does not hold yet, a batch of problems at a time, and returns all its rows."""
+    path = folder.path / "attempts.jsonl"
     rows = read_finished(path, problems)
-    with path.open("a", encoding="utf-8") as file:
+    with path.open("ab") as file, Stop() as stop:
         for start in tqdm(range(len(rows), len(problems), AT_ONCE), desc="attempts", unit="batch"):
             batch = problems[start : start + AT_ONCE]
-            with compute_precision(config):
-                rollouts = generate(policy, [prompt_ids(p, tokenizer) for p in batch], config.samples, **tokenizer.limits,
-                                    max_new_tokens=config.max_new_tokens, temperature=config.temperature, seed=config.seed,
-                                    prompt_indices=range(start, start + len(batch)), max_batch_tokens=config.max_batch_tokens)
-            for p, problem in enumerate(batch):
-                attempts = []
-                for row in range(p * config.samples, (p + 1) * config.samples):
-                    text, finished = tokenizer.decode(rollouts.ids(row)), bool(rollouts.finished[row])
-                    attempts.append({"response": text, "finished": finished, "correct": finished and verify(text, problem.answer)})
-                rows.append({"problem": problem.question, "answer": problem.answer, "attempts": attempts})
-                file.write(json.dumps(rows[-1]) + "\n")
+            rows += attempt(policy, tokenizer, batch, start, config)
+            file.write(lines(rows[start:]).encode())
             file.flush()
+            os.fsync(file.fileno())
+            if signal := stop.due():
+                raise Stopped(signal, f"stopped after {len(rows)} of {len(problems)} problems; go on with {folder.resume}")
     return rows
 
 
+def attempt(policy, tokenizer: Tokenizer, batch: list[Problem], start: int, config: CollectConfig) -> list[dict]:
+    """A row a problem, with its attempts; `start` is the number of the first."""
+    with compute_precision(config):
+        rollouts = generate(policy, [prompt_ids(p, tokenizer) for p in batch], config.samples, **tokenizer.limits,
+                            max_new_tokens=config.max_new_tokens, temperature=config.temperature, seed=config.seed,
+                            prompt_indices=range(start, start + len(batch)), max_batch_tokens=config.max_batch_tokens)
+    finished = rollouts.finished.tolist()
+
+    def judged(problem: Problem, row: int) -> dict:
+        text = tokenizer.decode(rollouts.ids(row))
+        return {"response": text, "finished": finished[row], "correct": finished[row] and verify(text, problem.answer)}
+
+    return [{"problem": problem.question, "answer": problem.answer,
+             "attempts": [judged(problem, p * config.samples + i) for i in range(config.samples)]} for p, problem in enumerate(batch)]
+
+
 def read_finished(path: Path, problems: list[Problem]) -> list[dict]:
-    """The rows of an interrupted run; a last line that was cut off is dropped from the file."""
-    lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else [""]
-    if lines[-1]:
-        path.write_text("\n".join([*lines[:-1], ""]), encoding="utf-8")
+    """The rows of an interrupted run's whole batches; what is left of a batch that was cut off is dropped from the file.
+
+    So a batch is always sampled in the same company, and a run that was stopped ends with the rows of one that was not.
+    """
+    content = path.read_bytes() if path.exists() else b""
+    kept = content.split(b"\n")[:-1]  # the lines that have their end
+    kept = kept if len(kept) == len(problems) else kept[: len(kept) // AT_ONCE * AT_ONCE]
+    if len(kept) > len(problems):
+        raise UserError(f"{path} was made from other problems than --data; remove it or choose another --out")
     try:
-        rows = [json.loads(line) for line in lines[:-1]]
+        rows = [json.loads(line) for line in kept]
         matches = all(row["problem"] == problem.question for row, problem in zip(rows, problems))
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise UserError(f"{path} is damaged ({error}); remove it to begin again") from None
-    if not matches or len(rows) > len(problems):
+    if not matches:
         raise UserError(f"{path} was made from other problems than --data; remove it or choose another --out")
+    if content:
+        os.truncate(path, sum(len(line) + 1 for line in kept))
     return rows
 
 
@@ -158,12 +175,12 @@ def attempt_text(response: str) -> str:
     return re.sub(r"\\boxed\s*\{([^{}]*)\}", r"\1", re.sub(r"</?think>", "", response)).strip()
 
 
-def write_lines(path: Path, rows: list[dict]) -> None:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+def lines(rows: list[dict]) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
 
 
 def report(problems: int, fates: Counter, hard: int, config: CollectConfig) -> str:
     """What was kept and why."""
-    lines = [f"{'problems':44}{problems:>8}", f"{'traces.jsonl: kept':44}{fates['kept']:>8}"]
-    lines += [f"{'  left out: ' + fate:44}{count:>8}" for fate, count in sorted(fates.items()) if fate != "kept"]
-    return "\n".join([*lines, f"{f'hard.jsonl: solved in {config.at_least:.0%} to {config.at_most:.0%}':44}{hard:>8}"])
+    table = [f"{'problems':44}{problems:>8}", f"{'traces.jsonl: kept':44}{fates['kept']:>8}"]
+    table += [f"{'  left out: ' + fate:44}{count:>8}" for fate, count in sorted(fates.items()) if fate != "kept"]
+    return "\n".join([*table, f"{f'hard.jsonl: solved in {config.at_least:.0%} to {config.at_most:.0%}':44}{hard:>8}"])

@@ -24,6 +24,8 @@ from pathlib import Path
 QWEN = ("qwen2.5-0.5b", "qwen2.5-1.5b", "qwen3-0.6b", "qwen3-1.7b")  # checkpoints that have a preset of their own
 SMALL_CACHE = {"qwen3-0.6b": 80_000, "qwen3-1.7b": 80_000}  # tokens at once: these two keep 115 kB a token in their KV cache
 PRESETS = ("tiny", "gpu", *QWEN)
+AT_WILL = ("micro_batch_tokens", "max_batch_tokens", "state_every", "keep_last", "checkpoint_every", "recompute", "reference_on_cpu",
+           "workers")  # what --resume may change: it decides memory, speed and what is kept (and the last digits, by the order of sums)
 
 
 class UserError(Exception):
@@ -68,7 +70,9 @@ def add_flags(parser: argparse.ArgumentParser, config_class: type) -> None:
 
 
 def from_flags(config_class: type, flags: dict):
-    """Builds a stage's settings: flags given, else the preset's value, else the default. UserError names a bad flag."""
+    """Builds a stage's settings: flags given, else the run's to resume, else the preset's, else the default. UserError names a bad flag."""
+    if flags.get("resume"):
+        flags = resumed(config_class, flags)
     preset = flags.get("preset") or PRESETS[0]
     values = {}
     for f in dataclasses.fields(config_class):
@@ -85,21 +89,42 @@ def from_flags(config_class: type, flags: dict):
     return config
 
 
-def from_saved(config_class: type, path: Path):
-    """The settings that a run saved as config.json. UserError where they cannot be read."""
+def resumed(config_class: type, flags: dict) -> dict:
+    """The flags that the run in --resume was begun with, and those of AT_WILL given now. UserError where another says otherwise."""
+    run = flags["resume"]
+    saved = read_saved(config_class, Path(run) / "config.json")
+    given = {name: value for name, value in flags.items() if value is not None and name != "resume"}
+    if given.pop("out", run) != run:
+        raise UserError(f"--out {flags['out']}: a run that is resumed goes on where it is, in {run}; leave --out away")
+    for f in dataclasses.fields(config_class):
+        value, before = given.get(f.name), saved.get(f.name)
+        if value not in (None, before) and f.name not in AT_WILL and (f.name, value) != ("threads", 0):
+            reason = "another number rounds differently" if f.name == "threads" else "a run keeps its settings"
+            raise UserError(f"{_flag(f)} {_show(value)}: {run} was begun with {_show(before)}, and {reason}; leave it away, or begin a new run")
+    return saved | {name: value for name, value in given.items() if name in AT_WILL} | {"resume": run}
+
+
+def read_saved(config_class: type, path: Path) -> dict:
+    """What a run saved as config.json, every value of its setting's type. UserError where it is not that."""
+    if not path.is_file():
+        raise UserError(f"cannot go on with {path.parent}: it holds no {path.name}, so no run was begun there")
     try:
         saved = json.loads(path.read_text(encoding="utf-8"))
-        return from_flags(config_class, saved)
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+        saved.pop("made_by", None)
+    except (OSError, ValueError, AttributeError, RecursionError, TypeError) as error:
         raise UserError(f"cannot go on with {path.parent}: {error}") from None
+    kinds = {f.name: f.default for f in dataclasses.fields(config_class)}
+    for name, value in saved.items():
+        if name not in kinds or not _is_like(value, kinds[name]):
+            raise UserError(f"cannot go on with {path.parent}: {name} {str(value)[:40]} in its {path.name} is no setting of {config_class.__name__}")
+    return saved
 
 
-def resumed(config, stage: str):
-    """The settings of the run in --resume. UserError where a flag that a run may not change between sittings says otherwise."""
-    saved = from_saved(type(config), Path(config.resume) / "config.json")
-    if config.threads not in (0, saved.threads):
-        raise UserError(f"--threads {config.threads}: {stage} in {config.resume} ran with {saved.threads}; another number rounds differently")
-    return dataclasses.replace(saved, resume=config.resume)
+def _is_like(value, default) -> bool:
+    """Whether `value`, from JSON, is of the type of a setting's default."""
+    if isinstance(default, tuple):
+        return isinstance(value, list) and all(_is_like(x, default[0] if default else "") for x in value)
+    return type(value) is type(default) or type(default) is float and type(value) is int
 
 
 def _preset_value(f: dataclasses.Field, preset: str):

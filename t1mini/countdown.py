@@ -18,6 +18,7 @@ See the problems: python -m t1mini data
 
 import json
 import math
+import os
 import random
 import re
 from collections import Counter
@@ -27,6 +28,7 @@ from pathlib import Path
 from typing import Iterable, NamedTuple, Sequence
 
 from t1mini.config import UserError
+from t1mini.jsonl import read_rows
 from t1mini.tokenizer import Tokenizer
 
 LARGEST_NUMBER = 15
@@ -101,9 +103,10 @@ def blind_success(problem: Problem, attempts: int) -> float:
 # --- what a response says ------------------------------------------------------------------------------------------
 
 _STEP = r"([0-9]+) ([-+*/]) ([0-9]+) = ([0-9]+)"
-_ATTEMPT = re.compile(rf"{_STEP} ([-+*/]) ([0-9]+) = ([0-9]+)")
+_WHOLE = rf"{_STEP} ([-+*/]) ([0-9]+) = ([0-9]+)"
+_ATTEMPT = re.compile(rf"(?<![0-9]){_WHOLE}")  # sought from each number's first digit, not from each digit
 _ANSWER = re.compile(r"([0-9]+) ([-+*/]) ([0-9]+) ([-+*/]) ([0-9]+)")
-_GROUPLESS = _ATTEMPT.pattern.replace("(", "").replace(")", "")
+_GROUPLESS = _WHOLE.replace("(", "").replace(")", "")
 _CHECK = " , ".join([_STEP.replace("(", "").replace(")", "")] * 2)
 _RESPONSE = re.compile(rf"(?:{_GROUPLESS} (?:low |high |check {_CHECK} (?:ok|low|high) ))*(?:stop )?"
                        rf"{ANSWER} (?:none|{_ANSWER.pattern})")
@@ -240,20 +243,13 @@ def save_problems(path: Path, problems: Iterable[Problem]) -> None:
 
 def load_problems(path: str | Path) -> list[Problem]:
     """Reads what `save_problems` wrote. UserError names the file, the line and what is wrong with it."""
-    try:
-        lines = Path(path).read_text(encoding="utf-8").removesuffix("\n").split("\n")
-    except FileNotFoundError:
-        raise UserError(f"there are no problems at {path}; write them with python -m t1mini data") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read problems from {path}: {error}") from None
+    if not os.path.exists(path):
+        raise UserError(f"there are no problems at {path}; write them with python -m t1mini data")
     problems = []
-    for i, line in enumerate(lines if lines != [""] else [], 1):
+    for i, row in read_rows(path):
         try:
-            row = json.loads(line)
-            if not isinstance(row, dict) or not isinstance(row.get("numbers"), list):
-                raise ValueError("no list of numbers")
-            problems.append(make_problem(row["numbers"], row.get("target")))
-        except (ValueError, RecursionError) as error:
+            problems.append(make_problem(row.get("numbers"), row.get("target")))
+        except ValueError as error:
             raise UserError(f'{path}, line {i}: want {{"numbers": [3, 4, 11], "target": 77}}: {error}') from None
     if not problems:
         raise UserError(f"{path} holds no problem; write some with python -m t1mini data")
@@ -262,7 +258,7 @@ def load_problems(path: str | Path) -> list[Problem]:
 
 def make_problem(numbers: list[int], target: int) -> Problem:
     """A problem, its numbers put in order. ValueError unless it is three integers and a target within 1 ... 99."""
-    given = [*numbers, target]
+    given = [*numbers, target] if isinstance(numbers, list) else []
     if len(given) != 4 or not all(type(x) is int and 1 <= x <= LARGEST_VALUE for x in given):
         raise ValueError(f"need three numbers and a target, all whole numbers from 1 to {LARGEST_VALUE}")
     return Problem(tuple(sorted(numbers)), target)

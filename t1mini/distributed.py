@@ -13,6 +13,7 @@ See ranks agree with one process: python -m pytest tests/test_distributed.py
 
 import contextlib
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -53,6 +54,16 @@ class Team:
             dist.all_reduce(values, op=dist.ReduceOp.MAX)
         return values
 
+    def text(self, text: str, device: str = "cpu") -> str:
+        """What the rank that leads says, to every rank."""
+        if self.size == 1:
+            return text
+        content = torch.zeros(4096, dtype=torch.uint8, device=device)
+        if self.leads:
+            content[: len(text.encode())] = torch.tensor(list(text.encode()), dtype=torch.uint8)
+        dist.broadcast(content, src=0)
+        return bytes(content.tolist()).rstrip(b"\0").decode()
+
     def sum_gradients(self, model: nn.Module) -> None:
         """Each parameter's gradient becomes the sum over ranks, in one exchange; where there is none, zero."""
         parameters = list(model.parameters())
@@ -64,16 +75,18 @@ class Team:
                 p.grad = total.view_as(p)
 
 
+def leads(most: int) -> bool:
+    """Whether this process will lead its team. UserError where torchrun has started more ranks than a step has work for."""
+    if int(os.environ.get("WORLD_SIZE", 1)) > most:
+        raise UserError(f"{os.environ['WORLD_SIZE']} processes are too many for {most} prompts or traces a step")
+    return int(os.environ.get("RANK", 0)) == 0
+
+
 @contextlib.contextmanager
 def team(config: StageConfig, stage: str, most: int) -> Iterator[Team]:
-    """The team of this process while the block runs: torchrun's, or itself and the workers it starts, or itself alone.
-
-    `most` is how many ranks a step has work for; torchrun's may not be more.
-    """
+    """The team of this process while the block runs: torchrun's, or itself and the workers it starts, at most `most`, or itself alone."""
     workers = min(config.workers, torch.get_num_threads(), most) if config.device == "cpu" else 1
     if "RANK" in os.environ and "WORLD_SIZE" in os.environ:
-        if int(os.environ["WORLD_SIZE"]) > most:
-            raise UserError(f"{os.environ['WORLD_SIZE']} processes are too many for {most} prompts or traces a step")
         with _joined(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), "env://", config) as joined:
             yield joined
     elif workers == 1:
@@ -98,6 +111,12 @@ def _joined(rank: int, size: int, address: str, config: StageConfig) -> Iterator
     dist.init_process_group(backend, init_method=address, rank=rank, world_size=size)
     try:
         yield Team(rank, size)
+    except RuntimeError as error:
+        if not re.search("gloo|nccl|connection", str(error), re.IGNORECASE):
+            raise
+        lost = UserError("another process of this run has ended: was it killed, or out of memory? Fewer --workers need less")
+        lost.__notes__ = getattr(error, "__notes__", [])
+        raise lost from None
     finally:
         dist.destroy_process_group()
         torch.set_num_threads(threads)

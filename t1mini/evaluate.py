@@ -52,13 +52,13 @@ def run(config: EvaluateConfig) -> None:
     problems = pick_problems(config)
     policy, tokenizer = load_policy(config.init, config.device)
     TASKS[config.task].require_tokenizer(tokenizer, config.init)
-    folder = RunFolder(default_out(config, "evaluate"), config)
-    rollouts = sample_responses(policy, tokenizer, problems, config)
-    verdicts = judge_rollouts(config, problems, rollouts, tokenizer)
-    results = summarise(TASKS[config.task], problems, verdicts)
-    folder.write_json("evaluation.json", results)
-    rows = [{**problem._asdict(), **dataclasses.asdict(v), "reward": v.reward} for problem, group in zip(problems, verdicts) for v in group]
-    folder.append_text("responses.jsonl", "\n".join(map(json.dumps, rows)))
+    with RunFolder(default_out(config, "evaluate"), config) as folder:
+        rollouts = sample_responses(policy, tokenizer, problems, config)
+        verdicts = judge_rollouts(config, problems, rollouts, tokenizer)
+        results = summarise(TASKS[config.task], problems, verdicts)
+        rows = [{**problem._asdict(), **dataclasses.asdict(v), "reward": v.reward} for problem, group in zip(problems, verdicts) for v in group]
+        folder.write_text("responses.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+        folder.write_results("evaluation.json", results)
     print(table({config.init: results}))
 
 

@@ -48,10 +48,10 @@ def run(config: ScaleConfig) -> None:
     policies = {path: load_policy(path, config.device) for path in config.init}
     for path, (_, tokenizer) in policies.items():
         TASKS[config.task].require_tokenizer(tokenizer, path)
-    folder = RunFolder(default_out(config, "scale"), config)
-    curves = {path: budget_curve(*policy, problems, sample_responses(*policy, problems, config), config)
-              for path, policy in policies.items()}
-    write_curves(folder, curves, config.budgets)
+    with RunFolder(default_out(config, "scale"), config) as folder:
+        curves = {path: budget_curve(*policy, problems, sample_responses(*policy, problems, config), config)
+                  for path, policy in policies.items()}
+        write_curves(folder, curves, config.budgets)
     print(curve_table(curves, config.budgets))
 
 
@@ -97,11 +97,9 @@ def truncate_thinking(ids: Sequence[int], budget: int, end_id: int) -> list[int]
 
 def write_curves(folder: RunFolder, curves: dict[str, np.ndarray], budgets: Sequence[int]) -> None:
     """budget_curve.csv: a row a policy and budget, with the 95% interval over problems."""
-    for label, scores in curves.items():
-        for budget, at_budget in zip(budgets, scores):
-            low, high = clustered_interval(at_budget)
-            row = {"policy": label, "budget": budget, "accuracy": float(at_budget.mean()), "low": low, "high": high}
-            folder.append_row("budget_curve.csv", row)
+    rows = [{"policy": label, "budget": budget, "accuracy": float(at_budget.mean()), **dict(zip(("low", "high"), clustered_interval(at_budget)))}
+            for label, scores in curves.items() for budget, at_budget in zip(budgets, scores)]
+    folder.write_rows("budget_curve.csv", rows)
 
 
 def curve_table(curves: dict[str, np.ndarray], budgets: Sequence[int]) -> str:

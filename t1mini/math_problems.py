@@ -12,7 +12,6 @@ are all there is to the format.
 Look at files and what they share: python -m t1mini data --files train.jsonl test.jsonl
 """
 
-import json
 import re
 from pathlib import Path
 from typing import NamedTuple, Sequence
@@ -20,6 +19,7 @@ from typing import NamedTuple, Sequence
 from t1mini.answers import normalise
 from t1mini.chain_of_thought import merge
 from t1mini.config import UserError
+from t1mini.jsonl import read_rows
 from t1mini.tokenizer import Tokenizer
 from t1mini.verifier import extract_answer, verify
 
@@ -100,25 +100,6 @@ def load_problems(path: str | Path) -> list[Problem]:
     if not problems:
         raise UserError(f"{path} holds no problem")
     return problems
-
-
-def read_rows(path: str | Path) -> list[tuple[int, dict]]:
-    """The JSON objects of a .jsonl file with their line numbers; empty lines are passed over."""
-    try:
-        lines = Path(path).read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read problems from {path}: {error}") from None
-    rows = []
-    for i, line in enumerate(lines, 1):
-        if line.strip():
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise UserError(f"{path}, line {i}: not JSON: {error}") from None
-            if not isinstance(row, dict):
-                raise UserError(f"{path}, line {i}: expected an object in braces")
-            rows.append((i, row))
-    return rows
 
 
 def parse_row(row: dict, place: str) -> Problem:

@@ -11,15 +11,14 @@ import math
 import torch
 from torch import nn
 
-from t1mini.config import UserError
-
 
 class Optimiser:
-    """AdamW over `model`. `step(i)` applies the accumulated gradients as update i of `steps`, and clears them."""
+    """AdamW over `model`, for `steps` updates; `updates` is the number of the last one applied, the first being 1."""
 
     def __init__(self, model: nn.Module, *, lr: float, steps: int, warmup: int, clip: float, weight_decay: float,
                  final: float = 0.0):
         self.model, self.lr, self.steps, self.warmup, self.clip, self.final = model, lr, steps, warmup, clip, final
+        self.updates = 0
         matrices = [p for p in model.parameters() if p.ndim >= 2]
         vectors = [p for p in model.parameters() if p.ndim < 2]
         groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
@@ -30,20 +29,25 @@ class Optimiser:
         return {f"{name}.{key}": value for name, p in self.model.named_parameters() for key, value in self.adamw.state[p].items()}
 
     def load_state(self, state: dict[str, torch.Tensor]) -> None:
-        """What `state` returned, in place of what is here."""
-        for name, p in self.model.named_parameters():
+        """What `state` returned, in place of what is here; before the first update that is nothing."""
+        for name, p in self.model.named_parameters() if state else ():
             self.adamw.state[p] = {key: state[f"{name}.{key}"].to(p.device) for key in ("step", "exp_avg", "exp_avg_sq")}
 
-    def step(self, i: int) -> float:
-        """Returns the gradient's norm before clipping. UserError, and no step, where it is not finite."""
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
-        if not norm.isfinite():
-            raise UserError(f"update {i + 1}: the gradient is not finite; lower --lr, or look at the weights of --init")
+    def clip_gradients(self) -> float:
+        """Scales the accumulated gradients down to norm `clip` where theirs is larger. Returns the norm they had."""
+        return nn.utils.clip_grad_norm_(self.model.parameters(), self.clip).item()
+
+    def step(self, i: int) -> None:
+        """Applies the gradients as update `i` and clears them."""
         for group in self.adamw.param_groups:
             group["lr"] = learning_rate(i, self.lr, self.steps, self.warmup, self.final)
         self.adamw.step()
+        self.discard()
+        self.updates = i + 1
+
+    def discard(self) -> None:
+        """Clears the gradients."""
         self.adamw.zero_grad(set_to_none=True)
-        return norm.item()
 
 
 def learning_rate(step: int, peak: float, steps: int, warmup: int, final: float = 0.0) -> float:

@@ -11,6 +11,8 @@ Three policies are compared on test problems whose numbers were never seen: the 
 Run it: python -m t1mini train
 """
 
+import contextlib
+import dataclasses
 import random
 import time
 from dataclasses import dataclass
@@ -29,10 +31,12 @@ from t1mini.rl import RLConfig
 from t1mini.run_folder import RunFolder
 from t1mini.sft import SFTConfig
 from t1mini.statistics import paired_bootstrap
+from t1mini.stopping import AtOnce
 
 
 @dataclass(frozen=True)
 class TrainConfig(StageConfig):
+    resume: str = setting("", "folder of an earlier train to go on with; its own settings are used")
     traces: int = setting(0, "chains of thought for SFT; 0 means the preset's", low=0, high=10**8)
     steps: int = setting(0, "RL updates; 0 means the preset's", low=0, high=10**6)
     problems: int = setting(0, "test problems; 0 means all", low=0)
@@ -46,21 +50,23 @@ def run(config: TrainConfig) -> None:
     if config.problems == 1:
         raise UserError("--problems 1: an interval over problems needs at least 2 of them")
     started = time.perf_counter()
-    path = default_out(config, "train")
+    path = Path(config.resume) if config.resume else default_out(config, "train")
     configs = stage_configs(config, path)
-    with distributed.team(config, "train", most=configs.rl.prompts) as team:
-        folder = RunFolder(path, config) if team.leads else None
-        seconds, gap = learn(folder, configs, team)
-    if folder:
-        seconds["evaluate"], results, curves = measure(folder, configs)
+    with RunFolder.open(config, "train", distributed.leads(configs.rl.prompts)) as folder:
+        with distributed.team(config, "train", configs.rl.prompts) as team:
+            seconds = learn(path, folder, configs, team)
+        if not folder:
+            return
+        with AtOnce(f"; go on with {folder.resume}"):
+            seconds["evaluate"], results, curves = measure(folder, configs)
         seconds["total"] = time.perf_counter() - started
-        write_summary(folder, config, seconds, results, curves, configs.scale.budgets, gap)
+        write_summary(folder, config, seconds, results, curves, configs.scale.budgets)
         tables = (evaluate.table(results), inference_scaling.curve_table(curves, configs.scale.budgets),
                   findings(curves, configs.scale.budgets, config.seed))
-        folder.append_text("report.txt", "\n\n".join(tables))
-        print("\n" + "\n\n".join(tables))
-        print(f"\n{seconds['total'] / 60:.1f} minutes. Read the final policy's thinking:")
-        print(f"python -m t1mini sample --init {path / 'rl/final'}")
+        folder.write_text("report.txt", "\n\n".join(tables) + "\n")
+    print("\n" + "\n\n".join(tables))
+    print(f"\n{seconds['total'] / 60:.1f} minutes. Read the final policy's thinking:")
+    print(f"python -m t1mini sample --init {path / 'rl/final'}")
 
 
 class StageConfigs(NamedTuple):
@@ -69,25 +75,34 @@ class StageConfigs(NamedTuple):
     scale: ScaleConfig
 
 
-def learn(folder: RunFolder | None, configs: StageConfigs, team: Team) -> tuple[dict[str, float], float]:
-    """Data, SFT and RL. Returns their seconds, and the largest gap between rollout's and update's log-probabilities."""
+def learn(path: Path, folder: RunFolder | None, configs: StageConfigs, team: Team) -> dict[str, float]:
+    """Data, SFT and RL, or what an earlier sitting has left of them. Returns the seconds of each."""
     say = print if folder else lambda text: None
-    subfolder = lambda name, settings: RunFolder(folder.path / name, settings) if folder else None
     if folder:
-        data.write(folder.path / "data")
-        print(f"run folder: {folder.path}")
+        data.write(path / "data")
+        print(f"run folder: {path}")
     problems = countdown.make_splits()["train"]
     began = time.perf_counter()
-    say(f"\nSFT: {configs.sft.traces} chains of thought that try, fail, check and try again")
-    policy, tokenizer = sft.new_policy(configs.sft)
-    rng = random.Random(configs.sft.seed)
-    examples = sft.teacher_examples(problems, configs.sft, tokenizer, rng)
-    sft.train(policy, tokenizer, examples, rng, configs.sft, subfolder("sft", configs.sft), team)
+    if configs.rl.resume or (path / "sft/final").exists():
+        policy, tokenizer = load_policy(path / "sft/final", configs.rl.device)
+    else:
+        say(f"\nSFT: {configs.sft.traces} chains of thought that try, fail, check and try again")
+        policy, tokenizer = sft.new_policy(configs.sft)
+        rng = random.Random(configs.sft.seed)
+        examples = sft.teacher_examples(problems, configs.sft, tokenizer, rng)
+        with part(folder, "sft", configs.sft) as sft_folder:
+            sft.train(policy, tokenizer, examples, rng, configs.sft, sft_folder, team)
     after_sft = time.perf_counter()
     c = configs.rl
     say(f"\nRL: {c.steps} updates of {c.prompts} prompts x {c.k} responses at temperature {c.temperature}")
-    gap = rl.train(policy, tokenizer, problems, c, subfolder("rl", c), team)
-    return {"sft": after_sft - began, "rl": time.perf_counter() - after_sft}, gap
+    with part(folder, "rl", c) as rl_folder:
+        rl.train(policy, tokenizer, problems, c, rl_folder, team)
+    return {"sft": after_sft - began, "rl": time.perf_counter() - after_sft}
+
+
+def part(folder: RunFolder | None, name: str, config: StageConfig):
+    """The run folder of a stage within that of the whole, whose command goes on with both."""
+    return RunFolder(folder.path / name, config, folder.resume) if folder else contextlib.nullcontext()
 
 
 def measure(folder: RunFolder, configs: StageConfigs) -> tuple[float, dict[str, dict], dict[str, np.ndarray]]:
@@ -105,25 +120,26 @@ def measure(folder: RunFolder, configs: StageConfigs) -> tuple[float, dict[str, 
     return time.perf_counter() - began, results, curves
 
 
-def write_summary(folder: RunFolder, config: TrainConfig, seconds, results, curves, budgets, gap: float) -> None:
-    folder.write_json("evaluation.json", results)
+def write_summary(folder: RunFolder, config: TrainConfig, seconds, results, curves, budgets) -> None:
+    folder.write_results("evaluation.json", results)
     inference_scaling.write_curves(folder, curves, budgets)
-    folder.write_json("summary.json", {
+    folder.write_results("summary.json", {
         "seed": config.seed, "preset": config.preset, "seconds": {name: round(s, 1) for name, s in seconds.items()},
         **{name: {key: results[name][key] for key in ("pass@1", "interval", "problems", "samples")} for name in ("sft", "rl")},
         "budget_curve": {"budgets": budgets, **{name: scores.mean(axis=(1, 2)).tolist() for name, scores in curves.items()}},
-        "logprob_gap_max": gap})
+        "logprob_gap_max": max((float(row["logprob_gap"]) for row in folder.rows("rl/metrics.csv")), default=None)})
 
 
 def stage_configs(config: TrainConfig, path: Path) -> StageConfigs:
     """Each stage's settings: the preset's, and what `train` was told."""
     common = {name: getattr(config, name) for name in ("preset", "seed", "device", "threads")} | {"data": str(path / "data")}
     told = lambda **values: {**common, **{name: value for name, value in values.items() if value}}
-    training = {"workers": config.workers}
+    going_on = lambda stage: str(path / stage) if config.resume and (path / stage / "config.json").exists() else ""
     steps = from_flags(RLConfig, told(steps=config.steps)).steps
+    rl_flags = told(init=str(path / "sft/final"), steps=steps, checkpoint_every=max(1, steps // 2), workers=config.workers)
     return StageConfigs(
-        from_flags(SFTConfig, told(traces=config.traces, **training)),
-        from_flags(RLConfig, told(init=str(path / "sft/final"), steps=steps, checkpoint_every=max(1, steps // 2), **training)),
+        dataclasses.replace(from_flags(SFTConfig, told(traces=config.traces, workers=config.workers)), resume=going_on("sft")),
+        dataclasses.replace(from_flags(RLConfig, rl_flags), resume=going_on("rl")),
         from_flags(ScaleConfig, told(problems=config.problems, samples=config.samples)))
 
 

@@ -12,6 +12,7 @@
 
 Rows are responses, prompt-major: N = P * K of them, T tokens wide. r' is the reward after penalties; KL is how much likelier the
 policy finds its own response than the reference does, in nats; on-policy means that samples come from the very weights they update.
+A step in which anything is not finite is not applied (t1mini.guards).
 
 There is no value model, no clipping, no importance ratio: samples are used once, by the policy that drew them. The policy's
 log-probabilities for the KL are those noted while sampling; the update computes them again for the gradient and the step
@@ -22,7 +23,6 @@ Run it: python -m t1mini rl --init data/tiny-sft
 
 import itertools
 import random
-import sys
 from dataclasses import dataclass
 from typing import Iterator, Sequence
 
@@ -33,10 +33,11 @@ from tqdm import tqdm
 from t1mini import distributed
 from t1mini.checkpoint import load_policy, save_policy
 from t1mini.clock import Clock
-from t1mini.config import SMALL_CACHE, StageConfig, UserError, resumed, setting
+from t1mini.config import SMALL_CACHE, StageConfig, UserError, setting
 from t1mini.distributed import Team
+from t1mini.guards import Guard
 from t1mini.loss import centred_kl, rloo_advantages, sequence_kl
-from t1mini.machine import DTYPES, PRECISIONS, compute_precision, prepare
+from t1mini.machine import DTYPES, PRECISIONS, compute_precision
 from t1mini.metrics import metrics_row, response_totals, sample_text, share_totals
 from t1mini.model import Qwen
 from t1mini.optimiser import Optimiser
@@ -86,29 +87,22 @@ class RLConfig(StageConfig):
     reference_on_cpu: bool = setting(False, "keep the reference in the CPU's memory while it is not scoring")
     checkpoint_every: int = setting(35, "updates between checkpoints", low=1)
     state_every: int = setting(10, "updates between saves of the state that --resume goes on from", low=1)
+    keep_last: int = setting(2, "saved states to keep, the oldest go", low=1)
     workers: int = setting(2, "processes that share training and threads; never more than threads", low=1, high=1024, gpu=1)
 
 
 def run(config: RLConfig) -> None:
-    if config.resume:
-        config = resumed(config, "rl")
-        prepare(config)
     problems = load_problems(config.task, config.data, "train")
     policy, tokenizer = load_policy(config.init, config.device)
     TASKS[config.task].require_tokenizer(tokenizer, config.init)
-    with distributed.team(config, "rl", most=config.prompts) as team:
-        folder = RunFolder.open(config, "rl") if team.leads else None
+    with RunFolder.open(config, "rl", distributed.leads(config.prompts)) as folder, distributed.team(config, "rl", config.prompts) as team:
         train(policy, tokenizer, problems, config, folder, team)
     if folder:
         print(f"saved {folder.path / 'final'}; metrics in {folder.path / 'metrics.csv'}")
 
 
-def train(policy: Qwen, tokenizer: Tokenizer, problems: list, config: RLConfig, folder: RunFolder | None,
-          team: Team = Team()) -> float:
-    """Reinforces `policy` in place. Returns the largest gap seen between rollout's and update's log-probabilities.
-
-    Each rank of the team takes its share of a step's prompts; only the one that leads has a `folder`.
-    """
+def train(policy: Qwen, tokenizer: Tokenizer, problems: list, config: RLConfig, folder: RunFolder | None, team: Team = Team()) -> None:
+    """Reinforces `policy` in place. Each rank of the team takes its share of a step's prompts; only the one that leads has a `folder`."""
     policy.recompute = config.recompute
     reference = EMAReference(policy, config.ema_decay, home="cpu" if config.reference_on_cpu else config.device)
     if config.compile:
@@ -116,30 +110,29 @@ def train(policy: Qwen, tokenizer: Tokenizer, problems: list, config: RLConfig, 
         reference.model.compile_layers()
     optimiser = Optimiser(policy, lr=config.lr, steps=config.steps, warmup=config.warmup, clip=config.clip,
                           weight_decay=config.weight_decay, final=config.final_lr)
-    state = TrainingState(config, "rl", folder, team, policy=policy, reference=reference.model, optimiser=optimiser)
+    state = TrainingState(config, folder, team, optimiser, policy=policy, reference=reference.model)
     order = itertools.islice(problem_order(len(problems), config.seed), state.step * config.prompts, None)
-    largest_gap = 0.0
     with state:
         for step in (progress := tqdm(range(state.step, config.steps), desc="RL", unit="step", disable=not team.leads)):
             batch = [problems[i] for i in itertools.islice(order, config.prompts)]
-            row, seconds, sample = t1_step(step, batch, policy, reference, optimiser, tokenizer, config, team)
-            largest_gap = max(largest_gap, row["logprob_gap"])
-            progress.set_postfix({name: f"{row[name]:.2f}" for name in ("reward", "accuracy", "length", "entropy")})
-            if folder:
+            row, seconds, sample = t1_step(step, batch, policy, reference, optimiser, tokenizer, config, team, state.guard)
+            if row:
+                progress.set_postfix({name: f"{row[name]:.2f}" for name in ("reward", "accuracy", "length", "entropy")})
+                state.guard.watch(step + 1, row)
+            if folder and row:
                 folder.append_row("metrics.csv", row)
                 folder.append_row("timing.csv", {"step": step + 1, **seconds})
                 folder.append_text("samples.txt", sample)
-                if (step + 1) % config.checkpoint_every == 0:
-                    save_policy(policy, tokenizer, folder.path / f"step-{step + 1:04d}", DTYPES[config.save_precision])
+            if folder and (step + 1) % config.checkpoint_every == 0:
+                save_policy(policy, tokenizer, folder.path / f"step-{step + 1:04d}", DTYPES[config.save_precision])
             state.after(step + 1)
-    if folder:
-        save_policy(policy, tokenizer, folder.path / "final", DTYPES[config.save_precision])
-    return largest_gap
+        if folder:
+            save_policy(policy, tokenizer, folder.path / "final", DTYPES[config.save_precision])
 
 
 def t1_step(step: int, batch: list, policy: Qwen, reference: EMAReference, optimiser: Optimiser, tokenizer: Tokenizer,
-            config: RLConfig, team: Team) -> tuple[dict[str, float], dict[str, float], str]:
-    """One update on this step's problems. Returns its metrics row, its timing row, and two responses to read."""
+            config: RLConfig, team: Team, guard: Guard) -> tuple[dict[str, float], dict[str, float], str]:
+    """One update on this step's problems. Returns its metrics row (empty if it was refused), its timing row, and two responses to read."""
     clock = Clock(config.device)
     # 1. problems: this rank's share of them, P in number
     numbers = team.share(range(len(batch)))
@@ -162,10 +155,16 @@ def t1_step(step: int, batch: list, policy: Qwen, reference: EMAReference, optim
     # 6. update
     tokens = team.sum(rollouts.lengths.sum())  # of the whole batch, whichever rank has them
     update = accumulate_gradients(policy, prompts, rollouts, advantages.flatten(), tokens, config, tokenizer.size)
-    padding = update.pop("padding")
-    gap = check_gap(team, update.pop("logprob_gap"), config)
     team.sum_gradients(policy)
-    grad_norm = optimiser.step(step)
+    grad_norm = optimiser.clip_gradients()
+    refused = guard.refuses({"reward": rewards, "log-probability": rollouts.logprobs, "reference's log-probability": ref_logprobs,
+                             "loss": update["loss"], "gradient": grad_norm})
+    if refused:
+        optimiser.discard()
+        guard.refuse(step + 1, refused, batch_rows(problems, verdicts, rewards, rollouts, kl, advantages, config))
+        return {}, {}, ""
+    padding, gap = update.pop("padding"), check_gap(team, update.pop("logprob_gap"), config)
+    optimiser.step(step)
     # 7. reference
     reference.update(policy)
     clock.lap("update")
@@ -197,11 +196,20 @@ def rewards_of(verdicts: list[list[Verdict]], config: RLConfig) -> Tensor:
     return torch.tensor([[v.reward if config.penalties else float(v.correct) for v in group] for group in verdicts])
 
 
+def batch_rows(problems: list, verdicts: list[list[Verdict]], rewards: Tensor, rollouts: Rollouts, kl: Tensor, advantages: Tensor,
+               config: RLConfig) -> list[dict]:
+    """A row a response, to be looked at when an update was refused. Log-probability and KL in nats a response."""
+    prompts = [TASKS[config.task].prompt_text(problem) for problem in problems]
+    flat = [v for group in verdicts for v in group]
+    columns = {"reward": rewards.flatten(), "advantage": advantages.flatten(), "logprob": rollouts.logprobs.sum(-1), "kl": kl}
+    return [{"prompt": prompts[i // config.k], "response": v.text, "length": v.length, **{name: x[i].item() for name, x in columns.items()}}
+            for i, v in enumerate(flat)]
+
+
 def check_gap(team: Team, gap: float, config: RLConfig) -> float:
-    """The largest gap of any rank. UserError where it is not finite, or float32 would train what it did not sample."""
+    """The largest gap of any rank. UserError where float32 would train what it did not sample."""
     gap = team.max(torch.tensor(gap, device=config.device)).item()
-    limit = LARGEST_GAP if config.precision == "float32" else sys.float_info.max
-    if not gap <= limit:
-        raise UserError(f"rollout and update disagree by {gap:.3g} nats on a token (limit {limit:.3g}); the step was not applied. "
+    if config.precision == "float32" and not gap <= LARGEST_GAP:
+        raise UserError(f"rollout and update disagree by {gap:.3g} nats on a token (limit {LARGEST_GAP:.3g}); the step was not applied. "
                         "Are the weights of --init sound, and --lr not too high?")
     return gap

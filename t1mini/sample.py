@@ -17,6 +17,7 @@ from t1mini.checkpoint import load_policy
 from t1mini.config import StageConfig, UserError, setting
 from t1mini.countdown import Problem
 from t1mini.rollout import generate
+from t1mini.stopping import Stopped
 from t1mini.tasks import TASKS
 
 _PIECES = re.compile(r"\d+ [-+*/] \d+ = \d+ [-+*/] \d+ = \d+|(?:stop )?answer .*")
@@ -98,5 +99,5 @@ def layout(problem: Problem, response: str, finished: bool) -> str:
 def _ask() -> str:
     try:
         return input("> ").strip()
-    except (EOFError, KeyboardInterrupt, UnicodeDecodeError):
+    except (EOFError, Stopped, UnicodeDecodeError):
         return ""

@@ -24,10 +24,12 @@ from t1mini import countdown, distributed, math_problems
 from t1mini.batching import micro_batches
 from t1mini.chain_of_thought import Teacher, teach
 from t1mini.checkpoint import load_policy, save_policy
-from t1mini.config import StageConfig, UserError, resumed, setting
+from t1mini.config import StageConfig, UserError, setting
 from t1mini.countdown import Problem
 from t1mini.distributed import Team
-from t1mini.machine import DTYPES, PRECISIONS, compute_precision, prepare
+from t1mini.jsonl import read_rows
+from t1mini.guards import Guard
+from t1mini.machine import DTYPES, PRECISIONS, compute_precision
 from t1mini.model import Qwen, QwenConfig
 from t1mini.optimiser import Optimiser
 from t1mini.rollout import score
@@ -68,6 +70,7 @@ class SFTConfig(StageConfig):
     save_precision: str = setting("float32", "what checkpoints are written in", choices=PRECISIONS)
     recompute: bool = setting(False, "keep no activations within a layer, compute them again in the backward pass", qwen=True)
     state_every: int = setting(200, "updates between saves of the state that --resume goes on from", low=1, qwen=50)
+    keep_last: int = setting(2, "saved states to keep, the oldest go", low=1)
     workers: int = setting(2, "processes that share training and threads; never more than threads", low=1, high=1024, gpu=1)
     spread: float = setting(Teacher.spread, "teacher: chains are drawn in proportion to exp(-|value - target| / spread)", above=0)
     give_up: float = setting(Teacher.give_up, "teacher: chance of giving up after a miss", low=0, high=1)
@@ -81,9 +84,6 @@ class SFTConfig(StageConfig):
 
 
 def run(config: SFTConfig) -> None:
-    if config.resume:
-        config = resumed(config, "sft")
-        prepare(config)
     if config.task == "math" and not config.init:
         raise UserError("--init: --task math needs a checkpoint folder to start from")
     model, tokenizer = load_policy(config.init, config.device) if config.init else new_policy(config)
@@ -93,8 +93,7 @@ def run(config: SFTConfig) -> None:
         examples = read_examples(config.data, tokenizer)[: config.traces]
     else:
         examples = teacher_examples(load_problems(config.task, config.data, "train"), config, tokenizer, rng)
-    with distributed.team(config, "sft", most=config.batch) as team:
-        folder = RunFolder.open(config, "sft") if team.leads else None
+    with RunFolder.open(config, "sft", distributed.leads(config.batch)) as folder, distributed.team(config, "sft", config.batch) as team:
         train(model, tokenizer, examples, rng, config, folder, team)
     if folder:
         print(f"saved {folder.path / 'final'}")
@@ -123,22 +122,14 @@ def train(model: Qwen, tokenizer: Tokenizer, examples: list[Example], rng: rando
     batches = [batch for _ in range(config.epochs) for batch in bucketed_batches(lengths, config.batch, rng)]
     optimiser = Optimiser(model, lr=config.lr, steps=len(batches), warmup=config.warmup, clip=config.clip,
                           weight_decay=config.weight_decay)
-    started, state = time.perf_counter(), TrainingState(config, "sft", folder, team, optimiser, policy=model)
+    state = TrainingState(config, folder, team, optimiser, policy=model)
     progress = tqdm(range(state.step, len(batches)), desc="SFT", unit="step", mininterval=1, disable=not team.leads)
+    started = time.perf_counter()
     with state:
         for step in progress:
-            tokens = sum(lengths[i] for i in batches[step])  # of the whole batch, whoever scores them
-            total = torch.zeros((), device=model.device)
-            mine = team.share(batches[step])
-            for picks in micro_batches([lengths[i] + len(examples[i].prompt) for i in mine], config.micro_batch_tokens):
-                with compute_precision(config):
-                    loss = sft_loss(model, *zip(*(examples[mine[j]] for j in picks)), normaliser=tokens)
-                loss.backward()
-                total += loss.detach()
-            state.losses.append(team.sum(total))
-            team.sum_gradients(model)
-            optimiser.step(step)
-            if (step + 1) % 20 == 0 or step + 1 == len(batches):
+            loss = sft_step(step, [examples[i] for i in batches[step]], model, optimiser, config, team, state.guard)
+            state.losses += [] if loss is None else [loss]
+            if state.losses and ((step + 1) % 20 == 0 or step + 1 == len(batches)):
                 recent = torch.stack(state.losses).mean().item()
                 state.losses = []
                 progress.set_postfix(loss=f"{recent:.3f}")
@@ -146,8 +137,30 @@ def train(model: Qwen, tokenizer: Tokenizer, examples: list[Example], rng: rando
                     folder.append_row("metrics.csv", {"step": step + 1, "loss": recent})
                     folder.append_row("timing.csv", {"step": step + 1, "seconds": time.perf_counter() - started})
             state.after(step + 1)
-    if folder:
-        save_policy(model, tokenizer, folder.path / "final", DTYPES[config.save_precision])
+        if folder:
+            save_policy(model, tokenizer, folder.path / "final", DTYPES[config.save_precision])
+
+
+def sft_step(step: int, batch: list[Example], model: Qwen, optimiser: Optimiser, config: SFTConfig, team: Team,
+             guard: Guard) -> torch.Tensor | None:
+    """One update on a batch, of which this rank takes its share. Returns the batch's loss, None if the update was refused."""
+    tokens = sum(len(example.response) for example in batch)  # of the whole batch, whoever scores them
+    total = torch.zeros((), device=model.device)
+    mine = team.share(batch)
+    for picks in micro_batches([len(example.prompt) + len(example.response) for example in mine], config.micro_batch_tokens):
+        with compute_precision(config):
+            loss = sft_loss(model, *zip(*(mine[i] for i in picks)), normaliser=tokens)
+        loss.backward()
+        total += loss.detach()
+    team.sum(total)
+    team.sum_gradients(model)
+    refused = guard.refuses({"loss": total, "gradient": optimiser.clip_gradients()})
+    if refused:
+        optimiser.discard()
+        guard.refuse(step + 1, refused, [example._asdict() for example in mine])
+        return None
+    optimiser.step(step)
+    return total
 
 
 def sft_loss(model: Qwen, prompts: Sequence[list[int]], responses: Sequence[list[int]],
@@ -170,7 +183,7 @@ def teacher_examples(problems: list[Problem], config: SFTConfig, tokenizer: Toke
 def read_examples(path: str, tokenizer: Tokenizer) -> list[Example]:
     """Mathematics: lines of {"question": ..., "response": ...}. UserError names the file, the line and what is wrong with it."""
     examples = []
-    for i, row in math_problems.read_rows(path):
+    for i, row in read_rows(path, "traces"):
         question, response = row.get("question"), row.get("response")
         if not (isinstance(question, str) and isinstance(response, str) and question.strip() and response.strip()):
             raise UserError(f'{path}, line {i}: want {{"question": "...", "response": "..."}}, as the collect stage writes')

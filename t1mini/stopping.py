@@ -13,11 +13,11 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Stopped(Exception):
-    """A run was stopped by a signal after a whole step; `code` is what a shell expects then (128 + the signal)."""
+    """A run was stopped by a signal; `code` is what a shell expects then (128 + the signal)."""
 
     def __init__(self, number: int, message: str):
         super().__init__(message)
-        self.code = 128 + number
+        self.number, self.code = number, 128 + number
 
 
 class Stop:
@@ -37,6 +37,16 @@ class Stop:
             raise KeyboardInterrupt
         self.number = number
 
-    def due(self, team: Team, device: str) -> int:
+    def due(self, team: Team = Team(), device: str = "cpu") -> int:
         """The signal that any rank has heard, or 0."""
         return int(team.max(torch.tensor(self.number, device=device)))
+
+
+class AtOnce(Stop):
+    """Where there is no step to finish: the signal ends the block, with a word on how to go on if there is one."""
+
+    def __init__(self, advice: str = ""):
+        self.advice = advice
+
+    def note(self, number: int, frame) -> None:
+        raise Stopped(number, f"stopped{self.advice}")

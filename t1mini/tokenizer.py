@@ -17,10 +17,12 @@ import tokenizers
 from tokenizers import models, pre_tokenizers
 
 from t1mini.config import UserError
+from t1mini.jsonl import excerpt, read_bytes, read_object
 
 PAD, EOS = "<pad>", "<eos>"
 FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "added_tokens.json", "special_tokens_map.json",
          "chat_template.jinja")  # of a checkpoint's tokenizer; t1mini reads the first two and hands on all
+LARGEST_FILE = 2**26  # bytes of any of them; Qwen's largest has 11 million
 
 
 class Tokenizer:
@@ -30,21 +32,23 @@ class Tokenizer:
         self.backend, self.eos, self.pad, self.files = backend, eos, pad or eos, files
         self.eos_id, self.pad_id = backend.token_to_id(self.eos), backend.token_to_id(self.pad)
         if self.eos_id is None or self.pad_id is None:
-            raise UserError(f"the tokenizer has no token {self.eos if self.eos_id is None else self.pad}")
+            raise UserError(f"the tokenizer has no token {excerpt(self.eos if self.eos_id is None else self.pad)}")
 
     @classmethod
     def from_dir(cls, folder: str | Path) -> "Tokenizer":
         """Reads tokenizer.json and tokenizer_config.json. UserError names the file that is missing or unreadable."""
         path, config_path = Path(folder) / "tokenizer.json", Path(folder) / "tokenizer_config.json"
-        text, config = _read(path), _parse_config(config_path)
+        text, config = read_bytes(path, LARGEST_FILE), read_object(config_path, LARGEST_FILE)
         try:
-            backend = tokenizers.Tokenizer.from_str(text)
-        except Exception as error:  # what the tokenizers package raises for a broken file is a bare Exception
-            raise UserError(f"{path} is not a tokenizer: {error}") from None
+            backend = tokenizers.Tokenizer.from_buffer(text)
+        except BaseException as error:  # a broken file makes the package raise a bare Exception, or panic, which is not even that
+            if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+                raise
+            raise UserError(f"{path} is not a tokenizer: {excerpt(error)}") from None
         eos, pad = _token_text(config.get("eos_token")), _token_text(config.get("pad_token"))
         if eos is None:
             raise UserError(f"{config_path} names no eos_token")
-        files = {name: (Path(folder) / name).read_bytes() for name in FILES if (Path(folder) / name).is_file()}
+        files = {name: read_bytes(Path(folder) / name, LARGEST_FILE) for name in FILES if (Path(folder) / name).is_file()}
         try:
             return cls(backend, eos, pad, files)
         except UserError as error:
@@ -104,20 +108,3 @@ def _token_text(token) -> str | None:
     """tokenizer_config.json writes a token as its text or as an object that has it."""
     text = token.get("content") if isinstance(token, dict) else token
     return text if isinstance(text, str) else None
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read {path}: {error}") from None
-
-
-def _parse_config(path: Path) -> dict:
-    try:
-        config = json.loads(_read(path))
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is not JSON: {error}") from None
-    if not isinstance(config, dict):
-        raise UserError(f"{path}: expected a JSON object")
-    return config

@@ -16,7 +16,7 @@ import re
 
 from t1mini.answers import bare, normalise, read, same
 
-LONGEST, MOST_BRACES = 1000, 20_000
+LONGEST, MOST_LOOKED_AT = 1000, 1_000_000  # characters
 
 # --- extraction ----------------------------------------------------------------------------------------------------
 
@@ -54,16 +54,25 @@ def extract_answer(response: str) -> str | None:
 
 def _last_box(text: str) -> str | None:
     r"""What is in the last \boxed{} that closes and is not empty; of boxes in boxes, the innermost."""
-    braces = 0
-    for start in [m.end() for m in _BOX.finditer(text)][::-1]:
-        depth = 1
-        for m in _BRACE.finditer(text, start):
-            depth, braces = depth + {"{": 1, "}": -1}.get(m.group(), 0), braces + 1
-            if not depth or braces > MOST_BRACES:
-                break
-        content = text[start : m.start()].strip() if not depth else ""
-        if braces > MOST_BRACES or _says_something(content):
-            return content or None
+    boxes = [m.end() for m in _BOX.finditer(text)]
+    ends, starts, opened, depth = {}, set(boxes), [], 0  # of boxes that are open: their depth and start
+    for m in _BRACE.finditer(text, boxes[0] - 1) if boxes else ():
+        if m[0] == "{":
+            if m.end() in starts:
+                opened.append((depth, m.end()))
+            depth += 1
+        elif m[0] == "}":
+            depth -= 1
+            if opened and opened[-1][0] == depth:
+                ends[opened.pop()[1]] = m.start()
+    looked_at = 0
+    for start in boxes[::-1]:
+        content = text[start : ends.get(start, start)]
+        looked_at += len(content)
+        if _says_something(content):
+            return content.strip()
+        if looked_at > MOST_LOOKED_AT:  # empty boxes in empty boxes
+            return None
     return None
 
 

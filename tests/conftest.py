@@ -14,6 +14,10 @@ SHAPES = {
 }
 
 
+def pytest_addoption(parser):
+    parser.addoption("--fuzz", type=int, default=60, metavar="N", help="inputs to each reader in tests/test_fuzz.py")
+
+
 def build(style: str) -> Qwen:
     model = Qwen(SHAPES[style]).initialise(seed=5)
     generator = torch.Generator().manual_seed(6)

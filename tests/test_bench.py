@@ -24,7 +24,7 @@ def test_the_figures_are_those_promised(tmp_path, capsys, flags):
     assert set(results) == {"rollout", "update", "step"}
     for name, parts in (("rollout", {"prefill", "decode", "sampling"}), ("update", {"reference", "optimiser"}), ("step", {"prefill", "reference", "forward", "backward", "optimiser"})):
         found = results[name]
-        assert {"seconds", "tokens_per_second", "parts", "floors"} <= set(found) and parts <= set(found["parts"])
+        assert {"seconds", "tokens_per_second", "parts", "floors", "settings", "made_by"} <= set(found) and parts <= set(found["parts"])
         assert found["floors"]["flops"] > 0 and 0 < sum(found["parts"].values()) <= found["seconds"]
     assert "of what the machine allows" in capsys.readouterr().out
 

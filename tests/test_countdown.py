@@ -236,7 +236,7 @@ def test_a_problem_needs_three_numbers_and_a_target_within_1_to_99(numbers, targ
         make_problem(numbers, target)
 
 
-@pytest.mark.parametrize("line", ["", "7", "[]", "{", '{"numbers": [3, 4, 11]}', '{"target": 77}', '{"numbers": 3, "target": 77}',
+@pytest.mark.parametrize("line", ["7", "[]", "{", '{"numbers": [3, 4, 11]}', '{"target": 77}', '{"numbers": 3, "target": 77}',
                                   '{"numbers": [3, 4], "target": 77}', '{"numbers": [3, 4, 11], "target": 0}'])
 def test_a_bad_line_is_reported_with_its_file_and_number(line, tmp_path):
     path = tmp_path / "problems.jsonl"

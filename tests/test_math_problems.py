@@ -10,7 +10,7 @@ import pytest
 from t1mini import collect
 from t1mini.__main__ import main
 from t1mini.checkpoint import load_policy, save_policy
-from t1mini.collect import CollectConfig, make_trace, make_traces, read_finished
+from t1mini.collect import CollectConfig, make_trace, make_traces
 from t1mini.config import UserError
 from t1mini.inference_scaling import thoughts
 from t1mini.math_problems import Problem, load_problems, prompt_ids, response_text, shared
@@ -95,13 +95,6 @@ def test_an_interrupted_collect_goes_on_where_it_was(tmp_path, capsys):
     assert [json.loads(line)["problem"] for line in (tmp_path / "cut/hard.jsonl").read_text().splitlines()] == [row["question"] for row in GSM8K]
 
 
-def test_attempts_at_other_problems_are_not_mixed_in(tmp_path):
-    write(tmp_path / "attempts.jsonl", [attempts("1")])
-    with pytest.raises(UserError, match="other problems"):
-        read_finished(tmp_path / "attempts.jsonl", [Problem("2 + 2?", "4")])
-    assert read_finished(tmp_path / "attempts.jsonl", [Problem("3 + 4?", "7")]) == [attempts("1")]
-
-
 def test_each_question_is_asked_once():
     assert collect.distinct([Problem("a", "1"), Problem("b", "2"), Problem("a", "3")]) == [Problem("a", "1"), Problem("b", "2")]
 
@@ -134,28 +127,6 @@ def test_sft_rl_evaluation_and_scaling_run_on_gsm8k(tmp_path, capsys):
     assert any(row["correct"] for row in rows if row["answer"] == "5")
     assert all(row["correct"] == verify(row["text"], row["answer"]) for row in rows if not row["overlong"])
     assert "pass@4" in capsys.readouterr().out
-
-
-MISTAKES = {
-    "no checkpoint": (["rl", "--preset", "qwen2.5-0.5b", "--device", "cpu"], "cannot read problems from"),
-    "no checkpoint to collect with": (["collect", "--data", "{data}"], "--init: which checkpoint folder?"),
-    "no chat model": (["rl", "--task", "math", "--init", "data/tiny-sft", "--data", "{data}"], "no <|im_start|>"),
-    "problems where traces should be": (["sft", "--task", "math", "--init", str(GOLDEN), "--data", "{data}"], "train.jsonl, line 1: want"),
-    "sft from nothing": (["sft", "--task", "math", "--data", "{data}"], "--init: --task math needs a checkpoint"),
-    "train with a checkpoint's preset": (["train", "--preset", "qwen3-0.6b", "--device", "cpu"], "train is for Countdown"),
-    "nothing to go on with": (["collect", "--resume", "{tmp}/nowhere"], "cannot go on with {tmp}/nowhere"),
-}
-
-
-@pytest.mark.parametrize("name", MISTAKES)
-def test_a_mistake_is_one_line_and_exit_code_2(name, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(Path(__file__).parent.parent)
-    words, message = MISTAKES[name]
-    data = write(tmp_path / "train.jsonl", GSM8K)
-    assert main([*(word.format(tmp=tmp_path, data=data) for word in words), "--out", str(tmp_path / "out")]) == 2
-    printed = capsys.readouterr().err
-    assert message.format(tmp=tmp_path) in printed and printed.count("\n") == 1
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["train.jsonl"]
 
 
 def test_a_qwen_checkpoint_keeps_its_tokenizer_and_its_ends(tmp_path):
