@@ -7,10 +7,11 @@
     collect     a real model's own attempts, as traces for sft and hard problems for rl
     evaluate    accuracy on problems never seen, with intervals
     scale       accuracy against the thinking budget
+    study       the paper's findings: one mechanism switched at a time, over several seeds
     memory      what an RL run will take on a GPU
     bench       what the fast paths buy
     sample      type a problem, read the model's thinking
-    plot        figures of a run
+    plot        figures of a run or a study
 
 A user's mistake is one line on stderr and exit code 2.
 """
@@ -34,6 +35,7 @@ STAGES = {  # name: (module, settings)
     "collect": ("collect", "CollectConfig"),
     "evaluate": ("evaluate", "EvaluateConfig"),
     "scale": ("inference_scaling", "ScaleConfig"),
+    "study": ("studies", "StudyConfig"),
     "bench": ("bench", "BenchConfig"),
     "memory": ("memory", "MemoryConfig"),
     "sample": ("sample", "SampleConfig"),

@@ -37,6 +37,21 @@ def rloo_advantages(rewards: Tensor) -> Tensor:
     return rewards - (rewards.sum(-1, keepdim=True) - rewards) / (k - 1)
 
 
+def mean_advantages(rewards: Tensor) -> Tensor:
+    """Reward minus the mean reward of all the prompt's responses, its own too: (K-1)/K of `rloo_advantages`. [P, K] -> [P, K]"""
+    return rewards - rewards.mean(-1, keepdim=True)
+
+
+def standardised_advantages(rewards: Tensor) -> Tensor:
+    """`mean_advantages` over the group's standard deviation, as in GRPO: rare successes count more. [P, K] -> [P, K], tied groups 0.
+
+    >>> standardised_advantages(torch.tensor([[1.0, 0.0, 0.0, 0.0], [1.0, 1.0, 1.0, 1.0]]))
+    tensor([[ 1.5000, -0.5000, -0.5000, -0.5000],
+            [ 0.0000,  0.0000,  0.0000,  0.0000]])
+    """
+    return mean_advantages(rewards) / rewards.std(-1, keepdim=True).clamp_min(1e-6)
+
+
 def sequence_kl(logprobs: Tensor, ref_logprobs: Tensor, mask: Tensor) -> Tensor:
     """log pi(y|x) - log pi_ref(y|x) of each sampled response, in nats, detached: [N, T], [N, T], [N, T] -> [N]."""
     return (logprobs - ref_logprobs).masked_fill(~mask.bool(), 0.0).sum(-1).detach()

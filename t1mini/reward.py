@@ -19,6 +19,9 @@ from t1mini.tasks import TASKS
 from t1mini.tokenizer import Tokenizer
 
 
+PATTERNS = ("repetitive", "overlong", "garbled")
+
+
 @dataclass(frozen=True)
 class Verdict:
     """One response, judged."""
@@ -34,7 +37,11 @@ class Verdict:
 
     @property
     def reward(self) -> float:
-        return penalised_reward(self.correct, self.repetitive, self.overlong, self.garbled)
+        return self.penalised(PATTERNS)
+
+    def penalised(self, patterns: Sequence[str]) -> float:
+        """The reward where only these patterns are penalised."""
+        return penalised_reward(self.correct, *(getattr(self, name) and name in patterns for name in PATTERNS))
 
 
 def judge(task: str, problem, text: str, ids: Sequence[int], *, finished: bool, max_new_tokens: int, repeat_limit: int) -> Verdict:

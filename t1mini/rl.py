@@ -36,13 +36,13 @@ from t1mini.clock import Clock
 from t1mini.config import SMALL_CACHE, StageConfig, UserError, setting
 from t1mini.distributed import Team
 from t1mini.guards import Guard
-from t1mini.loss import centred_kl, rloo_advantages, sequence_kl
+from t1mini.loss import centred_kl, mean_advantages, rloo_advantages, sequence_kl, standardised_advantages
 from t1mini.machine import DTYPES, PRECISIONS, compute_precision
 from t1mini.metrics import metrics_row, response_totals, sample_text, share_totals
 from t1mini.model import Qwen
 from t1mini.optimiser import Optimiser
 from t1mini.reference import EMAReference
-from t1mini.reward import Verdict, judge_rollouts
+from t1mini.reward import PATTERNS, Verdict, judge_rollouts
 from t1mini.rollout import Rollouts, generate
 from t1mini.run_folder import RunFolder
 from t1mini.run_state import TrainingState
@@ -76,7 +76,10 @@ class RLConfig(StageConfig):
     entropy_coef: float = setting(0.001, "weight of the token entropy in the loss (alpha)", low=0, high=100)
     ema_decay: float = setting(0.99, "how much of the reference stays at each update; 1 freezes it", low=0, high=1)
     repeat_limit: int = setting(4, "times an attempt, or a run of 20 tokens, may occur in a response", low=1)
-    penalties: bool = setting(True, "give -1 to repetitive, overlong and garbled responses")
+    penalties: bool = setting(True, "give -1 to responses that show a pattern of --patterns")
+    patterns: tuple = setting(PATTERNS, "which patterns are penalised", choices=PATTERNS)
+    credit: str = setting("rloo", "a response's advantage: T1's leave-one-out; or, to compare, its reward over the group's mean, that over "
+                          "the group's standard deviation, or leave-one-out shared out over its tokens", choices=("rloo", "mean", "std", "length"))
     max_batch_tokens: int = setting(100_000, "tokens that responses sampled at once may have, with their prompts: rows x limit", low=1,
                                     gpu=800_000, qwen=300_000, **SMALL_CACHE)
     micro_batch_tokens: int = setting(2048, "tokens of one forward and backward pass, padding counted", low=1, gpu=65536, qwen=16384)
@@ -151,9 +154,11 @@ def t1_step(step: int, batch: list, policy: Qwen, reference: EMAReference, optim
     kl = sequence_kl(rollouts.logprobs, ref_logprobs, rollouts.mask)  # [N]
     clock.lap("reference")
     # 5. advantages
-    advantages = rloo_advantages(rewards) - config.kl_coef * centred_kl(kl.view_as(rewards))  # [P, K]
-    # 6. update
+    advantages = group_advantages(rewards, config.credit) - config.kl_coef * centred_kl(kl.view_as(rewards))  # [P, K]
     tokens = team.sum(rollouts.lengths.sum())  # of the whole batch, whichever rank has them
+    if config.credit == "length":
+        advantages *= tokens / (len(batch) * config.k) / rollouts.lengths.view_as(advantages)
+    # 6. update
     update = accumulate_gradients(policy, prompts, rollouts, advantages.flatten(), tokens, config, tokenizer.size)
     team.sum_gradients(policy)
     grad_norm = optimiser.clip_gradients()
@@ -175,6 +180,13 @@ def t1_step(step: int, batch: list, policy: Qwen, reference: EMAReference, optim
     return row, clock.seconds | {"padding": padding}, sample_text(step + 1, TASKS[config.task].prompt_text(problems[0]), verdicts[0])
 
 
+def group_advantages(rewards: Tensor, credit: str) -> Tensor:
+    """A response's reward against those of its prompt's other responses: [P, K] -> [P, K]. All but rloo are there to compare."""
+    if credit == "mean":
+        return mean_advantages(rewards)
+    return standardised_advantages(rewards) if credit == "std" else rloo_advantages(rewards)
+
+
 def problem_order(problems: int, seed: int) -> Iterator[int]:
     """Problem numbers in the order they are used, without end: every one once before any comes again."""
     rng = random.Random(seed)
@@ -193,7 +205,8 @@ def sample_responses(policy: Qwen, tokenizer: Tokenizer, prompts: list[list[int]
 
 def rewards_of(verdicts: list[list[Verdict]], config: RLConfig) -> Tensor:
     """Penalised rewards [P, K]; without --penalties, plain ones."""
-    return torch.tensor([[v.reward if config.penalties else float(v.correct) for v in group] for group in verdicts])
+    patterns = config.patterns if config.penalties else ()
+    return torch.tensor([[v.penalised(patterns) for v in group] for group in verdicts])
 
 
 def batch_rows(problems: list, verdicts: list[list[Verdict]], rewards: Tensor, rollouts: Rollouts, kl: Tensor, advantages: Tensor,

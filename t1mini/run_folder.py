@@ -89,11 +89,7 @@ class RunFolder:
         write_text(self.path / name, csv_text(rows))
 
     def rows(self, name: str) -> list[dict[str, str]]:
-        """The rows of a CSV file, none where there is no such file."""
-        if not (self.path / name).exists():
-            return []
-        with (self.path / name).open(newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
+        return read_rows(self.path / name)
 
     def append_text(self, name: str, text: str) -> None:
         with (self.path / name).open("a", encoding="utf-8", newline="\n") as file:
@@ -108,6 +104,14 @@ def csv_text(rows: list[dict], header: bool = True) -> str:
         writer.writeheader()
     writer.writerows({key: f"{value:.6g}" if isinstance(value, float) else value for key, value in row.items()} for row in rows)
     return text.getvalue()
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file, none where there is no such file."""
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
 def made_by(config: StageConfig) -> dict[str, str | None]:

@@ -18,6 +18,7 @@ from typing import Hashable, Sequence
 import numpy as np
 
 Z95 = 1.959964  # 97.5% point of the normal distribution
+T95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}  # of Student's t, by degrees of freedom
 
 
 def pass_at_k(n: int, c: int, k: int) -> float:
@@ -83,3 +84,30 @@ def paired_bootstrap(a, b, seed: int | np.random.Generator, resamples: int = 200
     means = [(a - b)[rng.integers(len(a), size=len(a))].mean() for _ in range(resamples)]
     low, high = np.percentile(means, [2.5, 97.5])
     return float(low), float(high)
+
+
+def crossed_bootstrap(scores, seed: int | np.random.Generator, resamples: int = 2000) -> tuple[float, float]:
+    """95% interval of the mean of scores [seeds, problems], resampling seeds and problems: both are samples of what could have been.
+
+    With one seed it is an interval over problems alone.
+    """
+    scores, rng = np.asarray(scores, dtype=float), np.random.default_rng(seed)
+    if scores.ndim != 2 or not scores.size:
+        raise ValueError(f"need scores of seeds and problems, got shape {scores.shape}")
+    runs, problems = scores.shape
+    means = [scores[rng.integers(runs, size=runs)][:, rng.integers(problems, size=problems)].mean() for _ in range(resamples)]
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def t_interval(values: Sequence[float]) -> tuple[float, float]:
+    """95% interval of the mean of a few independent values, by Student's t. ValueError for fewer than 2.
+
+    >>> tuple(round(x, 2) for x in t_interval([1.0, 2.0, 3.0]))
+    (-0.48, 4.48)
+    """
+    if len(values) < 2:
+        raise ValueError("an interval over runs needs at least 2 of them")
+    n = len(values)
+    half = T95.get(n - 1, Z95) * float(np.std(values, ddof=1)) / math.sqrt(n)
+    return float(np.mean(values)) - half, float(np.mean(values)) + half

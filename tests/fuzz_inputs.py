@@ -5,6 +5,7 @@ Every function draws from the random.Random it is given and from nothing else.
 
 import copy
 import json
+import math
 import random
 import re
 
@@ -32,7 +33,7 @@ def with_faults(text, rng: random.Random):
             new = rng.choice((rng.randbytes(rng.randrange(9)), new.encode("utf-8", "surrogatepass")))
         flipped = bytes([text[i] ^ 1 << rng.randrange(8)]) if isinstance(text, bytes) and i < len(text) else text[i : i + 1]
         text = rng.choice((text[:i] + text[j:], text[:i] + new + text[j:], text[:j] + text[i:], text[:i], text[j:] + text[:i],
-                           text[:i] + flipped + text[i + 1 :], text[:j] + text[i:j] * rng.choice((2, 50)) + text[j:]))
+                           text[:i] + flipped + text[i + 1 :], text[:j] + (text[i:j] * rng.choice((2, 50)))[:LONGEST_TEXT] + text[j:]))
     return text
 
 
@@ -129,10 +130,29 @@ def response(rng: random.Random) -> str:
     return (with_faults(text[:LONGEST_TEXT], rng) if rng.random() < 0.3 else text)[:LONGEST_TEXT]
 
 
-def header_with_faults(weights: bytes, rng: random.Random) -> bytes:
-    """A safetensors file with faults: in its header's JSON, or anywhere."""
+def weights_with_faults(weights: bytes, rng: random.Random) -> bytes:
+    """A safetensors file with faults: in what its header says of a tensor, in the header's JSON, or anywhere."""
     kind, size = rng.random(), int.from_bytes(weights[:8], "little")
+    header, numbers = json.loads(weights[8 : 8 + size]), weights[8 + size :]
+    if kind < 0.4:
+        text = json.dumps(header_with_a_fault(header, rng)).encode()
+        return len(text).to_bytes(8, "little") + text + numbers
     if kind < 0.6:
-        header = json_with_faults(json.loads(weights[8 : 8 + size]), rng)
-        return (len(header) + rng.choice((0, 0, 0, 0, 1, -1, 2**20, 2**40))).to_bytes(8, "little", signed=True) + header + weights[8 + size :]
-    return with_faults(weights[:4000], rng) + weights[4000:] if kind < 0.8 else with_faults(weights, rng)
+        text = json_with_faults(header, rng)
+        return (len(text) + rng.choice((0, 0, 0, 0, 1, -1, 2**20, 2**40))).to_bytes(8, "little", signed=True) + text + numbers
+    if kind < 0.8:
+        flipped = bytearray(weights)
+        for i in rng.choices(range(len(weights)), k=rng.choice((1, 9, 100))):
+            flipped[i] = rng.choice((flipped[i] ^ 1 << rng.randrange(8), 0, 255, 127))
+        return bytes(flipped)
+    return with_faults(weights[:4000], rng) + weights[4000:] if kind < 0.9 else with_faults(weights, rng)
+
+
+def header_with_a_fault(header: dict, rng: random.Random) -> dict:
+    """A tensor of another type, shape, place or name."""
+    name, other = rng.sample(sorted(header.keys() - {"__metadata__"}), 2)
+    tensor, shape = header[name], header[name]["shape"]
+    return header | rng.choice((
+        {name: tensor | {"dtype": rng.choice(("I32", "U32", "F16", "BF16", "F64", "BOOL", "F8_E4M3", "C64"))}},
+        {name: tensor | {"shape": rng.choice((shape[::-1], [math.prod(shape)], [1, *shape], [*shape, 1], [*shape, 0], [2**32, 2**32], [-1]))}},
+        {name: header[other]}, {name: header[other], other: tensor}, {other: tensor, noise(rng): tensor}, {name + noise(rng)[:1]: tensor}))

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 import pytest
-from fuzz_inputs import answer, header_with_faults, json_with_faults, response, with_faults
+from fuzz_inputs import answer, json_with_faults, response, weights_with_faults, with_faults
 
 from t1mini import countdown, jsonl, math_problems, sft
 from t1mini.checkpoint import load_model, read_config, save_model
@@ -106,7 +106,7 @@ def settings(rng: random.Random, folder: Path):
 
 def safetensors(rng: random.Random, folder: Path):
     prepare(folder, GOLDEN)
-    yield write(folder / "model.safetensors", header_with_faults((GOLDEN / "model.safetensors").read_bytes(), rng))
+    yield write(folder / "model.safetensors", weights_with_faults((GOLDEN / "model.safetensors").read_bytes(), rng))
     refused(load_model, folder)
 
 
@@ -116,7 +116,7 @@ def shards(rng: random.Random, folder: Path):
         save_model(load_model(GOLDEN), source, shard_bytes=300_000)
     broken = prepare(folder / "broken", source)
     path = rng.choice(sorted(broken.iterdir()))
-    content, fault = (source / path.name).read_bytes(), json_with_faults if path.suffix == ".json" else header_with_faults
+    content, fault = (source / path.name).read_bytes(), json_with_faults if path.suffix == ".json" else weights_with_faults
     yield path.name, write(path, fault(json.loads(content) if path.suffix == ".json" else content, rng))
     refused(load_model, broken)
     write(path, content)

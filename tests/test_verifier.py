@@ -348,7 +348,8 @@ HOSTILE = ["\\boxed{" * 15000, "{" * 100_000, "}" * 100_000, "\\boxed{" + "{" * 
            "\\boxed{" + "\\sqrt{" * 150 + "2" + "}" * 150 + "}", "\\boxed{1e999999999}", "\\boxed{\\sin(10^{100})}", "\\boxed{0^{-1}}",
            "\\boxed{" + "x_" * 490 + "}", "\\boxed{" + "(1," * 200 + "}", "\\boxed{" + "(1,2)," * 150 + "}", "\\boxed{e^{e^{e^{e^e}}}}",
            "\\boxed{" + "\\text{" * 100 + "}" * 100 + "}", "\\boxed{5" + " a" * 490 + "}", "\\boxed{" + "\\frac" * 190 + "}",
-           "\\boxed{\\begin{pmatrix}" + "1&" * 400 + "}", "\\boxed{" + "\\sin" * 200 + "1}", "\\boxed{\\infty-\\infty}", "\\boxed{\\log_{1} 5}"]
+           "\\boxed{\\begin{pmatrix}" + "1&" * 400 + "}", "\\boxed{" + "\\sin" * 200 + "1}", "\\boxed{\\infty-\\infty}", "\\boxed{\\log_{1} 5}",
+           "\\boxed{5" + "a" * 900 + "~}", "\\boxed{\\text" + "{" + " " * 900 + "}", "\\boxed{" * 200 + "a" * 4_000_000, "\\boxed{" * 300_000 + "}" * 300_000]
 
 
 def rows(block: str) -> list[tuple[str, str]]:
