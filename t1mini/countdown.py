@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Iterable, NamedTuple, Sequence
 
 from t1mini.config import UserError
+from t1mini.durable import write_text
 from t1mini.jsonl import read_rows
 from t1mini.tokenizer import Tokenizer
 
@@ -238,7 +239,7 @@ def problems_of(numbers: tuple[int, int, int]) -> list[Problem]:
 def save_problems(path: Path, problems: Iterable[Problem]) -> None:
     """One JSON object a line: {"numbers": [3, 4, 11], "target": 77}."""
     rows = [json.dumps({"numbers": list(problem.numbers), "target": problem.target}) for problem in problems]
-    path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    write_text(path, "\n".join(rows) + "\n")
 
 
 def load_problems(path: str | Path) -> list[Problem]:

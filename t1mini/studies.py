@@ -98,6 +98,7 @@ class StudyConfig(StageConfig):
     seeds: tuple = setting((0, 1, 2), "seeds, of SFT and RL alike", low=0, high=2**31 - 1)
     traces: int = setting(0, "chains of thought for SFT; 0 means the study's", low=0, high=10**8)
     steps: int = setting(0, "RL updates; 0 means the study's", low=0, high=10**6)
+    prompts: int = setting(0, "prompts an update; 0 means the study's", low=0, high=65536)
     problems: int = setting(0, "test problems; 0 means all", low=0)
     workers: int = setting(2, "processes that share training and threads; never more than threads", low=1, high=1024, gpu=1)
 
@@ -122,7 +123,7 @@ def add_row(name: str, label: str, config: StudyConfig) -> None:
     sft_config, rl_config, measured = stage_configs(study, study.variants[label], config)
     key = digest(METHOD, settings(sft_config), settings(rl_config), study.variants[label].at, settings(measured))
     rows = read_rows(path)
-    if any(row["key"] == key for row in rows):
+    if any((row["key"], row["variant"]) == (key, label) for row in rows):
         return
     began = time.perf_counter()
     at = study.variants[label].at
@@ -149,23 +150,24 @@ def add_row(name: str, label: str, config: StudyConfig) -> None:
 
 def stage_configs(study: Study, variant: Variant, config: StudyConfig) -> tuple[SFTConfig, RLConfig, ScaleConfig]:
     """The settings of a variant's stages; runs of the same settings have the same folder."""
-    told = lambda names, **values: {**{name: getattr(config, name) for name in ("preset", "seed", "device", "threads", *names)}, **values}
-    less = {name: getattr(config, name) for name in ("traces", "steps") if getattr(config, name)}
-    sft_config = from_flags(SFTConfig, told(["workers"], **variant.sft | {name: less[name] for name in less if name == "traces"}))
+    told = lambda *names, **values: {name: getattr(config, name) for name in ("preset", "seed", "device", "threads", *names)} | values
+    smaller = lambda *names: {name: getattr(config, name) for name in names if getattr(config, name)}
+    sft_config = from_flags(SFTConfig, told("workers", **variant.sft | smaller("traces")))
     sft_config = replace(sft_config, out=f"{config.work}/sft-{digest(METHOD, settings(sft_config))}")
-    flags = study.common | variant.rl | {name: less[name] for name in less if name == "steps"}
+    flags = study.common | variant.rl | smaller("steps", "prompts") | {"init": f"{sft_config.out}/final"}
     if flags.get("data") == "hard":
-        flags |= {"data": f"{sft_config.out}-hard.jsonl"}
-    rl_config = from_flags(RLConfig, told(["workers"], **flags, init=f"{sft_config.out}/final"))
+        flags["data"] = f"{sft_config.out}-hard.jsonl"
+    rl_config = from_flags(RLConfig, told("workers", **flags))
     rl_config = replace(rl_config, checkpoint_every=max(1, rl_config.steps // 10))
-    rl_config = replace(rl_config, out=f"{config.work}/rl-{digest(METHOD, settings(rl_config))}")
-    measured = from_flags(ScaleConfig, told(["problems"], samples=study.samples))
+    rl_config = replace(rl_config, out=f"{config.work}/rl-{digest(METHOD, settings(sft_config), settings(rl_config))}")
+    measured = from_flags(ScaleConfig, told("problems", samples=study.samples))
     return sft_config, rl_config, measured
 
 
 def settings(config: StageConfig) -> dict:
-    """What decides a stage's results: not where it writes or how often it saves."""
-    return {name: value for name, value in config.to_dict().items() if name not in ("out", "resume", "state_every", "keep_last", "threads", "workers")}
+    """What decides a stage's results: not where things are, nor how often it saves."""
+    kept = {name: value for name, value in config.to_dict().items() if name not in ("out", "resume", "state_every", "keep_last", "threads", "workers")}
+    return kept | ({"init": "", "data": Path(config.data).name} if isinstance(config, RLConfig) else {})
 
 
 def digest(*content) -> str:

@@ -12,7 +12,6 @@ Run it: python -m t1mini plot start --out figures
 import json
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
@@ -28,6 +27,8 @@ DEFAULT_PANELS = (("step", "accuracy"), ("step", "length"), ("step", "entropy"))
 
 def draw(name: str, rows: list[dict[str, str]], steps: list[dict[str, str]]):
     """The figure of a study, from its two CSV files."""
+    import matplotlib.pyplot as plt  # not needed to read this file, or to print a table
+
     variants = list(dict.fromkeys(row["variant"] for row in rows))
     panels = PANELS.get(name, DEFAULT_PANELS) if steps else ()
     figure, axes = plt.subplots(1, 1 + len(panels), figsize=(4.4 + 3.4 * len(panels), 3.6), squeeze=False)
@@ -83,4 +84,3 @@ def band(ax, x, ys: np.ndarray, i: int, label: str) -> None:
 def save(figure, file: Path) -> None:
     figure.tight_layout()
     figure.savefig(file, metadata={"Date": None})
-    plt.close(figure)
