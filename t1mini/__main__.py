@@ -86,7 +86,8 @@ def main(arguments: list[str] | None = None) -> int:
 def complain(message: str, error: Exception | None = None, every_rank: bool = False) -> int:
     """One line on stderr, with the notes that `error` carries. Of a team, whose ranks find the same mistake, only the first speaks."""
     if every_rank or os.environ.get("RANK", "0") == "0" or "WORLD_SIZE" not in os.environ:
-        print("t1mini:", *(message + "".join(getattr(error, "__notes__", ()))).split(), file=sys.stderr)
+        words = " ".join((message + "".join(getattr(error, "__notes__", ()))).split())
+        print("t1mini:", "".join(c if c.isprintable() else "?" for c in words), file=sys.stderr)  # no file may steer the terminal
     return 2
 
 

@@ -117,6 +117,10 @@ def read_saved(config_class: type, path: Path) -> dict:
     for name, value in saved.items():
         if name not in kinds or not _is_like(value, kinds[name]):
             raise UserError(f"cannot go on with {path.parent}: {name} {str(value)[:40]} in its {path.name} is no setting of {config_class.__name__}")
+    try:
+        check(config_class(**{name: tuple(value) if isinstance(value, list) else value for name, value in saved.items()}))
+    except UserError as error:
+        raise UserError(f"cannot go on with {path.parent}: its {path.name} says {error}") from None
     return saved
 
 

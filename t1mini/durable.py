@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Iterator
 
 from t1mini.config import UserError
+from t1mini.jsonl import read_object
 
-MANIFEST = "manifest.json"
+MANIFEST, LARGEST_MANIFEST = "manifest.json", 2**24  # bytes
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
@@ -64,12 +65,12 @@ def whole_folder(path: Path) -> Iterator[Path]:
 def damage(folder: Path) -> str:
     """What is wrong with a folder that has a manifest: "" where every file is as it was written."""
     try:
-        files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        files = read_object(folder / MANIFEST, LARGEST_MANIFEST)
         for name, file in files.items():
             path = folder / Path(name).name
             if not path.is_file() or path.stat().st_size != file["bytes"] or _digest(path) != file["sha256"]:
                 return f"{name} is {'damaged' if path.exists() else 'missing'}"
-    except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
+    except (UserError, OSError, ValueError, TypeError, KeyError) as error:
         return f"{MANIFEST} cannot be read: {error}"
     return ""
 
