@@ -52,6 +52,14 @@ def standardised_advantages(rewards: Tensor) -> Tensor:
     return mean_advantages(rewards) / rewards.std(-1, keepdim=True).clamp_min(1e-6)
 
 
+def shared_out(advantages: Tensor, lengths: Tensor, mean_length: Tensor | float) -> Tensor:
+    """A * mean length / length: a response's tokens share its advantage, so that a long one weighs no more than a short one. [P, K] -> [P, K]
+
+    With the whole batch's tokens as normaliser the loss is then the mean over responses of A_i * mean over its tokens of log pi.
+    """
+    return advantages * mean_length / lengths.view_as(advantages)
+
+
 def sequence_kl(logprobs: Tensor, ref_logprobs: Tensor, mask: Tensor) -> Tensor:
     """log pi(y|x) - log pi_ref(y|x) of each sampled response, in nats, detached: [N, T], [N, T], [N, T] -> [N]."""
     return (logprobs - ref_logprobs).masked_fill(~mask.bool(), 0.0).sum(-1).detach()

@@ -36,7 +36,7 @@ from t1mini.clock import Clock
 from t1mini.config import SMALL_CACHE, StageConfig, UserError, setting
 from t1mini.distributed import Team
 from t1mini.guards import Guard
-from t1mini.loss import centred_kl, mean_advantages, rloo_advantages, sequence_kl, standardised_advantages
+from t1mini.loss import centred_kl, mean_advantages, rloo_advantages, sequence_kl, shared_out, standardised_advantages
 from t1mini.machine import DTYPES, PRECISIONS, compute_precision
 from t1mini.metrics import metrics_row, response_totals, sample_text, share_totals
 from t1mini.model import Qwen
@@ -157,7 +157,7 @@ def t1_step(step: int, batch: list, policy: Qwen, reference: EMAReference, optim
     advantages = group_advantages(rewards, config.credit) - config.kl_coef * centred_kl(kl.view_as(rewards))  # [P, K]
     tokens = team.sum(rollouts.lengths.sum())  # of the whole batch, whichever rank has them
     if config.credit == "length":
-        advantages *= tokens / (len(batch) * config.k) / rollouts.lengths.view_as(advantages)
+        advantages = shared_out(advantages, rollouts.lengths, tokens / (len(batch) * config.k))
     # 6. update
     update = accumulate_gradients(policy, prompts, rollouts, advantages.flatten(), tokens, config, tokenizer.size)
     team.sum_gradients(policy)

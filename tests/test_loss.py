@@ -9,8 +9,8 @@ import torch.nn.functional as F
 
 from t1mini import loss
 from t1mini.batching import length_mask
-from t1mini.loss import (centred_kl, logprobs_from_logits, policy_gradient_loss, rloo_advantages, sequence_kl, token_entropy,
-                         token_logprobs)
+from t1mini.loss import (centred_kl, logprobs_from_logits, mean_advantages, policy_gradient_loss, rloo_advantages, sequence_kl, shared_out,
+                         standardised_advantages, token_entropy, token_logprobs)
 
 TEMPERATURE = 1.3
 
@@ -39,6 +39,24 @@ def test_rloo_does_not_see_a_constant_added_to_a_prompts_rewards():
 
 def test_a_group_of_equal_rewards_has_advantage_exactly_0():
     assert rloo_advantages(torch.tensor([[-1.0] * 5, [0.0] * 5, [1.0] * 5])).count_nonzero() == 0
+
+
+@pytest.mark.parametrize("k", [2, 5])
+def test_other_advantages_are_rloo_on_other_scales(k):
+    rewards = randn(4, k)
+    close(mean_advantages(rewards), rloo_advantages(rewards) * (k - 1) / k)
+    found = standardised_advantages(rewards)
+    close(found.mean(-1), torch.zeros(4, dtype=torch.float64))
+    close(found.std(-1), torch.ones(4, dtype=torch.float64))
+    assert standardised_advantages(torch.ones(2, k)).count_nonzero() == 0
+
+
+def test_shared_out_every_response_weighs_the_same():
+    advantages, lengths = randn(3, 4), torch.tensor([1, 5, 2, 3, 3, 3, 8, 1, 4, 2, 2, 6])
+    logprobs, mask = randn(12, 8, seed=1), length_mask(lengths, 8)
+    weighed = shared_out(advantages, lengths, lengths.double().mean())
+    per_response = [-a * row[:n].mean() for a, row, n in zip(advantages.flatten(), logprobs, lengths)]
+    close(policy_gradient_loss(logprobs, weighed.flatten(), mask), torch.stack(per_response).mean())
 
 
 @pytest.mark.parametrize("k", [0, 1])

@@ -14,7 +14,7 @@ from t1mini.checkpoint import load_policy
 from t1mini.config import UserError
 from t1mini.countdown import Problem
 from t1mini.distributed import Team
-from t1mini.loss import rloo_advantages
+from t1mini.loss import mean_advantages, rloo_advantages, standardised_advantages
 from t1mini.model import Qwen, QwenConfig
 from t1mini.reward import judge, judge_rollouts
 from t1mini.metrics import METRICS
@@ -81,6 +81,21 @@ def test_a_rollout_that_was_not_drawn_from_this_policy_stops_the_step(policy):
     with pytest.raises(UserError, match="disagree"):
         rl.check_gap(Team(), gap, CONFIG)
     rl.check_gap(Team(), 0.99 * rl.LARGEST_GAP, CONFIG)
+
+
+def test_only_the_patterns_asked_for_are_penalised():
+    config = lambda **settings: RLConfig(max_new_tokens=50, repeat_limit=2, **settings)
+    repeats = judge("countdown", Problem((3, 4, 11), 77), f"{MISS} {MISS} {MISS} {HIT}", **JUDGED)
+    right = judge("countdown", Problem((3, 4, 11), 77), HIT, **JUDGED)
+    rewards = lambda **settings: rl.rewards_of([[repeats, right]], config(**settings)).tolist()
+    assert rewards() == rewards(patterns=("overlong", "repetitive")) == [[-1.0, 1.0]]
+    assert rewards(patterns=("overlong", "garbled")) == rewards(penalties=False) == [[1.0, 1.0]]
+
+
+def test_the_kinds_of_credit_are_those_of_the_loss():
+    rewards = torch.tensor([[1.0, 0.0, 0.0], [1.0, 1.0, -1.0]])
+    for name, expected in (("rloo", rloo_advantages), ("length", rloo_advantages), ("mean", mean_advantages), ("std", standardised_advantages)):
+        assert torch.equal(rl.group_advantages(rewards, name), expected(rewards))
 
 
 def test_every_problem_comes_once_before_any_comes_again():
