@@ -35,6 +35,8 @@ def draw(name: str, rows: list[dict[str, str]], steps: list[dict[str, str]]):
     (budget_curves if name == "thinking-budget" else dots)(axes[0, 0], variants, rows)
     for ax, (x, y) in zip(axes[0, 1:], panels):
         for i, variant in enumerate(variants):
+            if name == "thinking-budget" and variant != variants[-1]:
+                continue  # earlier moments of the same runs
             path(ax, [step for step in steps if step["variant"] == variant], x, y, i, variant)
         ax.set(xlabel=LABELS[x], ylabel=LABELS[y])
     if panels:

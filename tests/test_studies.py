@@ -52,14 +52,14 @@ def test_every_study_leaves_a_row_a_variant_within_its_ranges(all_studies, name)
         assert not row["rl"] or -1 <= float(row["last_reward"]) <= 1
 
 
-def test_runs_are_shared_and_rows_are_made_once(all_studies, monkeypatch):
+def test_runs_are_shared_and_rows_are_made_once(all_studies, monkeypatch, tmp_path):
     shared = {row["key"] for name in ("thinking-budget", "start", "sizes") for row in rows(all_studies / f"csv/{name}.csv")}
     assert len(shared) < sum(len(STUDIES[name].variants) for name in ("thinking-budget", "start", "sizes"))
     assert len(list((all_studies / "runs").glob("sft-*/final"))) == 4  # as the preset, clean solutions, small, large
     before = {path: path.read_bytes() for path in (all_studies / "csv").iterdir()}
     monkeypatch.setattr(studies, "measure", None)  # nothing is left to measure
-    assert main(["study", "all", *SMALL, "--seeds", "0", "--out", str(all_studies / "csv"), "--work", "/nowhere"]) == 0
-    assert {path: path.read_bytes() for path in (all_studies / "csv").iterdir()} == before
+    assert main(["study", "all", *SMALL, "--seeds", "0", "--out", str(all_studies / "csv"), "--work", str(tmp_path / "elsewhere")]) == 0
+    assert {path: path.read_bytes() for path in (all_studies / "csv").iterdir()} == before and not (tmp_path / "elsewhere").exists()
 
 
 def test_another_method_is_another_row(monkeypatch):
