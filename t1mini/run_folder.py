@@ -17,6 +17,7 @@ import csv
 import io
 import json
 import platform
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -52,7 +53,7 @@ class RunFolder:
         if not leads:
             return contextlib.nullcontext()
         path = Path(config.resume) if config.resume else default_out(config, stage)
-        return cls(path, config, resume=f"python -m t1mini {stage} --resume {path}")
+        return cls(path, config, resume=f"python -m t1mini {stage} --resume {shlex.quote(str(path))}")
 
     def __enter__(self) -> "RunFolder":
         return self

@@ -95,6 +95,7 @@ class StudyConfig(StageConfig):
     studies: tuple = setting(("all",), "which studies", choices=("all", *STUDIES), positional=True)
     out: str = setting("tutorials/studies", "folder of the CSV files")
     work: str = setting("runs/studies", "folder of the training runs")
+    variants: tuple = setting((), "only these variants, by their names in the tables (default: all)")
     seeds: tuple = setting((0, 1, 2), "seeds, of SFT and RL alike", low=0, high=2**31 - 1)
     traces: int = setting(0, "chains of thought for SFT; 0 means the study's", low=0, high=10**8)
     steps: int = setting(0, "RL updates; 0 means the study's", low=0, high=10**6)
@@ -109,10 +110,15 @@ def run(config: StudyConfig) -> None:
     if config.problems == 1:
         raise UserError("--problems 1: an interval over problems needs at least 2 of them")
     names = list(STUDIES) if "all" in config.studies else config.studies
+    known = [label for name in names for label in STUDIES[name].variants]
+    for label in config.variants:
+        if label not in known:
+            raise UserError(f"--variants {label}: these studies have {', '.join(dict.fromkeys(known))}")
     for name in names:
         for seed in config.seeds:
             for label in STUDIES[name].variants:
-                add_row(name, label, replace(config, seed=seed))
+                if label in (config.variants or known):
+                    add_row(name, label, replace(config, seed=seed))
         print(f"{name}: {Path(config.out) / name}.csv")
 
 
