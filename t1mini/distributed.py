@@ -14,9 +14,10 @@ See ranks agree with one process: python -m pytest tests/test_distributed.py
 import contextlib
 import os
 import re
-import socket
 import subprocess
 import sys
+import threading
+import time
 from dataclasses import dataclass
 from typing import Iterator, Sequence
 
@@ -25,6 +26,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from t1mini.config import StageConfig, UserError, to_flags
+
+
+HOST, PORT = "127.0.0.1", "T1MINI_PORT"  # where workers meet the process that started them; the second is a variable of their environment
 
 
 @dataclass(frozen=True)
@@ -87,28 +91,32 @@ def team(config: StageConfig, stage: str, most: int) -> Iterator[Team]:
     """The team of this process while the block runs: torchrun's, or itself and the workers it starts, at most `most`, or itself alone."""
     workers = min(config.workers, torch.get_num_threads(), most) if config.device == "cpu" else 1
     if "RANK" in os.environ and "WORLD_SIZE" in os.environ:
-        with _joined(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), "env://", config) as joined:
+        rank, size, port = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), os.environ.get(PORT)
+        with _joined(rank, size, _store_of_leader(rank, int(port)) if port else None, config) as joined:
             yield joined
     elif workers == 1:
         yield Team()
     else:
-        port = _free_port()
-        others = [_start(stage, config, rank, workers, port) for rank in range(1, workers)]
+        store = dist.TCPStore(HOST, 0, is_master=True, wait_for_workers=False)
+        others = [_start(stage, config, rank, workers, store.port) for rank in range(1, workers)]
         try:
-            with _joined(0, workers, f"tcp://127.0.0.1:{port}", config) as joined:
+            _wait_for(others, store)
+            with _joined(0, workers, store, config) as joined:
                 yield joined
         finally:
             for other in others:
+                other.stdin.close()
                 other.terminate()
                 other.wait()
 
 
 @contextlib.contextmanager
-def _joined(rank: int, size: int, address: str, config: StageConfig) -> Iterator[Team]:
+def _joined(rank: int, size: int, store: dist.Store | None, config: StageConfig) -> Iterator[Team]:
+    """A member of a group that meets at `store`, or where torchrun says."""
     threads = torch.get_num_threads()
     torch.set_num_threads(max(1, threads // size))
     backend = "nccl" if config.device.startswith("cuda") else "gloo"
-    dist.init_process_group(backend, init_method=address, rank=rank, world_size=size)
+    dist.init_process_group(backend, init_method=None if store else "env://", store=store, rank=rank, world_size=size)
     try:
         yield Team(rank, size)
     except RuntimeError as error:
@@ -123,15 +131,30 @@ def _joined(rank: int, size: int, address: str, config: StageConfig) -> Iterator
 
 
 def _start(stage: str, config: StageConfig, rank: int, size: int, port: int) -> subprocess.Popen:
-    """This stage again, as another rank."""
-    group = {"RANK": str(rank), "WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    """This stage again, as another rank. The pipe to it is never written to: it closes when this process ends, however it ends."""
+    group = {"RANK": str(rank), "WORLD_SIZE": str(size), PORT: str(port)}
     quiet = {"TQDM_DISABLE": "1"}
     command = [sys.executable, "-m", "t1mini", stage, *to_flags(config)]
-    return subprocess.Popen(command, env={**os.environ, **group, **quiet}, stdin=subprocess.DEVNULL,
-                            stdout=subprocess.DEVNULL)
+    return subprocess.Popen(command, env={**os.environ, **group, **quiet}, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+def _store_of_leader(rank: int, port: int) -> dist.Store:
+    """In a worker: says that it is there, and sees to it that it does not outlive the process that started it."""
+    def end_with_leader():
+        sys.stdin.buffer.read()
+        os._exit(1)
+
+    threading.Thread(target=end_with_leader, daemon=True).start()
+    store = dist.TCPStore(HOST, port, is_master=False, wait_for_workers=False)
+    store.set(f"rank {rank}", "is there")
+    return store
+
+
+def _wait_for(others: list[subprocess.Popen], store: dist.Store) -> None:
+    """Until all workers are there. UserError where one has ended before."""
+    for rank, other in enumerate(others, 1):
+        while not store.check([f"rank {rank}"]):
+            if other.poll() is not None:
+                raise UserError(f"worker process {rank} ended before it began, with code {other.returncode}: was it killed, or out of memory? "
+                                "Fewer --workers need less")
+            time.sleep(0.02)

@@ -1,8 +1,12 @@
-"""Two ranks take the same steps as one process, up to rounding, and leave one set of files."""
+"""Two ranks take the same steps as one process, up to rounding, leave one set of files, and end together."""
 
+import contextlib
 import csv
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -46,3 +50,51 @@ def test_shares_are_disjoint_and_complete():
     parts = [Team(rank, 3).share(range(8)) for rank in range(3)]
     assert sorted(i for part in parts for i in part) == list(range(8))
     assert [Team(rank, 3).leads for rank in range(3)] == [True, False, False]
+
+
+RUN = ["rl", "--init", "data/tiny-sft", "--steps", "500", "--prompts", "4", "--k", "4", "--max-new-tokens", "60", "--threads", "2", "--workers", "2"]
+
+
+def start(out: Path) -> subprocess.Popen:
+    return subprocess.Popen([sys.executable, "-m", "t1mini", *RUN, "--out", str(out)], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+
+
+def worker_of(process: subprocess.Popen) -> int:
+    """The other rank that it has started; waits until there is one."""
+    while process.poll() is None:
+        for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
+            with contextlib.suppress(OSError):
+                if b"-m\0t1mini" in Path(f"/proc/{child}/cmdline").read_bytes():
+                    return int(child)
+        time.sleep(0.01)
+
+
+def ended(pid: int, seconds: float = 20) -> bool:
+    """Whether the process ends within some seconds; one that nobody waits for counts as ended."""
+    for _ in range(int(seconds / 0.05)):
+        try:
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                return True
+        except FileNotFoundError:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for processes in /proc")
+@pytest.mark.parametrize("later", [False, True], ids=["at its start", "in training"])
+def test_neither_outlives_the_other(tmp_path, later):
+    process = start(tmp_path / "a")
+    worker = worker_of(process)
+    while later and not (tmp_path / "a/metrics.csv").exists():
+        time.sleep(0.05)
+    os.kill(worker, signal.SIGKILL)
+    _, printed = process.communicate(timeout=60)
+    assert process.returncode == 2 and ("has ended" in printed or "ended before it began" in printed) and "Traceback" not in printed
+    process = start(tmp_path / "b")
+    worker = worker_of(process)
+    while later and not (tmp_path / "b/metrics.csv").exists():
+        time.sleep(0.05)
+    process.kill()
+    process.communicate()
+    assert ended(worker)
