@@ -63,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
         with AtOnce():
             module.run(config)
     except Stopped as stopped:
-        complain(str(stopped))
+        complain(str(stopped), stopped)
         return stopped.code
     except UserError as error:
         return complain(str(error), error)

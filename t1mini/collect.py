@@ -91,7 +91,7 @@ def collect(policy, tokenizer: Tokenizer, problems: list[Problem], config: Colle
             file.flush()
             os.fsync(file.fileno())
             if signal := stop.due():
-                raise Stopped(signal, f"stopped after {len(rows)} of {len(problems)} problems; go on with {folder.resume}")
+                raise Stopped(signal, f"stopped after {len(rows)} of {len(problems)} problems")
     return rows
 
 

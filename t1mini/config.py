@@ -71,6 +71,8 @@ def add_flags(parser: argparse.ArgumentParser, config_class: type) -> None:
 
 def from_flags(config_class: type, flags: dict):
     """Builds a stage's settings: flags given, else the run's to resume, else the preset's, else the default. UserError names a bad flag."""
+    if flags.get("resume") == "":
+        raise UserError("--resume: which folder?")
     if flags.get("resume"):
         flags = resumed(config_class, flags)
     preset = flags.get("preset") or PRESETS[0]
@@ -107,20 +109,27 @@ def resumed(config_class: type, flags: dict) -> dict:
 def read_saved(config_class: type, path: Path) -> dict:
     """What a run saved as config.json, every value of its setting's type. UserError where it is not that."""
     if not path.is_file():
-        raise UserError(f"cannot go on with {path.parent}: it holds no {path.name}, so no run was begun there")
+        raise UserError(f"cannot go on with {path.parent}: " + ("--resume takes a run's folder, not a file" if path.parent.is_file() else
+                                                                f"it holds no {path.name}, so no run was begun there"))
     try:
         saved = json.loads(path.read_text(encoding="utf-8"))
         saved.pop("made_by", None)
     except (OSError, ValueError, AttributeError, RecursionError, TypeError) as error:
         raise UserError(f"cannot go on with {path.parent}: {error}") from None
-    kinds = {f.name: f.default for f in dataclasses.fields(config_class)}
+    if "model_type" in saved:
+        raise UserError(f"cannot go on with {path.parent}: it is a checkpoint; --resume takes the run's folder, here perhaps {path.parent.parent}")
+    stage, kinds = config_class.__name__.removesuffix("Config").lower(), {f.name: f.default for f in dataclasses.fields(config_class)}
     for name, value in saved.items():
         if name not in kinds or not _is_like(value, kinds[name]):
-            raise UserError(f"cannot go on with {path.parent}: {name} {str(value)[:40]} in its {path.name} is no setting of {config_class.__name__}")
+            raise UserError(f"cannot go on with {path.parent}: {name} {str(value)[:40]} in its {path.name} is no setting of {stage}; "
+                            "if another stage began it, resume it with that one")
     try:
         check(config_class(**{name: tuple(value) if isinstance(value, list) else value for name, value in saved.items()}))
     except UserError as error:
         raise UserError(f"cannot go on with {path.parent}: its {path.name} says {error}") from None
+    for name in ("init", "data"):
+        if isinstance(saved.get(name), str) and not os.path.exists(saved[name] or "."):
+            raise UserError(f"cannot go on with {path.parent}: its --{name} {saved[name]} is not there; was it begun in another folder? Go on from that one")
     return saved
 
 
@@ -140,11 +149,11 @@ def _preset_value(f: dataclasses.Field, preset: str):
 def check(config) -> None:
     """Raises UserError where a setting is out of its range, naming the flag and the range."""
     for f in dataclasses.fields(config):
-        rules, flag = f.metadata, _flag(f)
+        rules, flag = f.metadata, "" if f.metadata["positional"] else _flag(f)
         given = getattr(config, f.name)
         for value in given if isinstance(given, tuple) else (given,):
             if rules["choices"] and value not in rules["choices"]:
-                raise UserError(f"{flag} {value}: choose one of {', '.join(rules['choices'])}")
+                raise UserError(f"{flag} {value}: choose one of {', '.join(filter(None, rules['choices']))}")
             too_low = rules["low"] is not None and not value >= rules["low"]
             too_low = too_low or (rules["above"] is not None and not value > rules["above"])
             too_high = rules["high"] is not None and not value <= rules["high"]

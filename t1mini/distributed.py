@@ -116,8 +116,8 @@ def _joined(rank: int, size: int, store: dist.Store | None, config: StageConfig)
     threads = torch.get_num_threads()
     torch.set_num_threads(max(1, threads // size))
     backend = "nccl" if config.device.startswith("cuda") else "gloo"
-    dist.init_process_group(backend, init_method=None if store else "env://", store=store, rank=rank, world_size=size)
     try:
+        dist.init_process_group(backend, init_method=None if store else "env://", store=store, rank=rank, world_size=size)
         yield Team(rank, size)
     except RuntimeError as error:
         if not re.search("gloo|nccl|connection", str(error), re.IGNORECASE):
@@ -126,7 +126,8 @@ def _joined(rank: int, size: int, store: dist.Store | None, config: StageConfig)
         lost.__notes__ = getattr(error, "__notes__", [])
         raise lost from None
     finally:
-        dist.destroy_process_group()
+        if dist.is_initialized():
+            dist.destroy_process_group()
         torch.set_num_threads(threads)
 
 
@@ -135,7 +136,8 @@ def _start(stage: str, config: StageConfig, rank: int, size: int, port: int) -> 
     group = {"RANK": str(rank), "WORLD_SIZE": str(size), PORT: str(port)}
     quiet = {"TQDM_DISABLE": "1"}
     command = [sys.executable, "-m", "t1mini", stage, *to_flags(config)]
-    return subprocess.Popen(command, env={**os.environ, **group, **quiet}, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    return subprocess.Popen(command, env={**os.environ, **group, **quiet}, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+                            start_new_session=True)  # a terminal's Ctrl-C is for this process, which tells the others
 
 
 def _store_of_leader(rank: int, port: int) -> dist.Store:

@@ -33,7 +33,7 @@ class FolderLock:
             self.file.seek(0)
             holder = " ".join(self.file.read(200).split()) or "another process"
             self.file.close()
-            raise UserError(f"{folder} is in use by {holder}; wait for it, or choose another --out") from None
+            raise UserError(f"{folder} is in use by {holder}; wait for it to end, or stop it") from None
         except OSError as error:  # some network file systems have no locks
             print(f"t1mini: {folder} cannot be locked ({error.strerror}); see that no second run writes there", file=sys.stderr)
         self.file.seek(0)

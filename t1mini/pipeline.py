@@ -31,7 +31,6 @@ from t1mini.rl import RLConfig
 from t1mini.run_folder import RunFolder
 from t1mini.sft import SFTConfig
 from t1mini.statistics import paired_bootstrap
-from t1mini.stopping import AtOnce
 
 
 @dataclass(frozen=True)
@@ -57,8 +56,7 @@ def run(config: TrainConfig) -> None:
             seconds = learn(path, folder, configs, team)
         if not folder:
             return
-        with AtOnce(f"; go on with {folder.resume}"):
-            seconds["evaluate"], results, curves = measure(folder, configs)
+        seconds["evaluate"], results, curves = measure(folder, configs)
         seconds["total"] = time.perf_counter() - started
         write_summary(folder, config, seconds, results, curves, configs.scale.budgets)
         tables = (evaluate.table(results), inference_scaling.curve_table(curves, configs.scale.budgets),

@@ -18,6 +18,7 @@ from typing import Sequence
 
 from t1mini.config import StageConfig, UserError, setting
 from t1mini.contrasts import CONTRASTS, table
+from t1mini.jsonl import reason
 from t1mini.run_folder import read_rows
 
 STYLES = {"sft": ("#888888", "s", "SFT start"), "half": ("#56b4e9", "^", "RL, half-way"), "rl": ("#d55e00", "o", "RL, final")}
@@ -70,7 +71,7 @@ def read(path: str, *columns: str, of: str = "the train stage") -> list[dict]:
         with open(path, newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"cannot read {path}: {error}; plot takes what {of} leaves") from None
+        raise UserError(f"cannot read {path}: {reason(error)}; plot takes what {of} leaves") from None
     if not rows or not all(column in row and is_number(row[column]) for row in rows for column in columns):
         raise UserError(f"{path}: want numbers under {', '.join(columns)}; plot takes what {of} leaves")
     return rows

@@ -27,6 +27,7 @@ from t1mini import __version__
 from t1mini.config import StageConfig, UserError, default_out
 from t1mini.durable import write_text
 from t1mini.lock import NAME, FolderLock
+from t1mini.stopping import Stopped
 
 
 class RunFolder:
@@ -58,8 +59,10 @@ class RunFolder:
     def __enter__(self) -> "RunFolder":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, kind, error, trace) -> None:
         self.lock.release()
+        if isinstance(error, Stopped) and self.resume and not hasattr(error, "__notes__"):
+            error.add_note(f"; go on with {self.resume}")
 
     def require_empty(self) -> None:
         """UserError unless nothing is there, or only what a run leaves that was killed before it began."""

@@ -84,7 +84,7 @@ class TrainingState:
         if self.folder and (signal or step % self.config.state_every == 0):
             self.save()
         if signal:
-            raise Stopped(signal, f"stopped after update {step}; go on with {self.folder.resume if self.folder else ''}")
+            raise Stopped(signal, f"stopped after update {step}")
 
     def save(self) -> None:
         counts = {"losses": torch.stack(self.losses) if self.losses else torch.zeros(0), "refused": torch.tensor(self.guard.in_a_row)}

@@ -82,6 +82,8 @@ def read_file(path: str, parse_line=parse) -> list:
                 problems.append(parse_line(line))
             except ValueError as error:
                 raise UserError(f"{path}, line {i}: {error}") from None
+    if not problems:
+        raise UserError(f"--file {path}: it holds no problem")
     return problems
 
 

@@ -17,7 +17,7 @@ class Stopped(Exception):
 
     def __init__(self, number: int, message: str):
         super().__init__(message)
-        self.number, self.code = number, 128 + number
+        self.code = 128 + number
 
 
 class Stop:
@@ -43,10 +43,7 @@ class Stop:
 
 
 class AtOnce(Stop):
-    """Where there is no step to finish: the signal ends the block, with a word on how to go on if there is one."""
-
-    def __init__(self, advice: str = ""):
-        self.advice = advice
+    """Where there is no step to finish: the signal ends the block."""
 
     def note(self, number: int, frame) -> None:
-        raise Stopped(number, f"stopped{self.advice}")
+        raise Stopped(number, "stopped")

@@ -114,6 +114,11 @@ def run(config: StudyConfig) -> None:
     for label in config.variants:
         if label not in known:
             raise UserError(f"--variants {label}: these studies have {', '.join(dict.fromkeys(known))}")
+    for folder in (config.out, config.work):
+        try:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"cannot write to {folder}: {error.strerror}; choose another --out or --work") from None
     for name in names:
         for seed in config.seeds:
             for label in STUDIES[name].variants:
@@ -146,7 +151,6 @@ def add_row(name: str, label: str, config: StudyConfig) -> None:
            **{f"last_{column}": np.mean([float(s[column]) for s in steps[-10:]]) if steps else "" for column in ("reward", "entropy", "kl")},
            "seconds": time.perf_counter() - began, "method": METHOD, "key": key, **made_by(config),
            "sft": json.dumps(settings(sft_config)), "rl": json.dumps(settings(rl_config)) if at else ""}
-    path.parent.mkdir(parents=True, exist_ok=True)
     noted = read_rows(steps_path := path.with_name(f"{name}-steps.csv"))
     noted += [{"variant": label, "seed": config.seed, **{column: s[column] for column in STEP_COLUMNS}} for s in steps]
     if noted:

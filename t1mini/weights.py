@@ -85,7 +85,7 @@ def open_weights(path: Path) -> safetensors.safe_open:
                 raise ValueError(f"its header is larger than {LONGEST_HEADER >> 20} MiB")
         return safetensors.safe_open(path, framework="pt")
     except (OSError, ValueError, safetensors.SafetensorError) as error:
-        raise UserError(f"cannot read weights from {path}: {reason(error)}") from None
+        raise UserError(f"cannot read weights from {path}: {reason(error)}; copy or download it again") from None
 
 
 def check_header(folder: Path, name: str, shape: tuple[int, ...] | None, stored: Stored | None) -> None:

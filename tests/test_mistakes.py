@@ -73,8 +73,8 @@ MISTAKES = {
     "a negative budget": (["scale", "--budgets", "20", "-3"], "--budgets -3: must be at least 0"),
     "no checkpoints to scale": (["scale", "--init"], "argument --init: expected at least one argument"),
     "more tokens than positions": (["sample", "--file", "{tmp}/line.txt", "--max-new-tokens", "5000"], "the model was made for 4096"),
-    "nothing known to bench": (["bench", "everything"], "what everything: choose one of rollout"),
-    "a study there is not": (["study", "everything"], "studies everything: choose one of all, thinking-budget"),
+    "nothing known to bench": (["bench", "everything"], " everything: choose one of rollout"),
+    "a study there is not": (["study", "everything"], " everything: choose one of all, thinking-budget"),
     "a variant there is not": (["study", "start", "--variants", "dirty"], "--variants dirty: these studies have trial and error, SFT"),
     "a study of one problem": (["study", "start", "--problems", "1"], "--problems 1: an interval over problems"),
     "a study with a checkpoint's preset": (["study", "--preset", "qwen3-0.6b", "--device", "cpu"], "studies are of Countdown"),
@@ -127,7 +127,14 @@ MISTAKES = {
     "a run there is not, to plot": (["plot", "{tmp}/nowhere"], "{tmp}/nowhere"),
     "a run there is not, to go on with": (["rl", "--resume", "{tmp}/nowhere", "--out", ""], "cannot go on with {tmp}/nowhere"),
     "a collect there is not": (["collect", "--resume", "{tmp}/nowhere", "--out", ""], "cannot go on with {tmp}/nowhere"),
-    "a run of another stage": (["rl", "--resume", "{tmp}/sft-run", "--out", ""], "epochs 3 in its config.json is no setting of RLConfig"),
+    "nothing to go on with": (["rl", "--resume", ""], "--resume: which folder?"),
+    "a file to go on with": (["rl", "--resume", "{tmp}/plain/config.json", "--out", ""], "--resume takes a run's folder, not a file"),
+    "a checkpoint to go on with": (["rl", "--resume", "data/tiny-sft", "--out", ""], "data/tiny-sft: it is a checkpoint; --resume takes the run's folder"),
+    "a run begun elsewhere": (["rl", "--resume", "{tmp}/far", "--out", ""], "its --init models/mine is not there; was it begun in another folder?"),
+    "a peer nobody knows": (["bench", "rollout", "--peer", "foo"], "--peer foo: choose one of transformers, trl"),
+    "an empty file to sample": (["sample", "--file", "{tmp}/empty.jsonl"], "--file {tmp}/empty.jsonl: it holds no problem"),
+    "a file for a study's folder": (["study", "start", "--out", "{tmp}/file"], "cannot write to {tmp}/file"),
+    "a run of another stage": (["rl", "--resume", "{tmp}/sft-run", "--out", ""], "epochs 3 in its config.json is no setting of rl; if another stage began it"),
     "settings that are no settings": (["rl", "--resume", "{tmp}/twisted", "--out", ""], "k many in its config.json is no setting"),
     "settings out of range": (["rl", "--resume", "{tmp}/wild", "--out", ""], "--k 1: must be at least 2"),
     "settings that are no JSON": (["train", "--resume", "{tmp}/torn", "--out", ""], "cannot go on with {tmp}/torn"),
@@ -165,10 +172,10 @@ def mishaps(tmp_path_factory):
     checkpoint(tmp / "babel", tokenizer='{"version": "1.0", "model": "none"}')
     checkpoint(tmp / "huge", ROOT / "data/tiny-sft")
     save_file({name: w * 1e30 for name, w in load_file(tmp / "huge/model.safetensors").items()}, tmp / "huge/model.safetensors")
-    for name in ("taken", "broken", "sft-run", "twisted", "wild", "torn", "plain"):
+    for name in ("taken", "broken", "sft-run", "twisted", "wild", "torn", "plain", "far"):
         (tmp / name).mkdir()
     for name, settings in {"taken": "{}", "sft-run": '{"epochs": 3}', "twisted": '{"k": "many"}', "wild": '{"k": 1}', "torn": '{"k": ',
-                           "plain": '{"k": 4}'}.items():
+                           "plain": '{"k": 4}', "far": '{"init": "models/mine"}'}.items():
         (tmp / name / "config.json").write_text(settings)
     for name, content in {
             "broken/test.jsonl": PROBLEM + '{"numbers": [3, 4], "target": 77}\n', "single.jsonl": PROBLEM, "cut.jsonl": PROBLEM + PROBLEM[:20],
