@@ -133,8 +133,7 @@ def add_row(name: str, label: str, config: StudyConfig) -> None:
     study = STUDIES[name]
     sft_config, rl_config, measured = stage_configs(study, study.variants[label], config)
     key = digest(METHOD, settings(sft_config), settings(rl_config), study.variants[label].at, settings(measured))
-    rows = read_rows(path)
-    if any((row["key"], row["variant"]) == (key, label) for row in rows):
+    if any((row["key"], row["variant"]) == (key, label) for row in read_rows(path)):
         return
     began = time.perf_counter()
     at = study.variants[label].at
@@ -151,11 +150,15 @@ def add_row(name: str, label: str, config: StudyConfig) -> None:
            **{f"last_{column}": np.mean([float(s[column]) for s in steps[-10:]]) if steps else "" for column in ("reward", "entropy", "kl")},
            "seconds": time.perf_counter() - began, "method": METHOD, "key": key, **made_by(config),
            "sft": json.dumps(settings(sft_config)), "rl": json.dumps(settings(rl_config)) if at else ""}
-    noted = read_rows(steps_path := path.with_name(f"{name}-steps.csv"))
-    noted += [{"variant": label, "seed": config.seed, **{column: s[column] for column in STEP_COLUMNS}} for s in steps]
-    if noted:
-        write_text(steps_path, csv_text(noted))
-    write_text(path, csv_text([*rows, row]))
+    add_rows(path.with_name(f"{name}-steps.csv"), [{"variant": label, "seed": config.seed, **{c: s[c] for c in STEP_COLUMNS}} for s in steps])
+    add_rows(path, [row])
+
+
+def add_rows(path: Path, rows: list[dict]) -> None:
+    """Adds rows of one variant and seed to a CSV file, in place of those it has of them. It is read only now: another study may have written."""
+    if rows:
+        others = [row for row in read_rows(path) if (row["variant"], row["seed"]) != (rows[0]["variant"], str(rows[0]["seed"]))]
+        write_text(path, csv_text([*others, *rows]))
 
 
 def stage_configs(study: Study, variant: Variant, config: StudyConfig) -> tuple[SFTConfig, RLConfig, ScaleConfig]:
