@@ -58,7 +58,7 @@ class TrainingState:
             for name, model in self.models.items():
                 model.load_state_dict(tensors[name])
             self.optimiser.load_state(tensors["adamw"])
-            self.losses, refused = list(tensors["counts"]["losses"]), int(tensors["counts"]["refused"])
+            self.losses, refused = list(tensors["counts"]["losses"].to(self.config.device)), int(tensors["counts"]["refused"])
         except (KeyError, RuntimeError) as error:
             raise UserError(f"--resume {run}: its state is not one of this model: {error}") from None
         self.step = self.saved = self.optimiser.updates = step
