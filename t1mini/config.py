@@ -129,7 +129,8 @@ def read_saved(config_class: type, path: Path) -> dict:
         raise UserError(f"cannot go on with {path.parent}: its {path.name} says {error}") from None
     for name in ("init", "data"):
         if isinstance(saved.get(name), str) and not os.path.exists(saved[name] or "."):
-            raise UserError(f"cannot go on with {path.parent}: its --{name} {saved[name]} is not there; was it begun in another folder? Go on from that one")
+            raise UserError(f"cannot go on with {path.parent}: its --{name} {saved[name]} is not there; was it begun in another folder? "
+                            "Go on from that one")
     return saved
 
 

@@ -31,7 +31,8 @@ def differ(a: str, b: str, column: str = "", says: str = "") -> Contrast:
 
 def steeper(late: str, early: str, low: int, high: int) -> Contrast:
     """How much more `late` gains from `low` to `high` tokens than `early`."""
-    return Contrast(f"gain from {low} to {high} tokens, {late} - {early}", ((1, late, high), (-1, late, low), (-1, early, high), (1, early, low)))
+    terms = (1, late, high), (-1, late, low), (-1, early, high), (1, early, low)
+    return Contrast(f"gain from {low} to {high} tokens, {late} - {early}", terms)
 
 
 CONTRASTS = {

@@ -27,8 +27,8 @@ from t1mini.checkpoint import load_policy, save_policy
 from t1mini.config import StageConfig, UserError, setting
 from t1mini.countdown import Problem
 from t1mini.distributed import Team
-from t1mini.jsonl import read_rows
 from t1mini.guards import Guard
+from t1mini.jsonl import read_rows
 from t1mini.machine import DTYPES, PRECISIONS, compute_precision
 from t1mini.model import Qwen, QwenConfig
 from t1mini.optimiser import Optimiser

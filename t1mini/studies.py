@@ -32,7 +32,6 @@ from t1mini.reward import Verdict, judge_rollouts
 from t1mini.rl import RLConfig
 from t1mini.run_folder import csv_text, made_by, read_rows
 from t1mini.sft import SFTConfig
-from t1mini.statistics import clustered_interval
 
 METHOD = 1
 STEP_COLUMNS = ("step", "reward", "accuracy", "length", "entropy", "kl", "repetitive", "overlong", "garbled")
@@ -179,7 +178,8 @@ def stage_configs(study: Study, variant: Variant, config: StudyConfig) -> tuple[
 
 def settings(config: StageConfig) -> dict:
     """What decides a stage's results: not where things are, nor how often it saves."""
-    kept = {name: value for name, value in config.to_dict().items() if name not in ("out", "resume", "state_every", "keep_last", "threads", "workers")}
+    elsewhere = ("out", "resume", "state_every", "keep_last", "threads", "workers")
+    kept = {name: value for name, value in config.to_dict().items() if name not in elsewhere}
     return kept | ({"init": "", "data": Path(config.data).name} if isinstance(config, RLConfig) else {})
 
 

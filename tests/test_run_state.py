@@ -16,7 +16,6 @@ from safetensors.torch import load_file
 
 from t1mini import evaluate, rl
 from t1mini.__main__ import main
-from t1mini.config import UserError
 from t1mini.optimiser import Optimiser
 from t1mini.run_state import load_state, save_state, states
 
