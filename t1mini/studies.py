@@ -6,7 +6,7 @@ measured. Every policy is measured on the same test problems: samples, and the b
     STUDY.csv        a row a variant and seed: settings, results, seconds
     STUDY-steps.csv  what RL's metrics said on the way
 
-A variant is trained only where neither a row of the CSV nor a run under --work has its settings: studies share runs, take as many
+A variant is trained only where neither a row of a CSV nor a run under --work has its settings: studies share both, take as many
 sittings as one likes, and cost nothing when nothing has changed. METHOD is part of what is compared: it is raised by any change of
 the code that changes what a run gives.
 
@@ -132,7 +132,7 @@ def add_row(name: str, label: str, config: StudyConfig) -> None:
     study = STUDIES[name]
     sft_config, rl_config, measured = stage_configs(study, study.variants[label], config)
     key = digest(METHOD, settings(sft_config), settings(rl_config), study.variants[label].at, settings(measured))
-    if any((row["key"], row["variant"]) == (key, label) for row in read_rows(path)):
+    if any((row["key"], row["variant"]) == (key, label) for row in read_rows(path)) or borrow_row(path, label, key):
         return
     began = time.perf_counter()
     at = study.variants[label].at
@@ -149,8 +149,25 @@ def add_row(name: str, label: str, config: StudyConfig) -> None:
            **{f"last_{column}": np.mean([float(s[column]) for s in steps[-10:]]) if steps else "" for column in ("reward", "entropy", "kl")},
            "seconds": time.perf_counter() - began, "method": METHOD, "key": key, **made_by(config),
            "sft": json.dumps(settings(sft_config)), "rl": json.dumps(settings(rl_config)) if at else ""}
-    add_rows(path.with_name(f"{name}-steps.csv"), [{"variant": label, "seed": config.seed, **{c: s[c] for c in STEP_COLUMNS}} for s in steps])
+    add_rows(steps_file(path), [{"variant": label, "seed": config.seed, **{c: s[c] for c in STEP_COLUMNS}} for s in steps])
     add_rows(path, [row])
+
+
+def borrow_row(path: Path, label: str, key: str) -> bool:
+    """Takes over the row that another study has of the same settings, if one has."""
+    for other in sorted(path.parent.glob("*.csv")):
+        for row in read_rows(other):
+            if row.get("key") == key:
+                same_run = (row["variant"], row["seed"])
+                steps = [step for step in read_rows(steps_file(other)) if (step["variant"], step["seed"]) == same_run]
+                add_rows(steps_file(path), [step | {"variant": label} for step in steps])
+                add_rows(path, [row | {"study": path.stem, "variant": label}])
+                return True
+    return False
+
+
+def steps_file(path: Path) -> Path:
+    return path.with_name(f"{path.stem}-steps.csv")
 
 
 def add_rows(path: Path, rows: list[dict]) -> None:
