@@ -105,12 +105,22 @@ class Engine:
             self.prompt_lengths[into] = lengths
         return torch.cat(logits)
 
-    def admit(self, rows: Tensor, places: Tensor) -> None:
-        """Rows [m] begin anew at places [m] of the grid: they see their prompt and nothing else."""
+    def admit(self, rows: list[int], places: list[int]) -> None:
+        """Rows [m] begin anew at places [m] of the grid: they see their prompt and nothing else.
+
+        A row that has ended, and stands where one of them is to stand, makes way: no two rows share a place.
+        """
+        stands, wanted = dict(enumerate(self.place.tolist())) | dict(zip(rows, places)), set(places)
+        unused = iter(set(range(self.slots * self.k)) - set(stands.values()))
+        for row in stands.keys() - set(rows):
+            if stands[row] in wanted:
+                stands[row] = next(unused)
+        self.place.copy_(torch.tensor([*stands.values()]))
+        rows, places = torch.tensor([rows, places], device=self.device)
         lengths = self.prompt_lengths[places // self.k]
         visible = torch.arange(self.bias.shape[-1], device=self.device) < lengths[:, None]  # [m, S + C]
         self.bias[rows] = torch.zeros_like(visible, dtype=self.dtype).masked_fill_(~visible, -torch.inf)[:, None, None]
-        self.position[rows], self.place[rows] = lengths, places
+        self.position[rows] = lengths
         self.in_order = self.in_order and torch.equal(self.place, torch.arange(len(self.place), device=self.device))
 
     def select(self, live: Tensor, oldest: int) -> None:

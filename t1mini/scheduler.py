@@ -168,8 +168,8 @@ class Scheduler:
         if rows:
             slots = [self.slot_of[response // self.k] for response in responses]
             places = [slot * self.k + response % self.k for slot, response in zip(slots, responses)]
-            rows, slots, places, responses = torch.tensor([rows, slots, places, responses], device=device)
             self.engine.admit(rows, places)
+            rows, slots, responses = torch.tensor([rows, slots, responses], device=device)
             self.row_noise[rows], self.times[rows] = self.noise[responses], 1
             sampled = sample(self.prompt_logits[slots], row_keys=fold(self.noise[responses], 0), return_kept_mass=True, **self.filters)
             self.token[rows] = sampled[0]

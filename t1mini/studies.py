@@ -33,7 +33,7 @@ from t1mini.rl import RLConfig
 from t1mini.run_folder import csv_text, made_by, read_rows
 from t1mini.sft import SFTConfig
 
-METHOD = 1
+METHOD = 2
 STEP_COLUMNS = ("step", "reward", "accuracy", "length", "entropy", "kl", "repetitive", "overlong", "garbled")
 
 

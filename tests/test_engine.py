@@ -17,7 +17,7 @@ def engine_logits(model, prompts, steps, leave_at=(), replayable=False):
     engine = Engine(model, rows, len(prompts), K, max(map(len, prompts)), max(map(len, prompts)) + steps)
     engine.replayable = replayable
     logits = [engine.prefill(range(len(prompts)), prompts).repeat_interleave(K, 0)]
-    engine.admit(torch.arange(rows), torch.arange(rows))
+    engine.admit(list(range(rows)), list(range(rows)))
     generator, live = torch.Generator().manual_seed(0), torch.arange(rows)
     with torch.autocast("cpu", enabled=False):
         for step in range(steps):
@@ -69,7 +69,7 @@ def test_in_bfloat16_it_is_as_near_to_float32_as_the_model(tiny_model):
 def test_a_prompt_is_kept_once_and_leaves_with_its_last_row(tiny_model):
     engine = Engine(tiny_model, 32, 4, 8, 7, 20)
     engine.prefill(range(4), PROMPTS)
-    engine.admit(torch.arange(32), torch.arange(32))
+    engine.admit(list(range(32)), list(range(32)))
     assert engine.prompt_keys[0].shape[0] == 4 and engine.in_order
     engine.select(torch.tensor([1, 2, 16, 31]), oldest=0)
     assert engine.prompt_keys[0].shape[0] == 3 and engine.place.tolist() == [0, 1, 2, 4] and engine.keys[0].shape[0] == 4
@@ -90,12 +90,12 @@ def test_a_row_that_begins_anew_sees_its_prompt_and_nothing_else(tiny_model):
     model = tiny_model.double()
     engine = Engine(model, 2, 2, 2, 5, 60)
     engine.prefill([0], PROMPTS[:1])
-    engine.admit(torch.tensor([0, 1]), torch.tensor([0, 1]))
+    engine.admit([0, 1], [0, 1])
     for token in range(WIDTH - 2):
         engine.next_column(0)
         engine.step(torch.tensor([token, token + 1]))
     engine.prefill([1], PROMPTS[1:2])
-    engine.admit(torch.tensor([1]), torch.tensor([2]))  # row 1 begins with another prompt, row 0 goes on
+    engine.admit([1], [2])  # row 1 begins with another prompt, row 0 goes on
     for token in range(5):
         engine.next_column(0)
         logits = engine.step(torch.tensor([token, token + 7]))
@@ -103,3 +103,18 @@ def test_a_row_that_begins_anew_sees_its_prompt_and_nothing_else(tiny_model):
     torch.testing.assert_close(logits[1], expected, atol=1e-12, rtol=0)
     expected = model(torch.tensor([PROMPTS[0] + list(range(WIDTH - 2)) + list(range(5))]))[0, -1]
     torch.testing.assert_close(logits[0], expected, atol=1e-12, rtol=0)
+
+
+@torch.no_grad()
+def test_a_row_that_has_ended_makes_way_for_one_that_takes_its_place(tiny_model):
+    model = tiny_model.double()
+    engine = Engine(model, 3, 2, 2, 5, 60)
+    engine.prefill([0], PROMPTS[:1])
+    engine.admit([0, 1, 2], [0, 1, 2])
+    engine.prefill([1], PROMPTS[1:2])
+    engine.admit([0], [2])  # row 2 stands there; it holds nothing any more, but goes through every step
+    assert sorted(engine.place.tolist()) == sorted(set(engine.place.tolist())) and engine.place[0] == 2
+    engine.next_column(0)
+    logits = engine.step(torch.tensor([4, 8, 9]))
+    torch.testing.assert_close(logits[0], model(torch.tensor([[*PROMPTS[1], 4]]))[0, -1], atol=1e-12, rtol=0)
+    torch.testing.assert_close(logits[1], model(torch.tensor([[*PROMPTS[0], 8]]))[0, -1], atol=1e-12, rtol=0)

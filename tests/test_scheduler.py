@@ -8,13 +8,15 @@ from t1mini.rollout import generate
 from t1mini.scheduler import Replayed, fit
 
 PROMPTS = [[3, 1, 4, 1, 5], [9, 2], [6, 5, 3, 5, 8, 9, 7], [9], [2, 7, 1]]
+MANY = [[1 + i, 2 + i % 3][: 1 + i % 2] for i in range(16)]  # so that rows wait for a prompt's slot while others go on
 COMMON = dict(max_new_tokens=25, eos_id=7, temperature=1.3, min_p=0.02, vocab_limit=30, seed=11)
 
 
-@pytest.mark.parametrize("budget", [1, 60, 100, 200, 500, 700, 10_000])
-def test_responses_are_those_of_the_plain_path(tiny_model, budget):
+@pytest.mark.parametrize("prompts", [PROMPTS, MANY], ids=["some", "many"])
+@pytest.mark.parametrize("budget", [1, 60, 100, 200, 500, 700, 1_000, 10_000])
+def test_responses_are_those_of_the_plain_path(tiny_model, budget, prompts):
     model = tiny_model.double()
-    fast, slow = (generate(model, PROMPTS, 5, **COMMON, max_batch_tokens=budget, plain=plain) for plain in (False, True))
+    fast, slow = (generate(model, prompts, 5, **COMMON, max_batch_tokens=budget, plain=plain) for plain in (False, True))
     assert torch.equal(fast.response_ids, slow.response_ids) and torch.equal(fast.lengths, slow.lengths)
     assert torch.equal(fast.finished, slow.finished) and fast.finished.any() and not fast.finished.all()
     torch.testing.assert_close(fast.logprobs, slow.logprobs, atol=1e-12, rtol=0)
