@@ -1,0 +1,205 @@
+"""From what is expected and what came back to one sentence that names the mistake.
+
+First the mistakes that the task knows: whole wrong functions, of which the one that agrees with the submission wherever that is wrong
+is it. Where none does, what can be seen from outside: nothing returned, a wrong shape, a flipped sign, an argument that makes no
+difference, a gradient that does not flow.
+"""
+
+from pathlib import Path
+from typing import NamedTuple, Sequence
+
+import torch
+
+from checking.tasks import Case, Task, compare, differs, no_gradient, outcome_of, same_numbers, type_name
+
+
+class Finding(NamedTuple):
+    passed: bool
+    says: str = ""
+    case: str = ""
+    yours: str = ""
+    expected: str = ""
+
+
+def judge(task: Task, cases: Sequence[Case], outcomes: Sequence[dict], ended: str) -> Finding:
+    """The verdict on one function. `outcomes` may be fewer than `cases`, when `ended` says why."""
+    expected = [outcome_of(task.expected, case) for case in cases]
+    wrong = [i for i, outcome in enumerate(outcomes) if compare(task, cases[i], expected[i], outcome)]
+    changed = [i for i, outcome in enumerate(outcomes) if changed_argument(task, cases[i], outcome) is not None]
+    if not wrong and not changed and not ended:
+        says = task.across(list(cases), list(outcomes)) if task.across else None
+        return Finding(not says, says or "")
+    if not wrong and not changed:
+        label = cases[len(outcomes)].label
+        return Finding(False, f"{ended}, in the case: {label}", label)
+    i = (wrong or changed)[0]
+    if not wrong:
+        says = f"the function changes its argument number {changed_argument(task, cases[i], outcomes[i]) + 1}: work on a copy"
+    else:
+        says = refusal(outcomes[i]) or known(task, cases, expected, outcomes, wrong) or seen(task, cases, expected, outcomes, wrong)
+    return Finding(False, says, cases[i].label, show(outcomes[i], cases[i], expected[i]), show(expected[i], cases[i], expected[i]))
+
+
+def refusal(outcome: dict) -> str | None:
+    """Where the function has not been written, is the library's, or ends the process."""
+    kind, message, line, _ = outcome["error"] or ("", "", 0, "")
+    return {"NotImplementedError": f"not written yet{': ' + message if message else ''}",
+            "LibraryAnswer": f"it calls {message}, the library's own answer: write the function yourself",
+            "SystemExit": f"it calls sys.exit (line {line}): return, or raise an error",
+            "Unreadable": "what came back cannot be read: does it write files of its own?"}.get(kind)
+
+
+def known(task: Task, cases: Sequence[Case], expected: list[dict], outcomes: Sequence[dict], wrong: list[int]) -> str | None:
+    """The task's mistake that explains every wrong case; else the one that explains most of them, if it is half."""
+    best, most = None, 0.0
+    for mistake in task.mistakes:
+        explained = spoiled = 0
+        for i, outcome in enumerate(outcomes):
+            made = outcome_of(mistake.function, cases[i])
+            if compare(task, cases[i], expected[i], made):  # here the mistake shows
+                same = compare(task, cases[i], made, outcome) is None
+                explained += same and i in wrong
+                spoiled += not same
+        score = explained / len(wrong) - spoiled / (2 * len(cases))
+        if explained >= len(wrong) / 2 and score > most:
+            best, most = mistake.says, score
+    return best
+
+
+def seen(task: Task, cases: Sequence[Case], expected: list[dict], outcomes: Sequence[dict], wrong: list[int]) -> str:
+    """What can be said without knowing the mistake."""
+    i = wrong[0]
+    case, want, have = cases[i], expected[i], outcomes[i]
+    if have["error"]:
+        kind, message, line, text = have["error"]
+        return f"{kind}: {message or 'no message'}" + (f", at line {line}: {text}" if line else "") + f", in the case: {case.label}"
+    if want["error"]:
+        return f"it should raise {want['error'][0]} in the case: {case.label}"
+    if have["value"] is None and want["value"] is not None:
+        return "it returns None: is a return missing?"
+    difference = (task.agrees or differs)(want["value"], have["value"])
+    if difference and difference.startswith(("type", "length", "shape")):
+        return shape_words(want["value"], have["value"])
+    ignored = [cases[j].varies for j in range(1, len(outcomes)) if j in wrong and cases[j].varies
+               and differs(expected[j - 1]["value"], expected[j]["value"]) and not differs(outcomes[j - 1]["value"], outcomes[j]["value"])]
+    if ignored:
+        return f"{ignored[0]} makes no difference to your result, and it should"
+    if difference:
+        words = number_words(want["value"], have["value"]) if task.agrees is None else difference
+        right = len(outcomes) - len(wrong)
+        return words or (f"right in {right} of {len(outcomes)} cases, wrong in: {case.label}" if right else f"wrong in: {case.label}")
+    return gradient_words(case, want, have) or f"what it changes in place is not what it should be, in the case: {case.label}"
+
+
+def shape_words(want, have) -> str:
+    if isinstance(want, torch.Tensor) and isinstance(have, torch.Tensor):
+        says = f"the shape is {list(have.shape)}, it should be {list(want.shape)}"
+        turned = have.ndim == 2 and have.T.shape == want.shape
+        return says + (": transposed?" if turned else ": summed or averaged over too much?" if have.ndim < want.ndim else "")
+    if type(want) in (list, tuple) and isinstance(have, (list, tuple)):
+        return f"it returns {len(have)} items, it should be {len(want)}"
+    return f"it returns {type_name(have)}, it should be {type_name(want)}"
+
+
+def number_words(want, have) -> str | None:
+    """How two sets of numbers of one shape are related."""
+    if isinstance(want, (tuple, list)) and want and all(isinstance(x, (int, float)) for x in want):
+        want, have = torch.tensor([float(x) for x in want]), torch.tensor([float(x) for x in have])
+        if same_numbers(want.flip(0), have):
+            return "the items are in the reverse order"
+    if isinstance(want, bool):
+        return None
+    a, b = (torch.as_tensor(x, dtype=torch.float64) if not isinstance(x, str) and x is not None else None for x in (want, have))
+    if a is None or b is None:
+        return None
+    if not b.isfinite().all() and a.isfinite().all():
+        return "there is NaN or infinity in it: a log of 0, 0 / 0, or 0 * inf?"
+    if torch.is_tensor(want) and want.dtype == torch.bool:
+        return "every True is False and every False is True" if same_numbers(1 - a, b) else None
+    if not b.any() and a.any():
+        return "it is all zeros"
+    if b.numel() > 1 and (b == b.flatten()[0]).all():
+        return "it is the same number everywhere"
+    if same_numbers(-a, b):
+        return "the sign is flipped"
+    if same_numbers(a.abs(), b):
+        return "the signs are lost"
+    big = a.abs() > 1e-3
+    if big.sum() > 1 or a.numel() == 1 and big.any():
+        ratio = (b[big] / a[big]).mean()
+        if abs(ratio) > 1e-6 and same_numbers(a * ratio, b):
+            return f"every number is {ratio:.4g} times what it should be"
+    if a.numel() > 1 and same_numbers(a + (b - a).mean(), b):
+        return f"every number is off by {(b - a).mean():.4g}"
+    if a.ndim and a.shape[-1] > 2:
+        if same_numbers(a[..., 1:], b[..., :-1]):
+            return "it is shifted by one to the left"
+        if same_numbers(a[..., :-1], b[..., 1:]):
+            return "it is shifted by one to the right"
+    if a.numel() > 2 and same_numbers(a.flatten().sort().values, b.flatten().sort().values):
+        return "the numbers are right and stand in the wrong order"
+    if (b - a).abs().max() < 1e-2 * max(1.0, a.abs().max().item()):
+        return "nearly right: is something rounded, or of lower precision?"
+    return None
+
+
+def gradient_words(case: Case, want: dict, have: dict) -> str | None:
+    for k, i in enumerate(case.grad):
+        a, b = (outcome["grads"][k] if outcome["grads"] else None for outcome in (want, have))
+        if no_gradient(a) and not no_gradient(b):
+            return f"a gradient flows into argument number {i + 1}, and none should: detach it"
+        if no_gradient(b) and not no_gradient(a):
+            return f"no gradient flows into argument number {i + 1}: is something detached, turned into a Python number, or under no_grad?"
+        if not no_gradient(a) and not same_numbers(a, b):
+            return f"the value is right, its gradient by argument number {i + 1} is not: {number_words(a, b) or 'is a part of it detached?'}"
+    return None
+
+
+def changed_argument(task: Task, case: Case, outcome: dict) -> int | None:
+    """The number of an argument that the function has changed and should not have."""
+    for i, (before, after) in enumerate(zip(case.args, outcome["args"])):
+        if i not in task.in_place and isinstance(before, (torch.Tensor, list)) and not outcome["error"] and differs(before, after):
+            return i
+    return None
+
+
+def show(outcome: dict, case: Case, expected: dict) -> str:
+    """An outcome on a line."""
+    if outcome["error"]:
+        return f"{outcome['error'][0]}: {outcome['error'][1]}"[:200]
+    if outcome["value"] is None and expected["value"] is None and outcome["args"]:
+        return short(outcome["args"][0])
+    return short(outcome["value"])
+
+
+def short(value) -> str:
+    text = repr(value.detach() if isinstance(value, torch.Tensor) else value)
+    text = " ".join(text.replace("tensor(", "").split())
+    return text if len(text) <= 160 else text[:157] + "..."
+
+
+def library_imports(path: Path, answers: Sequence[str]) -> str | None:
+    """The library's answer, if the file names it: `from t1mini.loss import rloo_advantages`, or `loss.rloo_advantages`. The checker's too."""
+    import ast
+
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8", errors="replace"))
+    except (SyntaxError, ValueError, RecursionError):
+        return None  # running it will say so
+    names = {answer.rpartition(".")[2]: answer for answer in answers}
+    main = [node for node in tree.body if isinstance(node, ast.If) and "__main__" in ast.dump(node.test)]
+    skipped = {id(inner) for node in main for inner in ast.walk(node)}
+    for node in (n for n in ast.walk(tree) if id(n) not in skipped):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("t1mini"):
+            for alias in node.names:
+                if f"{node.module}.{alias.name}" in answers:
+                    return f"{node.module}.{alias.name}"
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            modules = [alias.name for alias in node.names] + [getattr(node, "module", None) or ""]
+            if any(name.split(".")[0] == "checking" or ".checking" in name for name in modules):
+                return "the checker"
+        if isinstance(node, ast.Attribute) and node.attr in names and isinstance(node.value, (ast.Name, ast.Attribute)):
+            owner = node.value.id if isinstance(node.value, ast.Name) else node.value.attr
+            if owner == names[node.attr].split(".")[-2]:
+                return names[node.attr]
+    return None

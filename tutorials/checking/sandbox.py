@@ -1,0 +1,91 @@
+"""Starts a student's process, stops it after the time limit, and reads what it noted.
+
+All processes fork from one that has imported torch already, so each costs milliseconds; where the system cannot fork (Windows) each
+imports it anew. What comes back is compared here: the process never sees what is expected.
+"""
+
+import multiprocessing
+import os
+import signal
+import sys
+import tempfile
+from functools import lru_cache
+from pathlib import Path
+from typing import Sequence
+
+import numpy as np
+
+from checking import runner
+from checking.values import pack, unpack
+
+IMPORTING = 20.0  # seconds that a process may take to import torch, where it has to
+PRINTED = 400  # characters shown of what a submission prints
+
+
+@lru_cache(maxsize=None)
+def context():
+    """Processes fork from a server that has imported the runner, or are started afresh."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    forking = multiprocessing.get_context("forkserver")
+    forking.set_forkserver_preload(["checking.runner"])
+    first = forking.Process(target=int)  # once it has run, the server has imported what it has to
+    first.start()
+    first.join()
+    return forking
+
+
+def outcomes(submission: Path, name: str, answers: Sequence[str], cases: Sequence[tuple], seconds: float) -> tuple[list[dict], str, str]:
+    """(outcomes of the cases as far as it came, why it ended before the last or "", what it printed).
+
+    An outcome is what `runner.call` notes: value, args, grads, error. Each of `cases` is (args, kwargs, grad).
+    """
+    with tempfile.TemporaryDirectory(prefix="check-", ignore_cleanup_errors=True) as job:
+        folder = Path(job)
+        np.savez(folder / "job.npz", **pack((str(submission.resolve()), name, list(answers), list(cases))))
+        starts = context()
+        process = starts.Process(target=runner.run, args=(job,), daemon=True)
+        process.start()
+        process.join(seconds + (0 if starts.get_start_method() == "forkserver" else IMPORTING))
+        late = process.is_alive()
+        stop(process)
+        found = [read(folder / f"{i}.npz") for i in range(len(cases)) if (folder / f"{i}.npz").exists()]
+        printed = read_text(folder / "printed.txt")
+    if len(found) == len(cases):
+        return found, "", printed
+    return found, f"no answer within {seconds:g} s" if late else why_it_ended(process.exitcode), printed
+
+
+def stop(process) -> None:
+    """Ends the process and whatever it has started."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)  # it leads a group of its own, which may outlive it
+    except (OSError, AttributeError):
+        process.kill()
+    process.join()
+
+
+def why_it_ended(code: int | None) -> str:
+    if code is not None and code < 0:
+        name = signal.Signals(-code).name
+        return f"the process crashed with {name}" + (": out of memory?" if name == "SIGKILL" else "")
+    return f"the process ended by itself with code {code}: does it call os._exit?"
+
+
+def read(path: Path) -> dict:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            outcome = unpack(arrays)
+        if isinstance(outcome, dict) and {"value", "args", "grads", "error"} <= outcome.keys():
+            return outcome
+    except Exception as error:  # whatever a submission may have put there
+        print(f"{path.name}: {error}", file=sys.stderr)
+    return {"value": None, "args": (), "grads": None, "error": ("Unreadable", "what came back cannot be read", 0, "")}
+
+
+def read_text(path: Path) -> str:
+    if not path.exists():
+        return ""
+    with path.open("rb") as file:
+        text = file.read(4 * PRINTED).decode("utf-8", "replace")
+    return "".join(c for c in text if c.isprintable() or c in "\n\t")[:PRINTED]
