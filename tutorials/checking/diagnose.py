@@ -33,10 +33,12 @@ def judge(task: Task, cases: Sequence[Case], outcomes: Sequence[dict], ended: st
         label = cases[len(outcomes)].label
         return Finding(False, f"{ended}, in the case: {label}", label)
     i = (wrong or changed)[0]
+    if why := refusal(outcomes[i]):
+        return Finding(False, why)
     if not wrong:
         says = f"the function changes its argument number {changed_argument(task, cases[i], outcomes[i]) + 1}: work on a copy"
     else:
-        says = refusal(outcomes[i]) or known(task, cases, expected, outcomes, wrong) or seen(task, cases, expected, outcomes, wrong)
+        says = known(task, cases, expected, outcomes, wrong) or seen(task, cases, expected, outcomes, wrong)
     return Finding(False, says, cases[i].label, show(outcomes[i], cases[i], expected[i]), show(expected[i], cases[i], expected[i]))
 
 

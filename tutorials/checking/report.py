@@ -1,0 +1,133 @@
+"""The command line of check.py: which files, their verdicts, and how they are told."""
+
+import argparse
+import importlib
+import json
+import os
+import textwrap
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple, Sequence
+
+from checking import sandbox
+from checking.diagnose import Finding, judge, library_imports
+from checking.tasks import Task
+
+EXERCISES = Path(__file__).resolve().parent.parent / "exercises"
+NUMBERS = tuple(f"{i:02d}" for i in range(1, 11))
+AT_ONCE = 2
+
+
+class Result(NamedTuple):
+    exercise: str
+    task: str
+    finding: Finding
+    printed: str
+    seconds: float
+
+
+def tasks_of(number: str) -> Sequence:
+    return importlib.import_module(f"checking.ex{number}").TASKS
+
+
+def exercise_file(number: str, folder: Path = EXERCISES) -> Path | None:
+    """The exercise's file in a folder: exNN_*.py, whatever stands behind the number."""
+    return next(iter(sorted(folder.glob(f"ex{number}*.py"))), None)
+
+
+def check_task(path: Path, task: Task, seconds: float) -> tuple[Finding, str]:
+    """The verdict on one function of a file, and what the file printed."""
+    named = library_imports(path, task.answers)
+    if named:
+        return Finding(False, f"it uses {named}, which is the answer: write the function yourself"), ""
+    cases = task.all_cases()
+    found, ended, printed = sandbox.outcomes(path, task.name, task.answers, [case[1:4] for case in cases], seconds)
+    return judge(task, cases, found, ended), printed
+
+
+def check_files(files: dict[str, Path], seconds: float) -> list[Result]:
+    """Verdicts on every function of the exercises {number: file}, two at a time."""
+    def one(number: str, path: Path, task) -> Result:
+        began = time.perf_counter()
+        finding, printed = task.check(path, seconds) if hasattr(task, "check") else check_task(path, task, seconds)
+        return Result(number, task.name, finding, printed, time.perf_counter() - began)
+
+    sandbox.context()
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        waiting = [pool.submit(one, number, path, task) for number, path in files.items() for task in tasks_of(number)]
+        return [future.result() for future in waiting]
+
+
+def tell(results: Sequence[Result], files: dict[str, Path]) -> str:
+    """The verdicts as text."""
+    lines, width = [], max(len(r.task) for r in results) + 2
+    for number, path in files.items():
+        lines.append(path.name)
+        for r in (r for r in results if r.exercise == number):
+            lines.append(f"  {r.task:{width}}{'passed' if r.finding.passed else 'FAILED'}")
+            if not r.finding.passed:
+                lines += explain(r, " " * (width + 2))
+    passed = sum(r.finding.passed for r in results)
+    return "\n".join([*lines, f"{passed} of {len(results)} passed"])
+
+
+def explain(result: Result, indent: str = "") -> list[str]:
+    """A failed function: what is wrong, in which case, yours beside what is expected."""
+    finding = result.finding
+    lines = textwrap.wrap(finding.says, 110, initial_indent=indent, subsequent_indent=indent)
+    for name, text in (("case", finding.case), ("yours", finding.yours), ("expected", finding.expected)):
+        if text:
+            lines.append(f"{indent}{name + ':':10}{text}")
+    if result.printed.strip():
+        lines.append(f"{indent}{'printed:':10}{' '.join(result.printed.split())[:200]}")
+    return lines
+
+
+def gradescope(results: Sequence[Result]) -> dict:
+    """Gradescope's results.json: a point a function."""
+    tests = [{"name": f"{r.exercise} {r.task}", "score": float(r.finding.passed), "max_score": 1.0, "status": "passed" if r.finding.passed else "failed",
+              "output": "\n".join(explain(r)) or "passed", "visibility": "visible"} for r in results]
+    return {"score": sum(test["score"] for test in tests), "stdout_visibility": "hidden", "tests": tests}
+
+
+def write_json(path: Path, content: dict) -> None:
+    """Written beside and renamed, so that a reader sees all of it or what was there before."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    os.replace(part, path)
+
+
+def empty_results(numbers: Sequence[str], why: str) -> dict:
+    """What stands in results.json until the checks have ended: no point anywhere."""
+    tests = [{"name": f"{number} {task.name}", "score": 0.0, "max_score": 1.0, "status": "failed", "output": why, "visibility": "visible"}
+             for number in numbers for task in tasks_of(number)]
+    return {"score": 0.0, "stdout_visibility": "hidden", "tests": tests}
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python tutorials/check.py", description="Checks exercises and names the mistake.", allow_abbrev=False)
+    parser.add_argument("exercise", choices=[*NUMBERS, "all"], help="which one")
+    parser.add_argument("--submission", type=Path, help="a file to check in place of tutorials/exercises/exNN_*.py; with all, a folder")
+    parser.add_argument("--json", type=Path, help="write Gradescope's results.json here")
+    parser.add_argument("--seconds", type=float, default=5.0, help="time limit a function (default 5)")
+    flags = parser.parse_args(arguments)
+    numbers = NUMBERS if flags.exercise == "all" else (flags.exercise,)
+    where = flags.submission
+    if where and not where.exists():
+        parser.error(f"--submission {where}: there is no such file")
+    if where and flags.exercise == "all" and not where.is_dir():
+        parser.error(f"--submission {where}: `all` takes a folder of ex01...py to ex10...py")
+    files = {number: where if where and where.is_file() else exercise_file(number, where or EXERCISES) for number in numbers}
+    missing = [number for number, path in files.items() if path is None]
+    if missing and len(missing) == len(files):
+        parser.error(f"there is no ex{missing[0]}*.py in {where or EXERCISES}")
+    if flags.json:
+        write_json(flags.json, empty_results(numbers, "the checks did not end"))
+    results = check_files({number: path for number, path in files.items() if path}, flags.seconds)
+    for number in missing:
+        results += [Result(number, task.name, Finding(False, f"there is no file ex{number}*.py"), "", 0.0) for task in tasks_of(number)]
+    print(tell(results, {number: path or Path(f"ex{number} (missing)") for number, path in files.items()}))
+    if flags.json:
+        write_json(flags.json, gradescope(results))
+    return 0 if all(r.finding.passed for r in results) else 1

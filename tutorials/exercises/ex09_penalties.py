@@ -1,0 +1,28 @@
+"""Exercise 9: penalties (tutorials/09_penalties_and_the_loop.md).
+
+Check it: python tutorials/check.py 09
+Run it in the real loop: python -m t1mini rl --exercise tutorials/exercises/ex09_penalties.py --steps 20
+"""
+
+from typing import Sequence
+
+
+def is_repetitive(ids: Sequence, n: int, limit: int) -> bool:
+    """True if some run of n consecutive ids occurs more than `limit` times; overlapping runs count. About 4 lines, 15 minutes, medium.
+
+    ids may be whole numbers or anything else that can be compared, such as attempts; fewer than n of them are not repetitive.
+    """
+    raise NotImplementedError
+
+
+def is_overlong(length: int, finished: bool, max_new_tokens: int) -> bool:
+    """True if a response used up its limit and its end token is not among its tokens. About 1 line, 5 minutes, easy.
+
+    `length` counts the end token, and is never above the limit.
+    """
+    raise NotImplementedError
+
+
+def penalised_reward(reward: float, repetitive: bool, overlong: bool, garbled: bool) -> float:
+    """-1 if any pattern is there, whatever the response answers; else the reward. About 1 line, 5 minutes, easy."""
+    raise NotImplementedError
