@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from checking.bugs import BUGS, BugTask
 from checking.tasks import Case, Mistake, Task, differs
 from checking.values import Make
 
@@ -199,4 +200,4 @@ def _means(x):
     return np.asarray(x, dtype=float).reshape(len(x), -1).mean(1)
 
 
-TASKS = (TRUNCATE, WILSON, BOOTSTRAP)
+TASKS = (TRUNCATE, WILSON, BOOTSTRAP, *map(BugTask, BUGS))

@@ -11,7 +11,7 @@ import sys
 import tempfile
 from functools import lru_cache
 from pathlib import Path
-from typing import Sequence
+from typing import Callable, Sequence
 
 import numpy as np
 
@@ -36,22 +36,27 @@ def context():
 
 
 def outcomes(submission: Path, name: str, answers: Sequence[str], cases: Sequence[tuple], seconds: float) -> tuple[list[dict], str, str]:
-    """(outcomes of the cases as far as it came, why it ended before the last or "", what it printed).
+    """What function `name` of a file does in each of `cases`, (args, kwargs, grad), as `outcomes_of` returns it."""
+    return outcomes_of(runner.run, (str(submission.resolve()), name, list(answers), list(cases)), len(cases), seconds)
 
-    An outcome is what `runner.call` notes: value, args, grads, error. Each of `cases` is (args, kwargs, grad).
+
+def outcomes_of(work: Callable[[str], None], job: tuple, count: int, seconds: float) -> tuple[list[dict], str, str]:
+    """(outcomes as far as `work` came, why it ended before it had `count` or "", what it printed).
+
+    `work` is given a folder that holds job.npz. An outcome is what `runner.call` notes: value, args, grads, error.
     """
-    with tempfile.TemporaryDirectory(prefix="check-", ignore_cleanup_errors=True) as job:
-        folder = Path(job)
-        np.savez(folder / "job.npz", **pack((str(submission.resolve()), name, list(answers), list(cases))))
+    with tempfile.TemporaryDirectory(prefix="check-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        np.savez(folder / "job.npz", **pack(job))
         starts = context()
-        process = starts.Process(target=runner.run, args=(job,), daemon=True)
+        process = starts.Process(target=work, args=(name,), daemon=True)
         process.start()
         process.join(seconds + (0 if starts.get_start_method() == "forkserver" else IMPORTING))
         late = process.is_alive()
         stop(process)
-        found = [read(folder / f"{i}.npz") for i in range(len(cases)) if (folder / f"{i}.npz").exists()]
+        found = [read(folder / f"{i}.npz") for i in range(count) if (folder / f"{i}.npz").exists()]
         printed = read_text(folder / "printed.txt")
-    if len(found) == len(cases):
+    if len(found) == count:
         return found, "", printed
     return found, f"no answer within {seconds:g} s" if late else why_it_ended(process.exitcode), printed
 
