@@ -5,12 +5,14 @@ is it. Where none does, what can be seen from outside: nothing returned, a wrong
 difference, a gradient that does not flow.
 """
 
+import ast
 from pathlib import Path
 from typing import NamedTuple, Sequence
 
 import torch
 
 from checking.tasks import Case, Task, compare, differs, no_gradient, outcome_of, same_numbers, type_name
+from checking.values import made
 
 
 class Finding(NamedTuple):
@@ -57,9 +59,9 @@ def known(task: Task, cases: Sequence[Case], expected: list[dict], outcomes: Seq
     for mistake in task.mistakes:
         explained = spoiled = 0
         for i, outcome in enumerate(outcomes):
-            made = outcome_of(mistake.function, cases[i])
-            if compare(task, cases[i], expected[i], made):  # here the mistake shows
-                same = compare(task, cases[i], made, outcome) is None
+            mistaken = outcome_of(mistake.function, cases[i])
+            if compare(task, cases[i], expected[i], mistaken):  # here the mistake shows
+                same = compare(task, cases[i], mistaken, outcome) is None
                 explained += same and i in wrong
                 spoiled += not same
         score = explained / len(wrong) - spoiled / (2 * len(cases))
@@ -159,7 +161,7 @@ def gradient_words(case: Case, want: dict, have: dict) -> str | None:
 
 def changed_argument(task: Task, case: Case, outcome: dict) -> int | None:
     """The number of an argument that the function has changed and should not have."""
-    for i, (before, after) in enumerate(zip(case.args, outcome["args"])):
+    for i, (before, after) in enumerate(zip(made(case.args), outcome["args"])):
         if i not in task.in_place and isinstance(before, (torch.Tensor, list)) and not outcome["error"] and differs(before, after):
             return i
     return None
@@ -182,8 +184,6 @@ def short(value) -> str:
 
 def library_imports(path: Path, answers: Sequence[str]) -> str | None:
     """The library's answer, if the file names it: `from t1mini.loss import rloo_advantages`, or `loss.rloo_advantages`. The checker's too."""
-    import ast
-
     try:
         tree = ast.parse(path.read_text(encoding="utf-8", errors="replace"))
     except (SyntaxError, ValueError, RecursionError):

@@ -71,7 +71,7 @@ def varied(cases, outcomes) -> str | None:
     ends = {}
     for c, o in zip(cases, outcomes):
         if "solutions" in c.label:
-            ends.setdefault(c.args[0].args, set()).add(o["value"].rpartition("answer ")[2])
+            ends.setdefault(str(c.args[0].args), set()).add(o["value"].rpartition("answer ")[2])
     return "the solution is always the same one: draw it with rng" if several and all(len(found) == 1 for found in ends.values()) else None
 
 

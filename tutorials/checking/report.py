@@ -43,7 +43,10 @@ def check_task(path: Path, task: Task, seconds: float) -> tuple[Finding, str]:
         return Finding(False, f"it uses {named}, which is the answer: write the function yourself"), ""
     cases = task.all_cases()
     found, ended, printed = sandbox.outcomes(path, task.name, task.answers, [case[1:4] for case in cases], seconds)
-    return judge(task, cases, found, ended), printed
+    try:
+        return judge(task, cases, found, ended), printed
+    except Exception as error:  # a returned value of a kind that nobody has thought of costs this check and no other
+        return Finding(False, f"what it returns cannot be compared ({type(error).__name__}: {error}); see the stub for what is asked for"), printed
 
 
 def check_files(files: dict[str, Path], seconds: float) -> list[Result]:

@@ -9,11 +9,13 @@ import importlib
 import importlib.util
 import os
 import sys
+import threading
 import traceback
 from pathlib import Path
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
 import t1mini.rl  # noqa: F401  everything a submission may want to import is there once the process forks
 from checking.values import pack, unpack
@@ -112,6 +114,7 @@ def limit_resources(printed: Path) -> None:
     os.dup2(out, 1)
     os.dup2(out, 2)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    tqdm.set_lock(threading.RLock())  # the one it makes otherwise would outlive this process
     if hasattr(os, "setsid") and os.getpid() != os.getsid(0):
         os.setsid()
     try:

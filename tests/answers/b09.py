@@ -1,0 +1,23 @@
+"""Right answers to exercise 9: quadratic, with whole numbers for True and False."""
+
+
+def is_repetitive(ids, n, limit):
+    ids = list(ids)
+    for i in range(len(ids) - n + 1):
+        same = 0
+        for j in range(len(ids) - n + 1):
+            if ids[i : i + n] == ids[j : j + n]:
+                same += 1
+        if same > limit:
+            return True
+    return False
+
+
+def is_overlong(length, finished, max_new_tokens):
+    return int(length == max_new_tokens) * int(not finished)
+
+
+def penalised_reward(reward, repetitive, overlong, garbled):
+    if any([repetitive, overlong, garbled]):
+        return -1
+    return reward
