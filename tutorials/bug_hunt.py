@@ -2,7 +2,7 @@
 
     python tutorials/bug_hunt.py list            the causes to choose from, and where each broken run's metrics are
     python tutorials/bug_hunt.py 3 FOLDER        a copy of the package with bug 3 in it
-    python tutorials/bug_hunt.py run 3           train with it: 40 updates from data/tiny-sft, metrics to tutorials/bugs/03.csv (0: the sound step)
+    python tutorials/bug_hunt.py run 3           train with it: 60 small updates from data/tiny-sft, metrics to tutorials/bugs/03.csv (0: the sound step)
 
 Name the cause from the metrics first, beside those of the sound step, tutorials/bugs/00.csv. Then find the line, mend it, and put both into
 FOUND of tutorials/exercises/ex10_honest_numbers.py; python tutorials/check.py 10 confirms.
@@ -18,7 +18,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 METRICS = HERE / "bugs"
-RUN = ("--init", str(HERE.parent / "data/tiny-sft"), "--data", str(HERE.parent / "data"), "--steps", "40", "--threads", "1")
+RUN = ("--init", str(HERE.parent / "data/tiny-sft"), "--data", str(HERE.parent / "data"), "--steps", "60", "--prompts", "16", "--k", "8",
+       "--threads", "1")
 
 
 def main(arguments: list[str]) -> int:
