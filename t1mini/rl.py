@@ -21,6 +21,7 @@ stops if the two disagree, which would mean that what is trained is not what was
 Run it: python -m t1mini rl --init data/tiny-sft
 """
 
+import contextlib
 import itertools
 import random
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ from t1mini.checkpoint import load_policy, save_policy
 from t1mini.clock import Clock
 from t1mini.config import SMALL_CACHE, StageConfig, UserError, setting
 from t1mini.distributed import Team
+from t1mini.exercise import in_place
 from t1mini.guards import Guard
 from t1mini.loss import centred_kl, mean_advantages, rloo_advantages, sequence_kl, shared_out, standardised_advantages
 from t1mini.machine import DTYPES, PRECISIONS, compute_precision
@@ -59,6 +61,7 @@ class RLConfig(StageConfig):
     resume: str = setting("", "folder of an earlier run to go on with; its own settings are used")
     init: str = setting("data/tiny-sft", "checkpoint folder to start from", qwen="")
     data: str = setting("data", "file of problems, or folder of train.jsonl", qwen="")
+    exercise: str = setting("", "a file of tutorials/exercises whose functions take the library's place")
     steps: int = setting(70, "updates", low=1, high=10**6, gpu=300)
     prompts: int = setting(32, "prompts an update", low=1, high=65536, gpu=64, qwen=32)
     k: int = setting(16, "responses sampled for each prompt", low=2, high=65536, gpu=64)
@@ -98,7 +101,11 @@ def run(config: RLConfig) -> None:
     problems = load_problems(config.task, config.data, "train")
     policy, tokenizer = load_policy(config.init, config.device)
     TASKS[config.task].require_tokenizer(tokenizer, config.init)
-    with RunFolder.open(config, "rl", distributed.leads(config.prompts)) as folder, distributed.team(config, "rl", config.prompts) as team:
+    with contextlib.ExitStack() as opened:
+        if config.exercise:
+            opened.enter_context(in_place(config.exercise))
+        folder = opened.enter_context(RunFolder.open(config, "rl", distributed.leads(config.prompts)))
+        team = opened.enter_context(distributed.team(config, "rl", config.prompts))
         train(policy, tokenizer, problems, config, folder, team)
     if folder:
         print(f"saved {folder.path / 'final'}; metrics in {folder.path / 'metrics.csv'}")

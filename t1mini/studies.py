@@ -195,7 +195,7 @@ def stage_configs(study: Study, variant: Variant, config: StudyConfig) -> tuple[
 
 def settings(config: StageConfig) -> dict:
     """What decides a stage's results: not where things are, nor how often it saves."""
-    elsewhere = ("out", "resume", "state_every", "keep_last", "threads", "workers")
+    elsewhere = ("out", "resume", "exercise", "state_every", "keep_last", "threads", "workers")
     kept = {name: value for name, value in config.to_dict().items() if name not in elsewhere}
     return kept | ({"init": "", "data": Path(config.data).name} if isinstance(config, RLConfig) else {})
 
