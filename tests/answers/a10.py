@@ -25,7 +25,7 @@ def paired_bootstrap(a, b, generator):
 FOUND = {
     1: ("sign", "return -objective.masked_fill(~mask.bool(), 0.0)"),
     2: ("noise", "keys = fold(fold(seed, step), indices[:, None], torch.arange(k)).flatten().to(model.device)"),
-    3: ("verifier", "if max(len(a), len(b), len(c)) > 2 or tuple(sorted(map(int, (a, b, c)))) != problem.numbers:"),
+    3: ("verifier", "return first is not None and compute(first, op2, c) == problem.target"),
     4: ("end token", "part = policy_gradient_loss(logprobs, advantages[picked], mask, entropy=entropy,"),
     5: ("gradients", "self.adamw.step()\nself.discard()"),
     6: ("decay", "ref.lerp_(parameter.to(ref.device, ref.dtype), 1 - decay)"),
