@@ -17,6 +17,7 @@ from checking.tasks import Task
 EXERCISES = Path(__file__).resolve().parent.parent / "exercises"
 NUMBERS = tuple(f"{i:02d}" for i in range(1, 11))
 AT_ONCE = 2
+SECONDS = 5.0  # a function may take
 
 
 class Result(NamedTuple):
@@ -60,6 +61,14 @@ def check_files(files: dict[str, Path], seconds: float) -> list[Result]:
     with ThreadPoolExecutor(AT_ONCE) as pool:
         waiting = [pool.submit(one, number, path, task) for number, path in files.items() for task in tasks_of(number)]
         return [future.result() for future in waiting]
+
+
+def check_folder(folder: Path, numbers: Sequence[str], seconds: float) -> list[Result]:
+    """Verdicts on the exercises of a folder; a file that is missing fails."""
+    files = {number: exercise_file(number, folder) for number in numbers}
+    results = check_files({number: path for number, path in files.items() if path}, seconds)
+    return results + [Result(number, task.name, Finding(False, f"there is no file ex{number}*.py"), "", 0.0)
+                      for number, path in files.items() if path is None for task in tasks_of(number)]
 
 
 def tell(results: Sequence[Result], files: dict[str, Path]) -> str:
@@ -113,7 +122,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("exercise", choices=[*NUMBERS, "all"], help="which one")
     parser.add_argument("--submission", type=Path, help="a file to check in place of tutorials/exercises/exNN_*.py; with all, a folder")
     parser.add_argument("--json", type=Path, help="write Gradescope's results.json here")
-    parser.add_argument("--seconds", type=float, default=5.0, help="time limit a function (default 5)")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="time limit a function (default 5)")
     flags = parser.parse_args(arguments)
     numbers = NUMBERS if flags.exercise == "all" else (flags.exercise,)
     where = flags.submission
@@ -127,9 +136,8 @@ def main(arguments: Sequence[str]) -> int:
         parser.error(f"there is no ex{missing[0]}*.py in {where or EXERCISES}")
     if flags.json:
         write_json(flags.json, empty_results(numbers, "the checks did not end"))
-    results = check_files({number: path for number, path in files.items() if path}, flags.seconds)
-    for number in missing:
-        results += [Result(number, task.name, Finding(False, f"there is no file ex{number}*.py"), "", 0.0) for task in tasks_of(number)]
+    one_file = where and where.is_file()
+    results = check_files(files, flags.seconds) if one_file else check_folder(where or EXERCISES, numbers, flags.seconds)
     print(tell(results, {number: path or Path(f"ex{number} (missing)") for number, path in files.items()}))
     if flags.json:
         write_json(flags.json, gradescope(results))

@@ -1,0 +1,53 @@
+"""Lessons as data: their Markdown cut into prose, code that runs, quotes of the library, and commands.
+
+    ```python                 runs, in order, in one namespace a lesson
+    ```python t1mini/x.py     quotes that file: these lines stand there, one below the other
+    ```                       commands to type
+"""
+
+import re
+import sys
+from pathlib import Path
+from typing import Iterator, NamedTuple
+
+TUTORIALS = Path(__file__).resolve().parent.parent
+ROOT = TUTORIALS.parent
+LESSONS = sorted(TUTORIALS.glob("[0-9][0-9]_*.md"))
+PAGES = [*LESSONS, *sorted(path for path in TUTORIALS.glob("*.md") if path not in LESSONS)]
+_FENCE = re.compile(r"^```(.*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+class Block(NamedTuple):
+    """`kind` is prose, code, quote, or commands; `of` names the quoted file."""
+
+    kind: str
+    text: str
+    of: str = ""
+
+
+def blocks(path: Path) -> Iterator[Block]:
+    """The page from top to bottom."""
+    text, end = path.read_text(encoding="utf-8"), 0
+    for m in _FENCE.finditer(text):
+        if text[end : m.start()].strip():
+            yield Block("prose", text[end : m.start()].strip())
+        language, _, of = m[1].strip().partition(" ")
+        yield Block("code" if language == "python" and not of else "quote" if language == "python" else "commands", m[2].rstrip("\n"), of)
+        end = m.end()
+    if text[end:].strip():
+        yield Block("prose", text[end:].strip())
+
+
+def commands(path: Path) -> list[str]:
+    """The command lines of a page, without their comments."""
+    lines = [line for block in blocks(path) if block.kind == "commands" for line in block.text.splitlines()]
+    return [line.partition("  #")[0].strip() for line in lines if line.startswith("python ")]
+
+
+def run(path: Path) -> None:
+    """Runs a lesson's code in one namespace, with the project as working directory and `tutorials` to import from."""
+    if str(TUTORIALS) not in sys.path:
+        sys.path.insert(0, str(TUTORIALS))
+    namespace = {"__name__": "__lesson__"}
+    for i, block in enumerate(block for block in blocks(path) if block.kind == "code"):
+        exec(compile(block.text, f"{path.name}, fence {i + 1}", "exec"), namespace)

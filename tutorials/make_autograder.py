@@ -1,0 +1,70 @@
+"""Writes autograder.zip for Gradescope (Programming Assignment, "Autograder: zip file").
+
+    python tutorials/make_autograder.py                  all ten exercises
+    python tutorials/make_autograder.py 06 07            these two
+    python tutorials/make_autograder.py 06 --out hw3.zip
+
+Students upload their exercise files by name, ex06_policy_gradient.py and so on. In the archive: setup.sh (the CPU build of torch first),
+run_autograder, and the project. results.json is written with no points before anything of the student's runs, and replaced at the end.
+"""
+
+import argparse
+import stat
+import sys
+import zipfile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+sys.path[:0] = [str(HERE)]
+
+SETUP = """\
+#!/usr/bin/env bash
+# Run once by Gradescope when the image is made.
+set -euo pipefail
+apt-get update && apt-get install -y python3 python3-pip python3-venv
+python3 -m venv /autograder/venv
+cd "${SOURCE:-/autograder/source}"
+/autograder/venv/bin/pip install "$(grep '^torch' requirements.txt)" --index-url https://download.pytorch.org/whl/cpu
+/autograder/venv/bin/pip install -r requirements.txt
+"""
+
+RUN = """\
+#!/usr/bin/env bash
+# Run by Gradescope for every submission: files in /autograder/submission, result in /autograder/results/results.json.
+set -u
+BASE="${AUTOGRADER:-/autograder}"
+PYTHON="${PYTHON:-$BASE/venv/bin/python}"
+cd "$BASE/source" && exec "$PYTHON" tutorials/grade_one.py "$BASE/submission" "$BASE/results/results.json" @EXERCISES@
+"""
+
+CONTENT = ("t1mini/*.py", "tutorials/*.py", "tutorials/checking/*.py", "tutorials/exercises/*.py", "data/tiny-sft/*", "data/*.jsonl", "requirements.txt")
+
+
+def main(arguments: list[str]) -> int:
+    from checking.report import NUMBERS
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("exercises", nargs="*", choices=[*NUMBERS, []], help="which exercises; all of them by default")
+    parser.add_argument("--out", type=Path, default=Path("autograder.zip"))
+    flags = parser.parse_args(arguments)
+    with zipfile.ZipFile(flags.out, "w", zipfile.ZIP_DEFLATED) as archive:
+        add(archive, "setup.sh", SETUP, executable=True)
+        add(archive, "run_autograder", RUN.replace("@EXERCISES@", " ".join(flags.exercises or NUMBERS)), executable=True)
+        for pattern in CONTENT:
+            for path in sorted(ROOT.glob(pattern)):
+                archive.write(path, path.relative_to(ROOT))
+    print(f"wrote {flags.out}: {' '.join(flags.exercises or NUMBERS)}")
+    return 0
+
+
+def add(archive: zipfile.ZipFile, name: str, text: str, executable: bool) -> None:
+    """A text file with its permissions, which Gradescope wants on run_autograder."""
+    info = zipfile.ZipInfo(name, date_time=(2026, 1, 1, 0, 0, 0))
+    info.external_attr = (stat.S_IFREG | (0o755 if executable else 0o644)) << 16
+    info.compress_type = zipfile.ZIP_DEFLATED
+    archive.writestr(info, text)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
