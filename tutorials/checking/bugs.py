@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from checking import probe, sandbox
-from checking.diagnose import Finding
+from checking.diagnose import Finding, parsed
 
 PACKAGE = Path(__file__).resolve().parents[2] / "t1mini"
 
@@ -83,7 +83,9 @@ def make_broken(number: int, folder: Path, mended: str | None = None) -> Path:
 
 def read_found(path: Path) -> dict:
     """FOUND of a submission, read without running it. ValueError where it is not a plain dictionary."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = parsed(path)
+    if tree is None:
+        raise ValueError("the file cannot be parsed")
     for node in tree.body:
         targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
         if any(isinstance(target, ast.Name) and target.id == "FOUND" for target in targets) and node.value is not None:

@@ -6,13 +6,18 @@ difference, a gradient that does not flow.
 """
 
 import ast
+import threading
 from pathlib import Path
 from typing import NamedTuple, Sequence
 
 import torch
 
-from checking.tasks import Case, Task, compare, differs, no_gradient, outcome_of, same_numbers, type_name
+from checking.tasks import TOLERANCE, Case, Task, compare, differs, no_gradient, outcome_of, same_numbers, type_name
 from checking.values import made
+
+
+ENOUGH = 0.45  # share of wrong cases that a mistake has to explain, less the share of its cases that are right
+LOOSELY = 30 * TOLERANCE  # a mistake may come with a rounded constant
 
 
 class Finding(NamedTuple):
@@ -29,7 +34,7 @@ def judge(task: Task, cases: Sequence[Case], outcomes: Sequence[dict], ended: st
     wrong = [i for i, outcome in enumerate(outcomes) if compare(task, cases[i], expected[i], outcome)]
     changed = [i for i, outcome in enumerate(outcomes) if changed_argument(task, cases[i], outcome) is not None]
     if not wrong and not changed and not ended:
-        says = task.across(list(cases), list(outcomes)) if task.across else None
+        says = task.across(cases, outcomes) if task.across else None
         return Finding(not says, says or "")
     if not wrong and not changed:
         label = cases[len(outcomes)].label
@@ -38,9 +43,10 @@ def judge(task: Task, cases: Sequence[Case], outcomes: Sequence[dict], ended: st
     if why := refusal(outcomes[i]):
         return Finding(False, why)
     if not wrong:
-        says = f"the function changes its argument number {changed_argument(task, cases[i], outcomes[i]) + 1}: work on a copy"
+        says = f"the function changes its argument number {changed_argument(task, cases[i], outcomes[i]) + 1}, which should stay as it is"
     else:
-        says = known(task, cases, expected, outcomes, wrong) or seen(task, cases, expected, outcomes, wrong)
+        says = task.look(cases, outcomes) if task.look else None
+        says = says or known(task, cases, expected, outcomes, wrong) or seen(task, cases, expected, outcomes, wrong)
     return Finding(False, says, cases[i].label, show(outcomes[i], cases[i], expected[i]), show(expected[i], cases[i], expected[i]))
 
 
@@ -54,18 +60,18 @@ def refusal(outcome: dict) -> str | None:
 
 
 def known(task: Task, cases: Sequence[Case], expected: list[dict], outcomes: Sequence[dict], wrong: list[int]) -> str | None:
-    """The task's mistake that explains every wrong case; else the one that explains most of them, if it is half."""
-    best, most = None, 0.0
+    """The task's mistake that explains most of the wrong cases and shows in fewest of the right ones, if any does well enough."""
+    best, most = None, ENOUGH
     for mistake in task.mistakes:
-        explained = spoiled = 0
+        explained = shows = denied = 0
         for i, outcome in enumerate(outcomes):
             mistaken = outcome_of(mistake.function, cases[i])
-            if compare(task, cases[i], expected[i], mistaken):  # here the mistake shows
-                same = compare(task, cases[i], mistaken, outcome) is None
-                explained += same and i in wrong
-                spoiled += not same
-        score = explained / len(wrong) - spoiled / (2 * len(cases))
-        if explained >= len(wrong) / 2 and score > most:
+            if compare(task, cases[i], expected[i], mistaken):
+                shows += 1
+                explained += i in wrong and compare(task, cases[i], mistaken, outcome, LOOSELY) is None
+                denied += i not in wrong
+        score = explained / len(wrong) - denied / max(shows, 1)
+        if score > most:
             best, most = mistake.says, score
     return best
 
@@ -79,23 +85,29 @@ def seen(task: Task, cases: Sequence[Case], expected: list[dict], outcomes: Sequ
         return f"{kind}: {message or 'no message'}" + (f", at line {line}: {text}" if line else "") + f", in the case: {case.label}"
     if want["error"]:
         return f"it should raise {want['error'][0]} in the case: {case.label}"
+    right = len(outcomes) - len(wrong)
+    where = f"; right in {right} of {len(outcomes)} cases, first wrong in: {case.label}" if right else f"; wrong in: {case.label}"
     if have["value"] is None and want["value"] is not None:
-        return "it returns None: is a return missing?"
+        return "it returns None" + (where if right else ": is a return missing?")
     difference = (task.agrees or differs)(want["value"], have["value"])
     if difference and difference.startswith(("type", "length", "shape")):
-        return shape_words(want["value"], have["value"])
+        return shape_words(want["value"], have["value"]) + (where if right else "")
     ignored = [cases[j].varies for j in range(1, len(outcomes)) if j in wrong and cases[j].varies
                and differs(expected[j - 1]["value"], expected[j]["value"]) and not differs(outcomes[j - 1]["value"], outcomes[j]["value"])]
     if ignored:
         return f"{ignored[0]} makes no difference to your result, and it should"
     if difference:
-        words = number_words(want["value"], have["value"]) if task.agrees is None else difference
-        right = len(outcomes) - len(wrong)
-        return words or (f"right in {right} of {len(outcomes)} cases, wrong in: {case.label}" if right else f"wrong in: {case.label}")
-    return gradient_words(case, want, have) or f"what it changes in place is not what it should be, in the case: {case.label}"
+        words = (task.describes or number_words)(want["value"], have["value"])
+        return words + (where if right else "") if words else where.removeprefix("; ")
+    if compare(task, case, want, have).endswith("grad"):
+        return "what it changes in place asks for a gradient afterwards: work under torch.no_grad()"
+    return gradient_words(case, want, have) or "what it changes in place is not what it should be" + where
 
 
 def shape_words(want, have) -> str:
+    if isinstance(want, tuple) and isinstance(have, (tuple, list)) and len(want) == len(have):
+        i = next(i for i, (a, b) in enumerate(zip(want, have)) if differs(a, b))
+        return f"item {i + 1} of what it returns: {shape_words(want[i], have[i])}"
     if isinstance(want, torch.Tensor) and isinstance(have, torch.Tensor):
         says = f"the shape is {list(have.shape)}, it should be {list(want.shape)}"
         turned = have.ndim == 2 and have.T.shape == want.shape
@@ -107,6 +119,11 @@ def shape_words(want, have) -> str:
 
 def number_words(want, have) -> str | None:
     """How two sets of numbers of one shape are related."""
+    if isinstance(want, (tuple, list)) and any(not isinstance(x, (int, float)) for x in want):
+        i = next(i for i, (a, b) in enumerate(zip(want, have)) if differs(a, b))
+        return f"item {i + 1} of what it returns: {number_words(want[i], have[i]) or 'the numbers differ'}"
+    if torch.is_tensor(want) and want.is_floating_point() and torch.is_tensor(have) and not have.is_floating_point():
+        return f"it returns whole numbers or truth values ({have.dtype}); want fractions, as what goes in"
     if isinstance(want, (tuple, list)) and want and all(isinstance(x, (int, float)) for x in want):
         want, have = torch.tensor([float(x) for x in want]), torch.tensor([float(x) for x in have])
         if same_numbers(want.flip(0), have):
@@ -150,12 +167,13 @@ def number_words(want, have) -> str | None:
 def gradient_words(case: Case, want: dict, have: dict) -> str | None:
     for k, i in enumerate(case.grad):
         a, b = (outcome["grads"][k] if outcome["grads"] else None for outcome in (want, have))
+        which = f"`{i}`" if isinstance(i, str) else f"argument number {i + 1}"
         if no_gradient(a) and not no_gradient(b):
-            return f"a gradient flows into argument number {i + 1}, and none should: detach it"
+            return f"a gradient flows into {which}, and none should: detach it"
         if no_gradient(b) and not no_gradient(a):
-            return f"no gradient flows into argument number {i + 1}: is something detached, turned into a Python number, or under no_grad?"
+            return f"no gradient flows into {which}: is something detached, turned into a Python number, or under no_grad?"
         if not no_gradient(a) and not same_numbers(a, b):
-            return f"the value is right, its gradient by argument number {i + 1} is not: {number_words(a, b) or 'is a part of it detached?'}"
+            return f"the value is right, its gradient by {which} is not: {number_words(a, b) or 'is a part of it detached?'}"
     return None
 
 
@@ -182,11 +200,27 @@ def short(value) -> str:
     return text if len(text) <= 160 else text[:157] + "..."
 
 
+_PARSING = threading.Lock()  # Python's parser counts its depth for all threads together
+
+
+def parsed(path: Path) -> ast.Module | None:
+    """The file as a tree, None where it cannot be parsed."""
+    with _PARSING:
+        try:
+            return ast.parse(path.read_text(encoding="utf-8", errors="replace"))
+        except (SyntaxError, ValueError, RecursionError, MemoryError, SystemError):
+            return None
+
+
+def evaluates(path: Path) -> bool:
+    """True if the file calls eval or exec."""
+    return any(isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("eval", "exec") for node in ast.walk(parsed(path) or ast.Module([], [])))
+
+
 def library_imports(path: Path, answers: Sequence[str]) -> str | None:
     """The library's answer, if the file names it: `from t1mini.loss import rloo_advantages`, or `loss.rloo_advantages`. The checker's too."""
-    try:
-        tree = ast.parse(path.read_text(encoding="utf-8", errors="replace"))
-    except (SyntaxError, ValueError, RecursionError):
+    tree = parsed(path)
+    if tree is None:
         return None  # running it will say so
     names = {answer.rpartition(".")[2]: answer for answer in answers}
     main = [node for node in tree.body if isinstance(node, ast.If) and "__main__" in ast.dump(node.test)]
@@ -200,6 +234,9 @@ def library_imports(path: Path, answers: Sequence[str]) -> str | None:
             modules = [alias.name for alias in node.names] + [getattr(node, "module", None) or ""]
             if any(name.split(".")[0] == "checking" or ".checking" in name for name in modules):
                 return "the checker"
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and any(
+                node.value.endswith(f"{answer.split('.')[-2]}.py") for answer in answers):
+            return f"the library's source, {node.value}"
         if isinstance(node, ast.Attribute) and node.attr in names and isinstance(node.value, (ast.Name, ast.Attribute)):
             owner = node.value.id if isinstance(node.value, ast.Name) else node.value.attr
             if owner == names[node.attr].split(".")[-2]:

@@ -21,7 +21,7 @@ def mask_cases(seed: int) -> list[Case]:
             Case("min_p 0.5", (logits, 3.0, 0.5), varies="min_p"),
             Case("min_p 1: only the likeliest is kept", (logits, 1.3, 1.0)),
             Case("temperature 0.4, more axes, float32", (2 * randn(seed + 7, 2, 3, 6, dtype=torch.float32), 0.4, 0.02)),
-            Case("a logit of -inf", (flat, 1.3, 0.2))]
+            Case("a logit of -inf", (flat, 1.3, 0.2)), Case("logits in the thousands", (logits[:, :5] + 3000, 0.7, 0.1))]
 
 
 def _mask(says: str, **how) -> Mistake:
@@ -67,9 +67,9 @@ FAR = 5.5  # standard deviations: by chance one comparison in 10 million is furt
 
 
 def distribution(logits, temperature, min_p, generator=None):
-    """What the ids are drawn from: softmax(logits / temperature) over what min_p keeps."""
-    z = logits[0].double() / temperature
-    return z.masked_fill(~min_p_mask(logits[:1], temperature, min_p)[0], -math.inf).softmax(-1) if min_p else z.softmax(-1)
+    """The shares of ids over all rows, each drawn from softmax(logits / temperature) over what min_p keeps."""
+    z = logits.double() / temperature
+    return (z.masked_fill(~min_p_mask(logits, temperature, min_p), -math.inf) if min_p else z).softmax(-1).mean(0)
 
 
 def drawn_from(expected: torch.Tensor, got) -> str | None:
@@ -91,22 +91,27 @@ def sample_cases(seed: int) -> list[Case]:
     from checking.values import Make
 
     rows = LOGITS.expand(ROWS, -1).clone()
+    unlike = torch.where(torch.arange(ROWS)[:, None] % 2 == 0, rows, rows.flip(-1) + 0.3 * rows)
     generator = Make("torch.Generator", (seed,))
     return [Case("temperature 1, no min-p", (rows, 1.0, 0.0, generator)),
             Case("temperature 1.7, no min-p", (rows, 1.7, 0.0, generator)),
             Case("temperature 1.7, min-p 0.3", (rows, 1.7, 0.3, generator)),
             Case("temperature 0.5, min-p 0.04, float32", (rows.float(), 0.5, 0.04, generator)),
             Case("the same generator again", (rows.float(), 0.5, 0.04, generator)),
-            Case("another seed", (rows.float(), 0.5, 0.04, Make("torch.Generator", (seed + 1,))))]
+            Case("another seed", (rows.float(), 0.5, 0.04, Make("torch.Generator", (seed + 1,)))),
+            Case("a generator that has drawn before", (rows.float(), 0.5, 0.04, Make("torch.Generator", (seed, 7)))),
+            Case("rows that differ", (unlike, 1.3, 0.1, generator))]
 
 
 def reproducible(cases, outcomes) -> str | None:
-    first, again, other = (outcome["value"].long() for outcome in outcomes[3:6])
+    first, again, other, later = (outcome["value"].long() for outcome in outcomes[3:7])
     if not torch.equal(first, again):
         return "the same generator should give the same ids: draw the noise with generator=generator"
     if torch.equal(first, other):
         return "another generator should give other ids: is the noise drawn with generator=generator?"
-    for outcome in outcomes:
+    if torch.equal(first, later):
+        return "a generator that has drawn before should give other ids: use it as it is, and do not seed another one from it"
+    for outcome in outcomes[:-1]:
         ids = outcome["value"].long()
         p = torch.bincount(ids).double() / ROWS
         if abs((ids[1:] == ids[:-1]).double().mean() - (p**2).sum()) > FAR * math.sqrt(1 / ROWS):
@@ -116,7 +121,7 @@ def reproducible(cases, outcomes) -> str | None:
 
 def _sample(says: str, of) -> Mistake:
     """`of` (z, t, m) gives the distribution that the mistaken sampler draws from."""
-    return Mistake(says, lambda logits, temperature, min_p, generator: of(logits[0].double(), temperature, min_p))
+    return Mistake(says, lambda logits, temperature, min_p, generator: torch.stack([of(z.double(), temperature, min_p) for z in logits[:2]]).mean(0))
 
 
 def _kept(z, t, m):
@@ -132,14 +137,33 @@ def _noisy_argmax(noise):
     return of
 
 
+def same_everywhere(cases, outcomes) -> str | None:
+    """One noise for all rows: rows that are alike all draw the same token, and not always the likeliest."""
+    alike = [outcome["value"] for outcome in outcomes[:6] if isinstance(outcome["value"], torch.Tensor) and outcome["value"].numel() == ROWS]
+    if len(alike) == len(outcomes[:6]) and all((ids == ids[0]).all() for ids in alike) and any(ids[0] != 0 for ids in alike):
+        return "every row has the same noise: each row, and each token in it, needs its own"
+    return None
+
+
+def shares(expected: torch.Tensor, got) -> str | None:
+    """The token whose share is furthest off, in words."""
+    if not isinstance(got, torch.Tensor) or got.is_floating_point():
+        return None
+    drawn = torch.bincount(got.flatten().long().clamp(0, len(expected) - 1), minlength=len(expected)).double() / got.numel()
+    i = int((drawn - expected).abs().argmax())
+    return f"these are not draws from the distribution: token {i} comes in {drawn[i]:.1%} of the rows, it should in {expected[i]:.1%}"
+
+
 def _greedy(z, t, m):
     return torch.nn.functional.one_hot(z.argmax(-1), len(z)).double()
 
 
-SAMPLE = Task("gumbel_sample", sample_cases, distribution, seeds=1, agrees=drawn_from, across=reproducible,
+SAMPLE = Task("gumbel_sample", sample_cases, distribution, seeds=1, agrees=drawn_from, across=reproducible, describes=shares, look=same_everywhere,
               answers=("t1mini.sampler.sample", "t1mini.sampler.race", "t1mini.sampler.sampling_distribution"), mistakes=(
     _sample("no noise: that is the likeliest token every time", _greedy),
     _sample("temperature is ignored: sample from softmax(logits / temperature)", lambda z, t, m: _kept(z, 1.0, m).softmax(-1)),
+    _sample("what min-p drops has to become impossible, logit -inf; a logit of 0 is not",
+            lambda z, t, m: ((z / t).masked_fill(~min_p_mask(z, t, m), 0.0) if m else z / t).softmax(-1)),
     _sample("min_p is ignored", lambda z, t, m: (z / t).softmax(-1)),
     _sample("min-p is taken at temperature 1; its probabilities are softmax(logits / temperature)", lambda z, t, m: (_kept(z, 1.0, m) / t).softmax(-1)),
     _sample("logits are multiplied by the temperature; they should be divided by it",

@@ -26,6 +26,10 @@ TEXTS = {
     "a box that is not closed": r"The result: \boxed{12",
     "a box that is not closed after one that is": r"\boxed{31} or rather \boxed{32",
     "words over two lines": "The answer is 12\nand that is all",
+    "two closed thinkings, the answer between them": r"<think>a</think> The answer is 1. <think>b</think> Well.",
+    "a second thinking that never ends": r"<think>a</think> so \boxed{4} <think>or \boxed{5}",
+    "a word as answer": "The answer is Paris.",
+    "a box that ends with a full stop": r"\boxed{5.}",
     "a decimal number": "the answer is 2.5.",
 }
 
@@ -72,6 +76,14 @@ def _greedy(text: str) -> str | None:
     return found[-1].strip() if found else extract(text)
 
 
+def _one_level(text: str) -> str | None:
+    text = text.rpartition("</think>")[2]
+    if "<think>" in text:
+        return None
+    found = re.findall(r"\\boxed\{((?:[^{}]|\{[^{}]*\})*)\}", text)
+    return found[-1].strip() if found else extract(text.replace("\\boxed", "\\box"))
+
+
 EXTRACT = Task("extract_answer", lambda seed: [Case(f"{label}: {text!r}", (text,)) for label, text in TEXTS.items()], extract, seeds=1,
                answers=("t1mini.verifier.extract_answer", "t1mini.verifier._last_box"), mistakes=(
     _extract("boxes: braces within the box count, so \\boxed{\\frac{1}{2}} holds \\frac{1}{2}; yours stops at the first }", balanced=False),
@@ -89,6 +101,13 @@ EXTRACT = Task("extract_answer", lambda seed: [Case(f"{label}: {text!r}", (text,
     _extract("the answer in words ends with its line", line=False),
     _extract("the full stop that ends the sentence is not part of the answer", dot=False),
     _extract("of several \"answer is\" the last counts, yours takes the first", first_words=True),
+    Mistake("boxes: your pattern knows one level of inner braces; they may be nested deeper", lambda text: _one_level(text)),
+    Mistake("only what stands behind the LAST </think> counts, and a <think> behind it that never ends has no answer",
+            lambda text: extract(text.partition("</think>")[2] if "</think>" in text else text if "<think>" not in text else "", think=False)),
+    Mistake("of boxes the last that closes counts; yours gives up where the last one does not close",
+            lambda text: None if re.search(r"\\boxed\{[^{}]*$", text) and "</think>" not in text else extract(text)),
+    Mistake("the answer's capital letters are to be kept", lambda text: (found := extract(text)) and (found if "boxed" in text else found.lower())),
+    Mistake("a full stop within a box belongs to the answer", lambda text: (found := extract(text)) and found.rstrip(".")),
     Mistake("where there is no answer, return None and not an empty text", lambda text: extract(text) or "")))
 
 
@@ -146,11 +165,12 @@ EQUAL = Task("answers_equal", equal_cases, equal, seeds=1, answers=("t1mini.veri
     Mistake("numbers are compared as floats, which keep 16 digits: Fraction compares exactly",
             lambda a, b: float(x) == float(y) if isinstance(x := read(a), Fraction) and isinstance(y := read(b), Fraction) else x == y),
     Mistake("\\frac{1}{2} is a number too", _without(r"frac")),
+    Mistake("a minus may stand in front of \\frac", _without(r"-\\frac")),
     Mistake("1/2 is a number too", _without(r"\d/\d")),
     Mistake("1,024 is the number 1024", _without(",")),
     Mistake("dollar signs are not part of the answer", _without(r"\$")),
     Mistake("where an answer is not a number, texts are compared without spaces", lambda a, b: equal(a, b) and (isinstance(read(a), Fraction) or a.strip() == b.strip())),
-    Mistake("where an answer is not a number, texts are compared without spaces", lambda a, b: equal(a, b) and isinstance(read(a), Fraction)),
+    Mistake("an answer that is not a number is compared as text; yours is equal to nothing", lambda a, b: equal(a, b) and isinstance(read(a), Fraction)),
     Mistake("the sign is lost", lambda a, b: equal(a.replace("-", ""), b.replace("-", ""))),
     Mistake("one answer that is contained in the other is not equal to it", lambda a, b: a.replace(" ", "") in b.replace(" ", "") or equal(a, b)),
     Mistake("one answer that is contained in the other is not equal to it", lambda a, b: b in a or a in b),

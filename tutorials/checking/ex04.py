@@ -46,6 +46,20 @@ def one_of(expected: list[str], got) -> str | None:
     return None if got in expected else "values"
 
 
+def first_word(expected: list[str], got) -> str | None:
+    """Where a text leaves the nearest one that is right."""
+    if not isinstance(got, str):
+        return None
+    words = got.split()
+    same = lambda right: next((i for i, (a, b) in enumerate(zip(words, right.split())) if a != b), min(len(words), len(right.split())))
+    right = max(expected, key=same)
+    i = same(right)
+    there = lambda found: repr(found[i]) if i < len(found) else "nothing more"
+    if i == len(words) == len(right.split()):
+        return "the words are right, the spaces between them or at the ends are not"
+    return f"after {' '.join(words[max(0, i - 4) : i])!r} yours has {there(words)}, it should be {there(right.split())}"
+
+
 def trace_cases(seed: int) -> list[Case]:
     def case(label, numbers, target, wrong):
         tried = [Make("Chain", (*keys, first, last)) for keys, first, last in wrong]
@@ -59,6 +73,7 @@ def trace_cases(seed: int) -> list[Case]:
     return [case("no wrong attempt", (3, 4, 11), 77, []), case("one wrong attempt", (3, 4, 11), 77, both[:1]),
             case("three wrong attempts", (3, 4, 11), 77, some),
             case("a wrong attempt that is too high", (2, 5, 7), 3, [c for c in chains((2, 5, 7)) if c[2] > 3][:2]),
+            *[case(f"again, {len([c for c in chains(n) if c[2] == t])} solutions", n, t, [c for c in chains(n) if c[2] != t][seed : seed + 2]) for n, t in many],
             *[case(f"{len([c for c in chains(n) if c[2] == t])} solutions", n, t, [c for c in chains(n) if c[2] != t][seed : seed + 2]) for n, t in many]]
 
 
@@ -67,6 +82,10 @@ def _trace(says: str, **how) -> Mistake:
 
 
 def varied(cases, outcomes) -> str | None:
+    seen = {}
+    for c, o in zip(cases, outcomes):
+        if seen.setdefault(str(c.args), o["value"]) != o["value"]:
+            return "the same rng should give the same trace: draw the solution with `rng`, not with a global one"
     several = [o["value"] for c, o in zip(cases, outcomes) if "solutions" in c.label]
     ends = {}
     for c, o in zip(cases, outcomes):
@@ -75,7 +94,7 @@ def varied(cases, outcomes) -> str | None:
     return "the solution is always the same one: draw it with rng" if several and all(len(found) == 1 for found in ends.values()) else None
 
 
-TRACE = Task("make_trace", trace_cases, traces, seeds=8, agrees=one_of, across=varied, answers=("t1mini.chain_of_thought.make_trace",
+TRACE = Task("make_trace", trace_cases, traces, seeds=6, agrees=one_of, across=varied, describes=first_word, answers=("t1mini.chain_of_thought.make_trace",
                                                                                                   "t1mini.chain_of_thought.teach"), mistakes=(
     _trace("verdicts: low means that the value is below the target; yours are exchanged", low="high", high="low"),
     _trace("a hit is computed again before it is believed: \"check ... ok\"", check=False),

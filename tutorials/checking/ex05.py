@@ -6,6 +6,7 @@ from fractions import Fraction
 
 import torch
 
+from checking.ex01 import randn
 from checking.tasks import Case, Mistake, Task
 
 # --- pass_at_k: the fraction of all draws of k from n that hold a right one -------------------------------------------------
@@ -21,7 +22,7 @@ def pass_at_k(n, c, k) -> float:
 
 
 def pass_cases(seed: int) -> list[Case]:
-    table = [(4, 1, 2), (10, 3, 4), (10, 0, 5), (10, 10, 1), (8, 5, 4), (6, 2, 6), (7, 3, 1), (64, 5, 16), (10_000, 3, 100), (1000, 500, 400)]
+    table = [(4, 1, 2), (10, 3, 4), (10, 0, 5), (10, 10, 1), (8, 5, 4), (6, 2, 6), (7, 3, 1), (64, 5, 16), (10_000, 3, 100), (1000, 500, 400), (5, 2, 3), (10, 4, 6), (10_000, 30, 2000)]
     return [Case(f"n = {n}, c = {c}, k = {k}", (n, c, k)) for n, c, k in table]
 
 
@@ -55,7 +56,7 @@ def group(rewards, k):
 
 
 def group_cases(seed: int) -> list[Case]:
-    rewards = torch.arange(12, dtype=torch.float64) + seed
+    rewards = randn(seed, 12)
     return [Case("12 rewards, k = 4", (rewards, 4)), Case("12 rewards, k = 3", (rewards, 3), varies="k"), Case("6 rewards, k = 6", (rewards[:6].float(), 6)),
             Case("5 rewards, k = 1", (rewards[:5], 1)), Case("10 rewards, k = 4: no whole number of prompts", (rewards[:10], 4))]
 
@@ -84,7 +85,7 @@ def signal_cases(seed: int) -> list[Case]:
     table = {"some tied, some not": [[1, 0, 0], [0, 0, 0], [1, 1, 1], [-1, 0, 1], [0, 0, 0]],
              "no right answer in any, but penalties in two": [[-1, 0, 0], [0, 0, 0], [0, 0, -1]],
              "all penalised alike": [[-1, -1, -1], [-1, -1, 0]],
-             "rewards that sum to 0": [[1, -1, 0], [0, 0, 0]],
+             "rewards that sum to 0": [[1, -1, 0], [0, 0, 0]], "the first is the mean": [[0, 1, -1], [0.5, 0, 1], [0, 0, 0]],
              "all tied": [[1, 1, 1], [0, 0, 0]], "none tied": [[1, 0, 0], [0, 1, 0], [0, 0, -1]], "small differences": [[0.5, 0.5, 0.5001], [0.5, 0.5, 0.5]],
              "more right than wrong": [[1, 1, 0], [1, 1, 1], [1, 1, 1], [0, 1, 1]]}
     return [Case(label, (torch.tensor(rows, dtype=torch.float32 if seed else torch.float64),)) for label, rows in table.items()]

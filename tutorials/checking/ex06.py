@@ -101,6 +101,7 @@ LOGPROBS = Task("logprobs_from_logits", logprobs_cases, logprobs, answers=("t1mi
     Mistake("shift: logits[:, t] scores ids[:, t + 1]; yours scores ids[:, t] with logits[:, t]", lambda l, i, t: logprobs(l, i, t, shift=0)),
     Mistake("shift: logits[:, t] scores ids[:, t + 1]; yours scores ids[:, t] with logits[:, t]",
             lambda l, i, t: torch.cat((torch.zeros_like(l[:, :1, 0]), logprobs(l, i, t, shift=0)[:, 1:]), 1)),
+    Mistake("shift: logits[:, t] scores ids[:, t + 1]; yours gathers ids[:, :-1] in place of ids[:, 1:]", lambda l, i, t: _late(l, i, t)),
     Mistake("shift: yours is two tokens apart; logits[:, t] scores ids[:, t + 1]",
             lambda l, i, t: torch.cat((torch.zeros_like(l[:, :2, 0]), logprobs(l[:, :-1], i[:, 1:], t)[:, 1:]), 1)),
     Mistake("shift: logits[:, t] scores the token after it; yours scores the one before it", lambda l, i, t: _backwards(l, i, t)),
@@ -139,6 +140,11 @@ def _backwards(logits, ids, temperature):
     return torch.nn.functional.pad(logp.gather(-1, ids[:, :-1, None]).squeeze(-1), (1, 0))
 
 
+def _late(logits, ids, temperature):
+    logp = (logits[:, :-1] / (temperature or 1.0)).log_softmax(-1)
+    return torch.nn.functional.pad(logp.gather(-1, ids[:, :-1, None]).squeeze(-1), (1, 0))
+
+
 def _rolled(logits, ids, temperature):
     return (logits.roll(1, 1) / (temperature or 1.0)).log_softmax(-1).gather(-1, ids[..., None]).squeeze(-1)
 
@@ -156,7 +162,7 @@ def pg_loss(logprobs, advantages, mask, *, entropy=None, entropy_coef=0.0, norma
                 tokens += 1
             if entropy_coef and (entropy_keeps or keep)(mask, n, t):
                 total = total + bonus * entropy_coef * entropy[n, t]
-    by = {"tokens": max(tokens, 1), "rows": len(mask), "all": mask.numel(), "none": 1, "padded": mask.shape[1] * len(mask)}[counts]
+    by = {"tokens": max(tokens, 1), "rows": len(mask), "all": mask.numel(), "none": 1, "width": mask.shape[1]}[counts]
     return sign * total / (normaliser if normaliser is not None and use else by)
 
 
@@ -168,11 +174,12 @@ def pg_cases(seed: int) -> list[Case]:
     gap = mask.clone()
     gap[0, 2] = False
     return [Case("4 responses of 7, 3, 5 and 1 tokens", (lp, A, mask), {}, (0, 1)),
-            Case("with an entropy bonus", (lp, A, mask), {"entropy": H, "entropy_coef": 0.3}, (0,), varies="entropy_coef"),
+            Case("with an entropy bonus", (lp, A, mask), {"entropy": H, "entropy_coef": 0.3}, (0, "entropy"), varies="entropy_coef"),
             Case("with a normaliser: the tokens of a larger batch", (lp, A, mask), {"entropy": H, "entropy_coef": 0.3, "normaliser": 50.0}, (0,), varies="normaliser"),
             Case("a token within a response is masked out", (lp, A, gap), {}, (0,)),
             Case("another mask", (lp, A, mask.flip(0)), {}, (0,), varies="mask"),
             Case("-inf where the mask is False: it must not reach the sum", (junk, A, mask)),
+            Case("-inf in the entropy, too, where the mask is False", (junk, A, mask), {"entropy": H.masked_fill(~mask, -float("inf")), "entropy_coef": 0.3}),
             Case("a micro-batch, float32", (lp[:2].float(), A[:2].float(), mask[:2]), {"normaliser": torch.tensor(16.0)}, (0,))]
 
 
@@ -193,6 +200,7 @@ PG = Task("policy_gradient_loss", pg_cases, pg_loss, seeds=2, answers=("t1mini.l
         weight=lambda m, n: 1 / max(int(m[n].sum()), 1)),
     _pg("divided by the number of responses; it should be by the number of response tokens", counts="rows"),
     _pg("divided by all places, padding included; it should be by the number of response tokens", counts="all"),
+    _pg("divided by the length of the longest response; it should be by the number of all response tokens", counts="width"),
     _pg("not divided by the number of response tokens", counts="none"),
     _pg("`normaliser` is not used: micro-batches of a batch would not add up to its gradient", use=False),
     _pg("advantages are not detached: a gradient flows into them", a=lambda x: x),

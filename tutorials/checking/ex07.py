@@ -31,7 +31,7 @@ def entropy_cases(seed: int) -> list[Case]:
     lone[0, 3] = 1.0
     return [Case("logits [2, 3, 7]", (logits,), {}, (0,)), Case("logits of -inf, as a filter leaves them", (holes,), {}, (0,)),
             Case("all but one are -inf: entropy 0", (lone,)), Case("equal logits: log V", (torch.zeros(3, 6),)),
-            Case("logits hundreds apart", (300 * randn(seed + 1, 4, 5),)), Case("one row [V], float32", (randn(seed, 9, dtype=torch.float32),))]
+            Case("logits far below 0", (randn(seed + 2, 3, 4) - 100,)), Case("logits hundreds apart", (300 * randn(seed + 1, 4, 5),)), Case("one row [V], float32", (randn(seed, 9, dtype=torch.float32),))]
 
 
 def _entropy(says: str, function) -> Mistake:

@@ -71,6 +71,7 @@ CENTRED = Task("centred_kl", lambda seed: [Case("3 prompts, 5 responses", (randn
     Mistake("nothing is taken away", lambda kl: kl), Mistake("that is the mean: take it away from the KL", lambda kl: kl.mean(-1, keepdim=True).expand_as(kl)),
     Mistake("sign: it is KL - mean, yours is mean - KL", lambda kl: kl.mean(-1, keepdim=True) - kl),
     Mistake("the median in place of the mean", lambda kl: kl - kl.median(-1, keepdim=True).values),
+    Mistake("the first response's KL in place of the mean", lambda kl: kl - kl[:, :1]),
     Mistake("the sum in place of the mean", lambda kl: kl - kl.sum(-1, keepdim=True)),
     Mistake("the smallest in place of the mean", lambda kl: kl - kl.amin(-1, keepdim=True)),
     Mistake("the largest in place of the mean", lambda kl: kl - kl.amax(-1, keepdim=True)),
@@ -111,6 +112,13 @@ def unchecked(ref, new, decay):
             r.copy_(decay * r + (1 - decay) * p)
 
 
+def tracked(ref, new, decay):
+    if not 0 <= decay <= 1:
+        raise ValueError
+    for r, p in zip(ref, new):
+        r.copy_(decay * r + (1 - decay) * p)
+
+
 def nothing(ref, new, decay):
     if not 0 <= decay <= 1:
         raise ValueError
@@ -135,6 +143,7 @@ EMA = Task("ema_update", ema_cases, ema_update, in_place=(0,), agrees=ema_agrees
     _ema("the mean of both: decay is not used", mix=lambda r, p, d: (r + p) / 2),
     _ema("only the first parameter is moved", which=slice(0, 1)), _ema("the last parameter is not moved", which=slice(0, -1)),
     Mistake("the reference has to change in place: `ref = ...` only renames; use copy_, lerp_, mul_ and add_", nothing),
+    Mistake("without torch.no_grad the reference becomes a part of the policy's graph, which grows with every update", tracked),
     Mistake("the update is applied twice", lambda ref, new, decay: (ema_update(ref, list(new), decay), ema_update(ref, list(new), decay)) and None),
     Mistake("a decay outside 0 ... 1 is a mistake of the caller: raise ValueError", unchecked)))
 

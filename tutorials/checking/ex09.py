@@ -34,6 +34,11 @@ def non_overlapping(ids, n, limit):
     return False
 
 
+def _joined(ids, n, limit):
+    runs = ["".join(map(str, ids[i : i + n])) for i in range(len(ids) - n + 1)]
+    return any(runs.count(run) > limit for run in runs)
+
+
 def repetitive_cases(seed: int) -> list[Case]:
     rng = random.Random(seed)
     mixed = [rng.randrange(3) for _ in range(30)]
@@ -41,6 +46,7 @@ def repetitive_cases(seed: int) -> list[Case]:
             Case("a pair 3 times, limit 3", ([1, 2, 9, 1, 2, 8, 1, 2], 2, 3)), Case("a pair 3 times and apart, limit 2", ([1, 2, 9, 1, 2, 8, 1, 2], 2, 2)),
             Case("the third occurrence ends the response", ([3, 5, 6, 1, 5, 6, 2, 5, 6], 2, 2)),
             Case("the first occurrence begins the response", ([5, 6, 1, 5, 6, 2, 5, 6, 3], 2, 2)), Case("a run of 3 repeats", ([1, 2, 3, 1, 2, 3], 2, 1)),
+            Case("1 12 and 11 2 are different runs", ([1, 12, 7, 11, 2], 2, 1)),
             Case("overlapping runs: 7 7 7 7 has the pair 3 times", ([7, 7, 7, 7], 2, 2)),
             Case("single ids", ([3, 1, 3, 2, 3], 1, 2)), Case("single ids repeat, pairs do not", ([3, 1, 3, 2, 3, 4, 3], 2, 1)),
             Case("shorter than n", ([1, 1], 3, 1)), Case("empty", ([], 2, 1)), Case("exactly n", ([4, 4, 4], 3, 1)),
@@ -66,6 +72,7 @@ REPETITIVE = Task("is_repetitive", repetitive_cases, repetitive, answers=("t1min
     Mistake("runs may overlap: 7 7 7 7 has the pair 3 times", non_overlapping),
     Mistake("the order within a run matters: yours compares sets or sorted runs",
             lambda ids, n, limit: any(sum(sorted(ids[i : i + n]) == sorted(ids[j : j + n]) for j in range(len(ids) - n + 1)) > limit for i in range(len(ids) - n + 1))),
+    Mistake("runs are joined to one text: 1 12 and 11 2 both become 112", lambda ids, n, limit: _joined(ids, n, limit)),
     Mistake("the number of all repeated runs is counted; what counts is how often one of them occurs",
             lambda ids, n, limit: (runs := [tuple(ids[i : i + n]) for i in range(len(ids) - n + 1)]) is not None and len(runs) - len(set(runs)) > limit),
     Mistake("the number of different runs is counted; what counts is how often one of them occurs",
@@ -115,7 +122,7 @@ def penalised(reward, repetitive, overlong, garbled) -> float:
 def reward_cases(seed: int) -> list[Case]:
     names = ("repetitive", "overlong", "garbled")
     return [Case(f"reward {reward:g}, {' and '.join(n for n, f in zip(names, flags) if f) or 'no pattern'}", (reward, *flags))
-            for reward in (1.0, 0.0, 0.5) for flags in FLAGS]
+            for reward in (1.0, 0.0, 0.5, -0.25) for flags in FLAGS]
 
 
 def _reward(says: str, of) -> Mistake:

@@ -84,6 +84,13 @@ def wald(c, n, z=Z):
     return p - half, p + half
 
 
+def _halves(c, n, centre_too, half_too):
+    low, high = closed(c, n, scale=lambda n, z2: 1.0)
+    centre, half = (low + high) / 2, (high - low) / 2
+    scale = 1 + Z * Z / n
+    return centre / scale**centre_too - half / scale**half_too, centre / scale**centre_too + half / scale**half_too
+
+
 def clipped(pair):
     return max(0.0, pair[0]), min(1.0, pair[1])
 
@@ -102,6 +109,9 @@ WILSON = Task("wilson_interval", wilson_cases, wilson, seeds=1, answers=("t1mini
     Mistake("that is the Agresti-Coull interval: close, but the half width differs", lambda c, n: wald(c + Z * Z / 2, n + Z * Z)),
     Mistake("that is the Agresti-Coull interval: close, but the half width differs", lambda c, n: clipped(wald(c + Z * Z / 2, n + Z * Z))),
     Mistake("that is the Agresti-Coull interval: close, but the half width differs", lambda c, n: clipped(wald(c + 2, n + 4))),
+    Mistake("at 0 right or all right the interval still has a width", lambda c, n: (c / n, c / n) if c in (0, n) else wilson(c, n)),
+    Mistake("only the centre is divided by 1 + z^2 / n; the half width is, too", lambda c, n: _halves(c, n, 1, 0)),
+    Mistake("only the half width is divided by 1 + z^2 / n; the centre is, too", lambda c, n: _halves(c, n, 0, 1)),
     _wilson("z is 1.96 for 95%; yours is 1.645, for 90%", z=1.644854), _wilson("z is 1.96 for 95%; yours is 2.576, for 99%", z=2.575829),
     _wilson("z is 1.96 for 95%; yours is 2", z=2.0), _wilson("z is 1.96 for 95%; yours is 1", z=1.0),
     _wilson("both ends are to be divided by 1 + z^2 / n", scale=lambda n, z2: 1.0), _wilson("the centre is p + z^2 / 2n; yours is p", centre=lambda p, n, z2: p),
@@ -145,6 +155,15 @@ def nearly(expected, got) -> str | None:
     return None if all(abs(x - y) <= 0.065 * width for x, y in zip(expected, ends)) else "values"
 
 
+def ends(expected, got) -> str | None:
+    """How the interval differs, in words."""
+    (a, b), (c, d) = expected, [float(x) for x in got]
+    ratio, shift = (d - c) / max(b - a, 1e-9), ((c + d) - (a + b)) / 2 / max(b - a, 1e-9)
+    if abs(ratio - 1) > 0.1:
+        return f"the interval is {ratio:.2g} times as wide as it should be"
+    return f"the interval is shifted by {shift:+.2g} of its width"
+
+
 def bootstrap_cases(seed: int) -> list[Case]:
     rng = np.random.default_rng(seed + 50)
     hard, better = rng.random(60), rng.normal(0.1, 0.2, 60)  # problems differ a lot, which both policies share
@@ -175,7 +194,7 @@ def _normal(a, b, generator):
     return d.mean() - d.std(ddof=1), d.mean() + d.std(ddof=1)
 
 
-BOOTSTRAP = Task("paired_bootstrap", bootstrap_cases, bootstrap, seeds=2, agrees=nearly, across=same_again,
+BOOTSTRAP = Task("paired_bootstrap", bootstrap_cases, bootstrap, seeds=2, agrees=nearly, across=same_again, describes=ends,
                  answers=("t1mini.statistics.paired_bootstrap", "t1mini.statistics.crossed_bootstrap", "t1mini.statistics.clustered_interval"), mistakes=(
     _bootstrap("not paired: both policies are to be resampled with the same problems; apart, the interval is too wide", paired=False),
     _bootstrap("samples are resampled in place of problems: those of a problem are not independent, so the interval is too narrow", problems=False),
@@ -190,6 +209,7 @@ BOOTSTRAP = Task("paired_bootstrap", bootstrap_cases, bootstrap, seeds=2, agrees
     _bootstrap("twice as many problems are drawn as there are, so the interval is too narrow", size=lambda n: 2 * n),
     _bootstrap("the percentiles are 2.5 and 97.5; yours are 0.5 and 99.5", percentiles=(0.5, 99.5)),
     _bootstrap("the median difference; the mean is asked for", of=lambda d: np.median(d, -1)), _bootstrap("sums in place of means", of=lambda d: d.sum(-1)),
+    Mistake("the interval is centred on 0: it should be on the difference", lambda a, b, g: tuple(x - (_means(a) - _means(b)).mean() for x in bootstrap(a, b, g))),
     Mistake("that is the interval of a alone: the difference to b is asked for", lambda a, b, g: bootstrap(a, np.zeros_like(b), g)),
     Mistake("that is the interval of b alone: the difference a - b is asked for", lambda a, b, g: bootstrap(b, np.zeros_like(a), g)),
     Mistake("mean plus or minus one standard deviation of the differences; that is no interval of the mean", _normal),

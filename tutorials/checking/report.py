@@ -4,6 +4,7 @@ import argparse
 import importlib
 import json
 import os
+import sys
 import textwrap
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple, Sequence
 
 from checking import sandbox
-from checking.diagnose import Finding, judge, library_imports
+from checking.diagnose import Finding, evaluates, judge, library_imports
 from checking.tasks import Task
 
 EXERCISES = Path(__file__).resolve().parent.parent / "exercises"
@@ -44,6 +45,8 @@ def check_task(path: Path, task: Task, seconds: float) -> tuple[Finding, str]:
         return Finding(False, f"it uses {named}, which is the answer: write the function yourself"), ""
     cases = task.all_cases()
     found, ended, printed = sandbox.outcomes(path, task.name, task.answers, [case[1:4] for case in cases], seconds)
+    if ended and evaluates(path):
+        ended += " (it evaluates what it reads: eval runs anything that stands there, however long that takes)"
     try:
         return judge(task, cases, found, ended), printed
     except Exception as error:  # a returned value of a kind that nobody has thought of costs this check and no other
@@ -138,6 +141,7 @@ def main(arguments: Sequence[str]) -> int:
         write_json(flags.json, empty_results(numbers, "the checks did not end"))
     one_file = where and where.is_file()
     results = check_files(files, flags.seconds) if one_file else check_folder(where or EXERCISES, numbers, flags.seconds)
+    sys.stdout.reconfigure(errors="backslashreplace")  # a submission may return what this terminal cannot show
     print(tell(results, {number: path or Path(f"ex{number} (missing)") for number, path in files.items()}))
     if flags.json:
         write_json(flags.json, gradescope(results))

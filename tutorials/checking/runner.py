@@ -20,6 +20,7 @@ from tqdm import tqdm
 import t1mini.rl  # noqa: F401  everything a submission may want to import is there once the process forks
 from checking.values import pack, unpack
 
+MARK = "T1MINI_CHECK"
 MORE_MEMORY, LARGEST_FILE = 700 * 2**20, 16 * 2**20  # bytes: beyond what torch takes; of all that is printed
 
 
@@ -35,6 +36,8 @@ def run(job: str) -> None:
         path, name, answers, cases = unpack(arrays)
     torch.set_num_threads(1)
     os.chdir(folder)
+    process = os.getpid()
+    os.environ[MARK] = job  # whatever it starts can be found by this
     for i, case in enumerate(cases):
         if i == 0:
             block(answers)
@@ -43,7 +46,12 @@ def run(job: str) -> None:
             outcome = call(outcome["value"], *case, path=path)
         else:
             outcome |= {"args": (), "grads": None}
-        np.savez(folder / f"{i}.part.npz", **pack(outcome))
+        if os.getpid() != process:  # the submission has forked
+            os._exit(0)
+        packed = attempt(lambda: pack(outcome), path)
+        if packed["error"]:
+            packed["value"] = pack({"value": None, "error": ("Unreadable", "it returns something that cannot be read: " + packed["error"][1], 0, ""), "args": (), "grads": None})
+        np.savez(folder / f"{i}.part.npz", **packed["value"])
         os.replace(folder / f"{i}.part.npz", folder / f"{i}.npz")
     os._exit(0)  # whatever a submission has arranged to happen at the end does not
 
@@ -63,15 +71,16 @@ def load(path: str, name: str):
     return getattr(_loaded[path], name)
 
 
-def call(function, args: tuple, kwargs: dict, grad: tuple[int, ...], path: str = "") -> dict:
-    """What `function` returns, its arguments afterwards, and d(value . weights)/d(argument) of the arguments numbered in `grad`."""
-    args = list(args)
+def call(function, args: tuple, kwargs: dict, grad: tuple[int | str, ...], path: str = "") -> dict:
+    """What `function` returns, its arguments afterwards, and d(value . weights)/d(argument) of the arguments numbered or named in `grad`."""
+    args, kwargs = list(args), dict(kwargs)
     for i in grad:
-        args[i] = args[i].clone().requires_grad_()
+        holder = kwargs if isinstance(i, str) else args
+        holder[i] = holder[i].clone().requires_grad_()
     outcome = attempt(lambda: function(*args, **kwargs), path)
     grads = None
     if grad and isinstance(outcome["value"], torch.Tensor):
-        value, leaves = outcome["value"], [args[i] for i in grad]
+        value, leaves = outcome["value"], [(kwargs if isinstance(i, str) else args)[i] for i in grad]
         if value.requires_grad:
             weights = torch.linspace(0.5, 1.5, max(1, value.numel()), dtype=value.dtype).view_as(value)
             again = attempt(lambda: torch.autograd.grad((value * weights).sum(), leaves, allow_unused=True), path)
@@ -90,7 +99,14 @@ def attempt(work, path: str) -> dict:
         line, text = (frames[-1].lineno, frames[-1].line) if frames else (0, "")
         if isinstance(error, SyntaxError) and error.filename == path:
             line, text = error.lineno or 0, (error.text or "").strip()
-        return {"value": None, "error": (type(error).__name__, str(error)[:300], line, text)}
+        return {"value": None, "error": (type(error).__name__, words_of(error), line, text[:100])}
+
+
+def words_of(error: BaseException) -> str:
+    try:
+        return str(error)[:300]
+    except BaseException:  # an exception of the submission's own making
+        return ""
 
 
 def block(answers: list[str]) -> None:

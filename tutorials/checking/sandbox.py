@@ -53,21 +53,28 @@ def outcomes_of(work: Callable[[str], None], job: tuple, count: int, seconds: fl
         process.start()
         process.join(seconds + (0 if starts.get_start_method() == "forkserver" else IMPORTING))
         late = process.is_alive()
-        stop(process)
-        found = [read(folder / f"{i}.npz") for i in range(count) if (folder / f"{i}.npz").exists()]
+        stop(process, name)
+        found = [read(folder / f"{i}.npz") for i in range(count) if is_plain(folder / f"{i}.npz")]
         printed = read_text(folder / "printed.txt")
     if len(found) == count:
         return found, "", printed
     return found, f"no answer within {seconds:g} s" if late else why_it_ended(process.exitcode), printed
 
 
-def stop(process) -> None:
-    """Ends the process and whatever it has started."""
+def stop(process, job: str) -> None:
+    """Ends the process and whatever it has started: its group, and what carries its mark in the environment."""
     try:
         os.killpg(process.pid, signal.SIGKILL)  # it leads a group of its own, which may outlive it
     except (OSError, AttributeError):
         process.kill()
     process.join()
+    mark = f"{runner.MARK}={job}".encode()
+    for environment in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if mark in environment.read_bytes().split(b"\0"):
+                os.kill(int(environment.parent.name), signal.SIGKILL)
+        except OSError:  # another user's, or gone
+            pass
 
 
 def why_it_ended(code: int | None) -> str:
@@ -75,6 +82,11 @@ def why_it_ended(code: int | None) -> str:
         name = signal.Signals(-code).name
         return f"the process crashed with {name}" + (": out of memory?" if name == "SIGKILL" else "")
     return f"the process ended by itself with code {code}: does it call os._exit?"
+
+
+def is_plain(path: Path) -> bool:
+    """A file, and not a pipe, a folder or a link that a submission has put there."""
+    return path.is_file() and not path.is_symlink()
 
 
 def read(path: Path) -> dict:
@@ -89,7 +101,7 @@ def read(path: Path) -> dict:
 
 
 def read_text(path: Path) -> str:
-    if not path.exists():
+    if not is_plain(path):
         return ""
     with path.open("rb") as file:
         text = file.read(4 * PRINTED).decode("utf-8", "replace")

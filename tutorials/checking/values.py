@@ -12,6 +12,10 @@ import numpy as np
 import torch
 
 
+PLAIN = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool)
+MOST_NUMBERS = 10**7
+
+
 class Make(NamedTuple):
     """Something that is built where it is needed: a generator, a Problem, a tensor that asks for its gradient."""
 
@@ -35,8 +39,11 @@ def pack(value: Any) -> dict[str, np.ndarray]:
 
     def walk(x):
         if isinstance(x, torch.Tensor):
-            plain = x.detach().cpu()
-            return keep((plain.float() if plain.dtype == torch.bfloat16 else plain).numpy(), "tensor", str(x.dtype).removeprefix("torch."))
+            if x.layout != torch.strided or x.dtype not in PLAIN or x.device.type != "cpu" or x.numel() > MOST_NUMBERS:
+                return {"other": f"tensor ({x.layout}, {x.dtype}, {x.device}, {x.numel()} numbers)".replace("torch.", "")}
+            plain = x.detach().resolve_neg()
+            kept = keep((plain.float() if plain.dtype == torch.bfloat16 else plain).numpy(), "tensor", str(x.dtype).removeprefix("torch."))
+            return kept | {"trained": x.requires_grad}
         if isinstance(x, np.ndarray) and x.dtype.kind in "biuf":
             return keep(x, "array", str(x.dtype))
         if isinstance(x, (bool, np.bool_)):
@@ -66,7 +73,8 @@ def unpack(arrays) -> Any:
         if not isinstance(x, dict):
             return x
         if "tensor" in x:
-            return torch.from_numpy(np.array(arrays[x["tensor"]])).to(getattr(torch, x["dtype"]))
+            tensor = torch.from_numpy(np.array(arrays[x["tensor"]])).to(getattr(torch, x["dtype"]))
+            return tensor.requires_grad_() if x["trained"] else tensor
         if "array" in x:
             return np.array(arrays[x["array"]])
         if "make" in x:
@@ -81,11 +89,18 @@ def unpack(arrays) -> Any:
 def make(kind: str, args: list) -> Any:
     from t1mini.countdown import Chain, Problem  # not at the top: whoever only reads results needs no t1mini
 
-    builders = {"torch.Generator": lambda seed: torch.Generator().manual_seed(seed), "random.Random": random.Random,
+    builders = {"torch.Generator": advanced_generator, "random.Random": random.Random,
                 "numpy.Generator": np.random.default_rng, "iterator": iter, "Chain": Chain,
                 "Problem": lambda numbers, target: Problem(tuple(numbers), target),
                 "trained": lambda tensor: tensor.requires_grad_()}
     return builders[kind](*args)
+
+
+def advanced_generator(seed: int, drawn: int = 0) -> torch.Generator:
+    """A generator that has drawn some numbers already."""
+    generator = torch.Generator().manual_seed(seed)
+    torch.rand(drawn, generator=generator)
+    return generator
 
 
 def made(value: Any) -> Any:
