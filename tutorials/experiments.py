@@ -83,6 +83,16 @@ def response_logits(problems: int) -> torch.Tensor:
         return torch.cat([policy(torch.tensor([prompt + rollouts.ids(i)]))[0, len(prompt) - 1 : -1] for i, prompt in enumerate(prompts)])
 
 
+# --- lesson 3 ----------------------------------------------------------------------------------------------------------
+
+def lenient_verifier() -> Iterator[Row]:
+    """Accuracy while sampling, and attempts a response, of the sound step and of bug 3's, from the metrics of the bug hunt."""
+    for line, bug in (("sound", 0), ("accepts any expression", 3)):
+        for row in read_rows(HERE / f"bugs/{bug:02d}.csv"):
+            yield Row(f"accuracy, {line}", float(row["step"]), float(row["accuracy"]))
+            yield Row(f"attempts / 10, {line}", float(row["step"]), float(row["attempts"]) / 10)
+
+
 # --- lesson 4 ----------------------------------------------------------------------------------------------------------
 
 def sft(metrics: str = "runs/train-tiny-0/sft/metrics.csv", width: int = 10) -> Iterator[Row]:
@@ -168,7 +178,7 @@ def column(line: str, name: str, **settings) -> Iterator[Row]:
 # --- the command -------------------------------------------------------------------------------------------------------
 
 EXPERIMENTS = {cache: ("tokens before it", "milliseconds for one more token"), sampling: ("temperature", "entropy (nats a token)"),
-               sft: ("updates", "loss (nats a token)"), passk: ("k", "pass@k on test problems (%)"),
+               lenient_verifier: ("RL update", "accuracy while sampling; attempts / 10"), sft: ("updates", "loss (nats a token)"), passk: ("k", "pass@k on test problems (%)"),
                variance: ("K", "spread of one batch's gradient"), entropy: ("RL update", "entropy (nats a token)"),
                reference: ("RL update", "KL to the reference (nats a response)")}
 

@@ -27,7 +27,7 @@ def paired_bootstrap(a, b, generator):
 
 
 FOUND = {
-    1: ["sign", "    return (-objective).masked_fill(~mask.bool(), 0.0)"],
+    1: ["sign", "    return -(objective * mask).sum() / normaliser"],
     5: ["gradients", "for group in self.adamw.param_groups:\n    pass\nself.adamw.step()\nself.model.zero_grad()"],
     7: ["overlong", "return not finished and length == max_new_tokens"],
     9: ["detached", "objective = advantages[:, None] * logprobs"],

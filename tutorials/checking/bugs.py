@@ -46,11 +46,13 @@ class Bug(NamedTuple):
 
 
 BUGS = {
-    1: Bug("sign", "loss.py", "    return -objective.masked_fill(~mask.bool(), 0.0)", "    return objective.masked_fill(~mask.bool(), 0.0)"),
+    1: Bug("sign", "loss.py",
+           "    return -objective.masked_fill(~mask.bool(), 0.0).sum() / (mask.sum().clamp_min(1) if normaliser is None else normaliser)",
+           "    return objective.masked_fill(~mask.bool(), 0.0).sum() / (mask.sum().clamp_min(1) if normaliser is None else normaliser)"),
     2: Bug("noise", "rollout.py", "    keys = fold(fold(seed, step), indices[:, None], torch.arange(k)).flatten().to(model.device)  # [N]",
            "    keys = fold(fold(seed, step), indices[:, None], torch.zeros(k, dtype=torch.long)).flatten().to(model.device)  # [N]"),
-    3: Bug("verifier", "countdown.py", "    return first is not None and compute(first, op2, c) == problem.target",
-           "    return first is not None and compute(first, op2, c) is not None"),
+    3: Bug("verifier", "countdown.py", "    return first is not None and compute(first, op2, int(c)) == problem.target",
+           "    return first is not None and compute(first, op2, int(c)) is not None"),
     4: Bug("end token", "update.py", "        part = policy_gradient_loss(logprobs, advantages[picked], mask, entropy=entropy,",
            "        part = policy_gradient_loss(logprobs, advantages[picked], mask & (mask.cumsum(1) < mask.sum(1, keepdim=True)), entropy=entropy,"),
     5: Bug("gradients", "optimiser.py", "        self.adamw.step()\n        self.discard()", "        self.adamw.step()"),

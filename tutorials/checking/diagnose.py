@@ -12,7 +12,7 @@ from typing import NamedTuple, Sequence
 
 import torch
 
-from checking.tasks import TOLERANCE, Case, Task, compare, differs, no_gradient, outcome_of, same_numbers, type_name
+from checking.tasks import TOLERANCE, Case, Task, cases_of, compare, differs, mistaken, no_gradient, same_numbers, type_name
 from checking.values import made
 
 
@@ -28,9 +28,9 @@ class Finding(NamedTuple):
     expected: str = ""
 
 
-def judge(task: Task, cases: Sequence[Case], outcomes: Sequence[dict], ended: str) -> Finding:
-    """The verdict on one function. `outcomes` may be fewer than `cases`, when `ended` says why."""
-    expected = [outcome_of(task.expected, case) for case in cases]
+def judge(task: Task, outcomes: Sequence[dict], ended: str = "") -> Finding:
+    """The verdict on one function. Outcomes may be fewer than the task's cases, when `ended` says why."""
+    cases, expected = cases_of(task)
     wrong = [i for i, outcome in enumerate(outcomes) if compare(task, cases[i], expected[i], outcome)]
     changed = [i for i, outcome in enumerate(outcomes) if changed_argument(task, cases[i], outcome) is not None]
     if not wrong and not changed and not ended:
@@ -65,10 +65,10 @@ def known(task: Task, cases: Sequence[Case], expected: list[dict], outcomes: Seq
     for mistake in task.mistakes:
         explained = shows = denied = 0
         for i, outcome in enumerate(outcomes):
-            mistaken = outcome_of(mistake.function, cases[i])
-            if compare(task, cases[i], expected[i], mistaken):
+            theirs = mistaken(task, mistake)[i]
+            if compare(task, cases[i], expected[i], theirs):
                 shows += 1
-                explained += i in wrong and compare(task, cases[i], mistaken, outcome, LOOSELY) is None
+                explained += i in wrong and compare(task, cases[i], theirs, outcome, LOOSELY) is None
                 denied += i not in wrong
         score = explained / len(wrong) - denied / max(shows, 1)
         if score > most:

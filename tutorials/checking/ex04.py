@@ -82,6 +82,8 @@ def _trace(says: str, **how) -> Mistake:
 
 
 def varied(cases, outcomes) -> str | None:
+    if any(isinstance(o["value"], list) for o in outcomes):  # all that is right, from `traces` itself
+        return None
     seen = {}
     for c, o in zip(cases, outcomes):
         if seen.setdefault(str(c.args), o["value"]) != o["value"]:

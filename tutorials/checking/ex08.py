@@ -93,7 +93,7 @@ def ema_update(ref_parameters, parameters, decay, *, mix=lambda r, p, d: d * r +
 
 
 def ema_cases(seed: int) -> list[Case]:
-    ref, new = [randn(seed, 3, 2).float(), randn(seed + 1, 4).float()], [randn(seed + 2, 3, 2).float(), randn(seed + 3, 4).float()]
+    ref, new = ([randn(s, 3, 2).float(), randn(s + 1, 4).float(), randn(s + 2, 1, 5).float()] for s in (seed, seed + 3))
     trained = lambda: [Make("trained", (x,)) for x in new]
     near = [torch.ones(5)], [torch.full((5,), 1.001)]  # in bfloat16 such a step is rounded away
     return [Case("decay 0.75", (list(ref), trained(), 0.75)), Case("decay 0.99", (list(ref), trained(), 0.99), varies="decay"),

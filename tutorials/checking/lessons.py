@@ -14,7 +14,7 @@ TUTORIALS = Path(__file__).resolve().parent.parent
 ROOT = TUTORIALS.parent
 LESSONS = sorted(TUTORIALS.glob("[0-9][0-9]_*.md"))
 PAGES = [*LESSONS, *sorted(path for path in TUTORIALS.glob("*.md") if path not in LESSONS)]
-_FENCE = re.compile(r"^```(.*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 class Block(NamedTuple):

@@ -13,7 +13,7 @@ from typing import NamedTuple, Sequence
 
 from checking import sandbox
 from checking.diagnose import Finding, evaluates, judge, library_imports
-from checking.tasks import Task
+from checking.tasks import Task, cases_of
 
 EXERCISES = Path(__file__).resolve().parent.parent / "exercises"
 NUMBERS = tuple(f"{i:02d}" for i in range(1, 11))
@@ -43,12 +43,12 @@ def check_task(path: Path, task: Task, seconds: float) -> tuple[Finding, str]:
     named = library_imports(path, task.answers)
     if named:
         return Finding(False, f"it uses {named}, which is the answer: write the function yourself"), ""
-    cases = task.all_cases()
+    cases, _ = cases_of(task)
     found, ended, printed = sandbox.outcomes(path, task.name, task.answers, [case[1:4] for case in cases], seconds)
     if ended and evaluates(path):
         ended += " (it evaluates what it reads: eval runs anything that stands there, however long that takes)"
     try:
-        return judge(task, cases, found, ended), printed
+        return judge(task, found, ended), printed
     except Exception as error:  # a returned value of a kind that nobody has thought of costs this check and no other
         return Finding(False, f"what it returns cannot be compared ({type(error).__name__}: {error}); see the stub for what is asked for"), printed
 

@@ -6,6 +6,7 @@ disagrees with `expected` has made that mistake.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Callable, NamedTuple, Sequence
 
 import numpy as np
@@ -57,6 +58,19 @@ class Task:
         for seed in range(self.seeds):
             cases += [case._replace(label=f"{case.label} (seed {seed})" if self.seeds > 1 else case.label) for case in self.cases(seed)]
         return cases
+
+
+@lru_cache(maxsize=None)
+def cases_of(task: Task) -> tuple[list[Case], list[dict]]:
+    """A task's cases and what is expected in each."""
+    cases = task.all_cases()
+    return cases, [outcome_of(task.expected, case) for case in cases]
+
+
+@lru_cache(maxsize=None)
+def mistaken(task: Task, mistake: Mistake) -> list[dict]:
+    """What a known mistake does in each of the cases."""
+    return [outcome_of(mistake.function, case) for case in cases_of(task)[0]]
 
 
 def outcome_of(function: Callable, case: Case) -> dict:
