@@ -21,8 +21,16 @@ from torch import Tensor
 from t1mini import loss, rollout
 from t1mini.config import UserError
 
-CALLED_IN = {"rloo_advantages": "rl", "sequence_kl": "rl", "centred_kl": "rl", "policy_gradient_loss": "update", "ema_update": "reference",
-             "is_repetitive": "reward", "is_overlong": "reward", "penalised_reward": "reward"}
+CALLED_IN = {
+    "rloo_advantages": "rl",
+    "sequence_kl": "rl",
+    "centred_kl": "rl",
+    "policy_gradient_loss": "update",
+    "ema_update": "reference",
+    "is_repetitive": "reward",
+    "is_overlong": "reward",
+    "penalised_reward": "reward",
+}
 SCORING = ("logprobs_from_logits", "token_entropy")  # the loop scores with both at once, in chunks: t1mini.loss.token_logprobs
 
 
@@ -58,7 +66,9 @@ def read_functions(path: Path) -> dict[str, Callable]:
     written = [node.name for node in tree.body if isinstance(node, ast.FunctionDef) and not is_blank(node)]
     own = {name: named(path, name, getattr(module, name)) for name in (*CALLED_IN, *SCORING) if name in written}
     if not own:
-        raise UserError(f"--exercise {path}: it has none of the functions that the loop calls, or only blank ones: {', '.join((*CALLED_IN, *SCORING))}")
+        raise UserError(
+            f"--exercise {path}: it has none of the functions that the loop calls, or only blank ones: {', '.join((*CALLED_IN, *SCORING))}"
+        )
     return own
 
 
@@ -70,6 +80,7 @@ def is_blank(node: ast.FunctionDef) -> bool:
 
 def named(path: Path, name: str, function: Callable) -> Callable:
     """The function, its errors told as the reader's."""
+
     @functools.wraps(function)
     def wrapped(*args, **kwargs):
         try:
@@ -80,8 +91,9 @@ def named(path: Path, name: str, function: Callable) -> Callable:
     return wrapped
 
 
-def slow_token_logprobs(own: dict[str, Callable], hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float,
-                        vocab_limit: int | None = None) -> tuple[Tensor, Tensor]:
+def slow_token_logprobs(
+    own: dict[str, Callable], hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float, vocab_limit: int | None = None
+) -> tuple[Tensor, Tensor]:
     """`loss.token_logprobs` by way of all logits [M, V], with the reader's functions for the two halves."""
     logprobs_from_logits = own.get("logprobs_from_logits", loss.logprobs_from_logits)
     token_entropy = own.get("token_entropy", loss.token_entropy)

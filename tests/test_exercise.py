@@ -40,10 +40,18 @@ def test_a_wrong_function_shows_and_is_gone_afterwards(plain, tmp_path):
     assert read_rows(tmp_path / "again/metrics.csv") == plain
 
 
-@pytest.mark.parametrize("code, says", [
-    ("def rloo_advantages(rewards):\n    raise NotImplementedError\n", "only blank ones"), ("def other():\n    return 1\n", "none of the functions"),
-    ("def rloo_advantages(\n", "SyntaxError"), ("1 / 0\n", "ZeroDivisionError"), ("def rloo_advantages(rewards):\n    return rewards.nothing\n", "AttributeError"),
-    ("def rloo_advantages(rewards):\n    return None\n", "TypeError"), ("def token_entropy(logits):\n    return logits\n", "the step fails")])
+@pytest.mark.parametrize(
+    "code, says",
+    [
+        ("def rloo_advantages(rewards):\n    raise NotImplementedError\n", "only blank ones"),
+        ("def other():\n    return 1\n", "none of the functions"),
+        ("def rloo_advantages(\n", "SyntaxError"),
+        ("1 / 0\n", "ZeroDivisionError"),
+        ("def rloo_advantages(rewards):\n    return rewards.nothing\n", "AttributeError"),
+        ("def rloo_advantages(rewards):\n    return None\n", "TypeError"),
+        ("def token_entropy(logits):\n    return logits\n", "the step fails"),
+    ],
+)
 def test_a_readers_mistake_is_one_line(code, says, tmp_path, capsys):
     (tmp_path / "mine.py").write_text(code)
     assert main([*SMALL, "--exercise", str(tmp_path / "mine.py"), "--out", str(tmp_path / "run")]) == 2

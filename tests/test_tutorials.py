@@ -41,6 +41,7 @@ def at_home():
 
 # --- lessons -----------------------------------------------------------------------------------------------------------
 
+
 @pytest.mark.parametrize("path", lessons.LESSONS, ids=lambda path: path.stem)
 def test_a_lessons_code_runs(path):
     lessons.run(path)
@@ -122,10 +123,13 @@ def test_a_task_of_your_own_trains(tmp_path):
     own_task = importlib.import_module("own_task")
     before, after = own_task.main(str(tmp_path / "own"), traces=48, steps=1, problems=4)
     assert 0 <= before <= 1 and 0 <= after <= 1
-    assert own_task.is_correct(own_task.Problem((9, 2, 5, 7)), "try 2 9 5 7 no answer 2 5 7 9") and not own_task.is_correct(own_task.Problem((9, 2)), "answer 9 2")
+    assert own_task.is_correct(own_task.Problem((9, 2, 5, 7)), "try 2 9 5 7 no answer 2 5 7 9") and not own_task.is_correct(
+        own_task.Problem((9, 2)), "answer 9 2"
+    )
 
 
 # --- the checker: right and wrong ----------------------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("style", "ab")
 def test_right_answers_of_either_style_pass(style, tmp_path):
@@ -177,7 +181,13 @@ def test_zeros_flips_and_nothing_fail(name):
         if name == "ema_update":
             outcomes = [outcome | {"args": ([spoil(x, how) for x in outcome["args"][0]], *outcome["args"][1:])} for outcome in expected]
         assert not judge(task, outcomes).passed
-    nothing = judge(task, [outcome | {"value": None, "args": cases_of(task)[0][i].args if name == "ema_update" else outcome["args"]} for i, outcome in enumerate(expected)])
+    nothing = judge(
+        task,
+        [
+            outcome | {"value": None, "args": cases_of(task)[0][i].args if name == "ema_update" else outcome["args"]}
+            for i, outcome in enumerate(expected)
+        ],
+    )
     assert not nothing.passed and nothing.says
 
 
@@ -189,7 +199,10 @@ def test_mistakes_can_be_told_apart(name):
     for i, one in enumerate(task.mistakes):
         for other in task.mistakes[:i]:
             if one.says != other.says and name not in ("gumbel_sample", "paired_bootstrap"):
-                assert any(compare(task, case, a, b, 100 * TOLERANCE) for case, a, b in zip(cases, mistaken(task, one), mistaken(task, other))), (one.says, other.says)
+                assert any(compare(task, case, a, b, 100 * TOLERANCE) for case, a, b in zip(cases, mistaken(task, one), mistaken(task, other))), (
+                    one.says,
+                    other.says,
+                )
 
 
 def test_the_librarys_functions_agree_with_what_is_expected():
@@ -213,16 +226,24 @@ def test_the_librarys_functions_agree_with_what_is_expected():
 
 RIGHT = "def is_overlong(length, finished, max_new_tokens):\n    return length >= max_new_tokens and not finished\n"
 HOSTILE = {
-    "an endless loop": ("while True:\n        pass", "no answer within"), "sys.exit": ("import sys; sys.exit(0)", "sys.exit"),
-    "os._exit": ("import os; os._exit(0)", "ended by itself"), "a crash": ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "SIGSEGV"),
-    "much memory": ("x = bytearray(200 * 2**30)", "MemoryError"), "deep recursion": ("return penalised_reward(reward, *p)", "RecursionError"),
-    "a flood of output": ("while True:\n        print('x' * 10**6)", "OSError"), "its own result": ("open('0.npz', 'w').write('1'); import os; os._exit(0)", "cannot be read"),
-    "a pipe for a result": ("import os; os.mkfifo('0.npz'); os._exit(0)", "ended by itself"), "an odd object": ("return lambda: 1", "returns function"),
+    "an endless loop": ("while True:\n        pass", "no answer within"),
+    "sys.exit": ("import sys; sys.exit(0)", "sys.exit"),
+    "os._exit": ("import os; os._exit(0)", "ended by itself"),
+    "a crash": ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "SIGSEGV"),
+    "much memory": ("x = bytearray(200 * 2**30)", "MemoryError"),
+    "deep recursion": ("return penalised_reward(reward, *p)", "RecursionError"),
+    "a flood of output": ("while True:\n        print('x' * 10**6)", "OSError"),
+    "its own result": ("open('0.npz', 'w').write('1'); import os; os._exit(0)", "cannot be read"),
+    "a pipe for a result": ("import os; os.mkfifo('0.npz'); os._exit(0)", "ended by itself"),
+    "an odd object": ("return lambda: 1", "returns function"),
     "an odd tensor": ("import torch; return torch.ones(2, dtype=torch.complex64)", "returns tensor"),
     "the library's answer": ("from t1mini.penalties import penalised_reward as p1; return p1(reward, *p)", "t1mini.penalties.penalised_reward"),
     "the library's answer, called": ("import t1mini.penalties as m; return getattr(m, 'penalised_' + 'reward')(reward, *p)", "library's own answer"),
-    "the library's source": ("exec(open('t1mini/penalties.py').read())", "library's source"), "the checker": ("import checking.ex09", "the checker"),
-    "an error that cannot be shown": ("raise ValueError('\\ud83d')", "ValueError"), "an exception at the end": ("import atexit; atexit.register(print); return 5", "")}
+    "the library's source": ("exec(open('t1mini/penalties.py').read())", "library's source"),
+    "the checker": ("import checking.ex09", "the checker"),
+    "an error that cannot be shown": ("raise ValueError('\\ud83d')", "ValueError"),
+    "an exception at the end": ("import atexit; atexit.register(print); return 5", ""),
+}
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -236,7 +257,9 @@ def test_a_hostile_submission_costs_only_its_own_check(name, tmp_path):
     assert not hostile.passed and says in hostile.says, hostile
 
 
-@pytest.mark.parametrize("text", ["def penalised_reward(", "x = " + "-" * 90_000 + "1", "\0", "", "raise KeyError('at import')", "import sys; sys.exit()"])
+@pytest.mark.parametrize(
+    "text", ["def penalised_reward(", "x = " + "-" * 90_000 + "1", "\0", "", "raise KeyError('at import')", "import sys; sys.exit()"]
+)
 def test_a_file_that_cannot_be_run_fails_and_no_more(text, tmp_path):
     path = tmp_path / "ex09.py"
     path.write_text(text)
@@ -247,13 +270,16 @@ def test_a_file_that_cannot_be_run_fails_and_no_more(text, tmp_path):
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="children are found by /proc")
 def test_no_process_is_left(tmp_path):
     path = tmp_path / "ex09.py"
-    path.write_text("import subprocess\n" + RIGHT.replace("return", f"subprocess.Popen(['sleep', '{os.getpid()}.5'], start_new_session=True); return"))
+    path.write_text(
+        "import subprocess\n" + RIGHT.replace("return", f"subprocess.Popen(['sleep', '{os.getpid()}.5'], start_new_session=True); return")
+    )
     assert report.check_task(path, TASKS["is_overlong"], 10.0)[0].passed
     running = [p.read_bytes() for p in Path("/proc").glob("[0-9]*/cmdline") if p.exists()]
     assert not any(f"{os.getpid()}.5".encode() in line for line in running)
 
 
 # --- for teachers ----------------------------------------------------------------------------------------------------------
+
 
 def test_the_gradescope_archive_writes_valid_results(tmp_path):
     archive = tmp_path / "autograder.zip"
@@ -283,7 +309,12 @@ def test_a_class_is_graded_whatever_is_in_it(tmp_path, capsys):
     for _ in range(2):  # the second time there is nothing left to do
         assert grade_folder.main([str(tmp_path / "class"), str(target), "05"]) == 0
         rows = list(csv.DictReader(target.open(newline="")))
-        assert [(row["student"], row["score"], row["of"]) for row in rows] == [("ann", "3", "3"), ("bob", "0", "3"), ("cyd", "0", "3"), ("dan", "0", "3")]
+        assert [(row["student"], row["score"], row["of"]) for row in rows] == [
+            ("ann", "3", "3"),
+            ("bob", "0", "3"),
+            ("cyd", "0", "3"),
+            ("dan", "0", "3"),
+        ]
     assert grade_folder.main([str(tmp_path / "nowhere"), str(target)]) == 2 and "grade_folder.py: want" in capsys.readouterr().err
 
 
@@ -301,6 +332,7 @@ def test_results_are_written_for_gradescope_from_the_command_line(tmp_path, caps
 
 # --- the bug hunt ----------------------------------------------------------------------------------------------------------
 
+
 @pytest.mark.parametrize("number", bugs.BUGS)
 def test_a_bug_shows_and_its_metrics_are_there(number):
     finding, _ = bugs.mends(number, bugs.BUGS[number].broken, 30.0)
@@ -315,7 +347,13 @@ def test_the_hunt_is_answered_by_cause_and_line(tmp_path):
     answers = {1: ("sign", "return objective"), 2: ("rows", "x"), 3: "verifier", 4: ("end of the token", "x")}
     (tmp_path / "ex10.py").write_text(f"FOUND = {answers}\n")
     says = [bugs.BugTask(number).check(tmp_path / "ex10.py", 30.0)[0].says for number in (1, 2, 3, 4, 5)]
-    assert "the cause is right" in says[0] and "it is not 'rows'" in says[1] and "two texts" in says[2] and "none of the causes" in says[3] and "not found yet" in says[4]
+    assert (
+        "the cause is right" in says[0]
+        and "it is not 'rows'" in says[1]
+        and "two texts" in says[2]
+        and "none of the causes" in says[3]
+        and "not found yet" in says[4]
+    )
 
 
 def test_a_broken_copy_is_written_and_a_mistake_is_told(tmp_path, capsys):

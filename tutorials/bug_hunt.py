@@ -2,7 +2,7 @@
 
     python tutorials/bug_hunt.py list            the causes to choose from, and where each broken run's metrics are
     python tutorials/bug_hunt.py 3 FOLDER        a copy of the package with bug 3 in it
-    python tutorials/bug_hunt.py run 3           train with it: 60 small updates from data/tiny-sft, metrics to tutorials/bugs/03.csv (0: the sound step)
+    python tutorials/bug_hunt.py run 3           60 small updates with it, metrics to tutorials/bugs/03.csv (0: the sound step)
 
 Name the cause from the metrics first, beside those of the sound step, tutorials/bugs/00.csv. Then find the line, mend it, and put both into
 FOUND of tutorials/exercises/ex10_honest_numbers.py; python tutorials/check.py 10 confirms.
@@ -18,8 +18,20 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 METRICS = HERE / "bugs"
-RUN = ("--init", str(HERE.parent / "data/tiny-sft"), "--data", str(HERE.parent / "data"), "--steps", "60", "--prompts", "16", "--k", "8",
-       "--threads", "1")
+RUN = (
+    "--init",
+    str(HERE.parent / "data/tiny-sft"),
+    "--data",
+    str(HERE.parent / "data"),
+    "--steps",
+    "60",
+    "--prompts",
+    "16",
+    "--k",
+    "8",
+    "--threads",
+    "1",
+)
 
 
 def main(arguments: list[str]) -> int:
@@ -27,11 +39,17 @@ def main(arguments: list[str]) -> int:
 
     words = {"list": 1, "run": 2}.get(arguments[0] if arguments else "", 2)
     number = arguments[-1] if arguments[:1] == ["run"] else arguments[0] if arguments else ""
-    if len(arguments) != words or number != "list" and (not number.isdecimal() or int(number) not in (*BUGS, *([0] if arguments[0] == "run" else []))):
+    if (
+        len(arguments) != words
+        or number != "list"
+        and (not number.isdecimal() or int(number) not in (*BUGS, *([0] if arguments[0] == "run" else [])))
+    ):
         print(f"bug_hunt.py: want `list`, `NUMBER FOLDER` or `run NUMBER`, with a number from 1 to {len(BUGS)}", file=sys.stderr)
         return 2
     if number == "list":
-        print("\n".join(["causes:", *(f"  {name:12}{words}" for name, words in CAUSES.items()), "metrics:", "  tutorials/bugs/00.csv  the sound step"]))
+        print(
+            "\n".join(["causes:", *(f"  {name:12}{words}" for name, words in CAUSES.items()), "metrics:", "  tutorials/bugs/00.csv  the sound step"])
+        )
         print("\n".join(f"  tutorials/bugs/{bug:02d}.csv  bug {bug}" for bug in BUGS))
     elif arguments[0] == "run":
         train(int(number))

@@ -44,6 +44,7 @@ def load(folder: str):
 
 # --- lesson 1 ----------------------------------------------------------------------------------------------------------
 
+
 def cache(lengths: Sequence[int] = (16, 32, 64, 96, 128, 160, 192), repeats: int = 20) -> Iterator[Row]:
     """Milliseconds for one more token behind a sequence of each length: with the cache, and computing all of it again."""
     policy, _ = load(MODELS["SFT"])
@@ -65,7 +66,10 @@ def cache(lengths: Sequence[int] = (16, 32, 64, 96, 128, 160, 192), repeats: int
 
 # --- lesson 2 ----------------------------------------------------------------------------------------------------------
 
-def sampling(temperatures: Sequence[float] = (0.6, 0.8, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0), min_ps: Sequence[float] = (0.0, 0.05, 0.2), problems: int = 64) -> Iterator[Row]:
+
+def sampling(
+    temperatures: Sequence[float] = (0.6, 0.8, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0), min_ps: Sequence[float] = (0.0, 0.05, 0.2), problems: int = 64
+) -> Iterator[Row]:
     """Mean entropy of what the sampler draws from, in nats a token, over the SFT model's own responses."""
     logits = response_logits(problems)
     for min_p in min_ps:
@@ -85,6 +89,7 @@ def response_logits(problems: int) -> torch.Tensor:
 
 # --- lesson 3 ----------------------------------------------------------------------------------------------------------
 
+
 def lenient_verifier() -> Iterator[Row]:
     """Accuracy while sampling, and attempts a response, of the sound step and of bug 3's, from the metrics of the bug hunt."""
     for line, bug in (("sound", 0), ("accepts any expression", 3)):
@@ -95,6 +100,7 @@ def lenient_verifier() -> Iterator[Row]:
 
 # --- lesson 4 ----------------------------------------------------------------------------------------------------------
 
+
 def sft(metrics: str = "runs/train-tiny-0/sft/metrics.csv", width: int = 10) -> Iterator[Row]:
     """SFT's loss over the traces seen, averaged over `width` reports."""
     rows = read_rows(Path(metrics))
@@ -104,6 +110,7 @@ def sft(metrics: str = "runs/train-tiny-0/sft/metrics.csv", width: int = 10) -> 
 
 
 # --- lesson 5 ----------------------------------------------------------------------------------------------------------
+
 
 def passk(samples: int = 64, problems: int = 150, ks: Sequence[int] = (1, 2, 4, 8, 16, 32, 64)) -> Iterator[Row]:
     """pass@k of the SFT and the RL model on test problems, in percent."""
@@ -125,7 +132,7 @@ BASELINES = {"no baseline": lambda r: r, "leave-one-out": rloo_advantages}
 def variance(ks: Sequence[int] = (2, 4, 8, 16, 32), batches: int = 24, prompts: int = 8) -> Iterator[Row]:
     """How far one batch's gradient is from the mean of all, in the root of the mean square: by K and baseline, of the same prompts and samples."""
     policy, tokenizer = load(MODELS["SFT"])
-    problems = countdown.load_problems(HERE.parent / "data/train.jsonl")[:: 40][:prompts]
+    problems = countdown.load_problems(HERE.parent / "data/train.jsonl")[::40][:prompts]
     for k in ks:
         gradients = {line: [] for line in BASELINES}
         for batch in range(batches):
@@ -145,23 +152,24 @@ def sampled(policy: Qwen, tokenizer, problems: list, k: int, step: int) -> tuple
     rollouts = sample_responses(policy, tokenizer, prompts, range(len(prompts)), config, step)
     rewards = rewards_of(judge_rollouts(config, problems, rollouts, tokenizer), config)
     rows = range(len(rollouts.lengths))
-    logprobs, _, mask = score(policy, [prompts[row // k] for row in rows], [rollouts.ids(row) for row in rows], temperature=config.temperature,
-                              vocab_limit=tokenizer.size)
+    logprobs, _, mask = score(
+        policy, [prompts[row // k] for row in rows], [rollouts.ids(row) for row in rows], temperature=config.temperature, vocab_limit=tokenizer.size
+    )
     return rewards, logprobs, mask
 
 
 # --- lessons 7 and 8 ---------------------------------------------------------------------------------------------------
 
-SHORT = dict(prompts=16, k=8, steps=60, workers=1)
+SHORT = dict(prompts=16, k=8, steps=40, workers=1)
 
 
-def entropy(coefficients: Sequence[float] = (0.0, 0.001, 0.01, 0.03), **settings) -> Iterator[Row]:
+def entropy(coefficients: Sequence[float] = (0.0, 0.01, 0.03), **settings) -> Iterator[Row]:
     """Entropy over the updates, by the weight of its bonus."""
     for coefficient in coefficients:
         yield from column(f"bonus {coefficient:g}", "entropy", entropy_coef=coefficient, **settings)
 
 
-def reference(decays: Sequence[float] = (1.0, 0.99, 0.9), **settings) -> Iterator[Row]:
+def reference(decays: Sequence[float] = (1.0, 0.95), **settings) -> Iterator[Row]:
     """KL to the reference over the updates, by its decay: 1 never moves."""
     for decay in decays:
         yield from column("frozen" if decay == 1 else f"decay {decay:g}", "kl", ema_decay=decay, **settings)
@@ -170,17 +178,27 @@ def reference(decays: Sequence[float] = (1.0, 0.99, 0.9), **settings) -> Iterato
 def column(line: str, name: str, **settings) -> Iterator[Row]:
     """One column of the metrics of a short RL run."""
     with tempfile.TemporaryDirectory() as work:
-        run_rl(RLConfig(init=str(HERE.parent / MODELS["SFT"]), data=str(HERE.parent / "data"), out=f"{work}/run", checkpoint_every=10**6, **SHORT | settings))
+        run_rl(
+            RLConfig(
+                init=str(HERE.parent / MODELS["SFT"]), data=str(HERE.parent / "data"), out=f"{work}/run", checkpoint_every=10**6, **SHORT | settings
+            )
+        )
         for row in read_rows(Path(work) / "run/metrics.csv"):
             yield Row(line, float(row["step"]), float(row[name]))
 
 
 # --- the command -------------------------------------------------------------------------------------------------------
 
-EXPERIMENTS = {cache: ("tokens before it", "milliseconds for one more token"), sampling: ("temperature", "entropy (nats a token)"),
-               lenient_verifier: ("RL update", "accuracy while sampling; attempts / 10"), sft: ("updates", "loss (nats a token)"), passk: ("k", "pass@k on test problems (%)"),
-               variance: ("K", "spread of one batch's gradient"), entropy: ("RL update", "entropy (nats a token)"),
-               reference: ("RL update", "KL to the reference (nats a response)")}
+EXPERIMENTS = {
+    cache: ("tokens before it", "milliseconds for one more token"),
+    sampling: ("temperature", "entropy (nats a token)"),
+    lenient_verifier: ("RL update", "accuracy while sampling; attempts / 10"),
+    sft: ("updates", "loss (nats a token)"),
+    passk: ("k", "pass@k on test problems (%)"),
+    variance: ("K", "spread of one batch's gradient"),
+    entropy: ("RL update", "entropy (nats a token)"),
+    reference: ("RL update", "KL to the reference (nats a response)"),
+}
 
 
 def draw(name: str, rows: list[dict[str, str]], labels: tuple[str, str]):

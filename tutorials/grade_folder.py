@@ -2,8 +2,8 @@
 
     python tutorials/grade_folder.py SUBMISSIONS/ grades.csv [06 07 ...]
 
-Each student's folder is graded in a process of its own. Whatever happens there costs that student's checks, and the row says so. Rows are written as they
-come; run again, the command goes on where it stopped.
+Each student's folder is graded in a process of its own. Whatever happens there costs that student's checks, and the row says so. Rows are
+written as they come; run again, the command goes on where it stopped.
 """
 
 import csv
@@ -63,7 +63,9 @@ def grade(folder: Path, numbers: list[str]) -> tuple[dict, str]:
     with tempfile.TemporaryDirectory() as work:
         target = Path(work) / "results.json"
         try:
-            ended = subprocess.run([sys.executable, str(HERE / "grade_one.py"), str(folder), str(target), *numbers], capture_output=True, timeout=LONGEST)
+            ended = subprocess.run(
+                [sys.executable, str(HERE / "grade_one.py"), str(folder), str(target), *numbers], capture_output=True, timeout=LONGEST
+            )
             note = "" if ended.returncode == 0 else f"grading ended with code {ended.returncode}"
         except subprocess.TimeoutExpired:
             note = f"grading took over {LONGEST // 60} minutes"

@@ -1,6 +1,6 @@
 """Grades one submission folder and writes Gradescope's results.json (see make_autograder.py).
 
-    python tutorials/grade_one.py SUBMISSION_FOLDER results.json 06 07
+python tutorials/grade_one.py SUBMISSION_FOLDER results.json 06 07
 """
 
 import sys

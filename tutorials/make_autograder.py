@@ -38,7 +38,15 @@ PYTHON="${PYTHON:-$BASE/venv/bin/python}"
 cd "$BASE/source" && exec "$PYTHON" tutorials/grade_one.py "$BASE/submission" "$BASE/results/results.json" @EXERCISES@
 """
 
-CONTENT = ("t1mini/*.py", "tutorials/*.py", "tutorials/checking/*.py", "tutorials/exercises/*.py", "data/tiny-sft/*", "data/*.jsonl", "requirements.txt")
+CONTENT = (
+    "t1mini/*.py",
+    "tutorials/*.py",
+    "tutorials/checking/*.py",
+    "tutorials/exercises/*.py",
+    "data/tiny-sft/*",
+    "data/*.jsonl",
+    "requirements.txt",
+)
 
 
 def main(arguments: list[str]) -> int:

@@ -36,8 +36,12 @@ def notebook(path: Path) -> dict:
             cells.append(cell("markdown", re.sub(r"\]\((?!https?:|#)", "](../", block.text), i))
         else:
             cells.append(cell("markdown", f"```{'python' if block.kind == 'quote' else ''}\n{block.text}\n```", i))
-    return {"cells": cells, "metadata": {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-                                         "language_info": {"name": "python"}}, "nbformat": 4, "nbformat_minor": 5}
+    return {
+        "cells": cells,
+        "metadata": {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}, "language_info": {"name": "python"}},
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
 
 
 def cell(kind: str, text: str, number: int) -> dict:

@@ -49,6 +49,7 @@ TASKS["order"] = sys.modules[__name__]
 
 # --- what it learns from before it may explore -------------------------------------------------------------------------
 
+
 def trace(problem: Problem, rng: random.Random) -> str:
     """Random orders until one is right; after each miss it may give up, and answer with what it has."""
     words = []
@@ -71,7 +72,19 @@ def main(out: str = "runs/own-task", traces: int = 6000, steps: int = 40, proble
     examples = [sft.Example(prompt_ids(p, tokenizer), [*tokenizer.encode(trace(p, rng)), tokenizer.eos_id]) for p in rng.choices(train, k=traces)]
     sft.train(policy, tokenizer, examples, rng, sft.SFTConfig(task="order", out=out, workers=1), None)
     save_policy(policy, tokenizer, folder / "sft")
-    rl.run(rl.RLConfig(task="order", init=str(folder / "sft"), data=str(folder), out=str(folder / "rl"), steps=steps, prompts=16, k=8, max_new_tokens=64, workers=1))
+    rl.run(
+        rl.RLConfig(
+            task="order",
+            init=str(folder / "sft"),
+            data=str(folder),
+            out=str(folder / "rl"),
+            steps=steps,
+            prompts=16,
+            k=8,
+            max_new_tokens=64,
+            workers=1,
+        )
+    )
     accuracy = []
     for model in (folder / "sft", folder / "rl/final"):
         config = evaluate.EvaluateConfig(task="order", max_new_tokens=64)

@@ -1,4 +1,5 @@
 """Right answers to exercise 1, whole tensors at a time."""
+
 import math
 
 import torch

@@ -1,4 +1,5 @@
 """Right answers to exercise 2."""
+
 import math
 
 import torch

@@ -1,4 +1,5 @@
 """Right answers to exercise 3."""
+
 import re
 from fractions import Fraction
 

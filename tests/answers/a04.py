@@ -1,4 +1,5 @@
 """Right answers to exercise 4, with the library's pieces."""
+
 import torch
 
 from t1mini.chain_of_thought import attempt_text, critique, merge

@@ -1,4 +1,5 @@
 """Right answers to exercise 5."""
+
 import math
 
 

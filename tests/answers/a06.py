@@ -1,4 +1,5 @@
 """Right answers to exercise 6, whole tensors at a time."""
+
 import torch
 
 

@@ -1,4 +1,5 @@
 """A right answer to exercise 7."""
+
 import torch
 
 

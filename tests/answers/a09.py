@@ -1,4 +1,5 @@
 """Right answers to exercise 9."""
+
 from collections import Counter
 
 

@@ -1,4 +1,5 @@
 """Right answers to exercise 10."""
+
 import math
 
 import numpy as np

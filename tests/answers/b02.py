@@ -1,4 +1,5 @@
 """Right answers to exercise 2: in logits, with an exponential race."""
+
 import math
 
 import torch

@@ -1,4 +1,5 @@
 """Right answers to exercise 3: a stack, and cross-multiplied whole numbers."""
+
 import re
 
 

@@ -1,4 +1,5 @@
 """Right answers to exercise 4, from nothing."""
+
 import torch
 
 from t1mini.countdown import solutions
@@ -7,7 +8,10 @@ from t1mini.countdown import solutions
 def make_trace(problem, wrong_attempts, rng):
     words = []
     for chain in wrong_attempts:
-        words += [f"{chain.a} {chain.op1} {chain.b} = {chain.first} {chain.op2} {chain.c} = {chain.value}", "low" if chain.value < problem.target else "high"]
+        words += [
+            f"{chain.a} {chain.op1} {chain.b} = {chain.first} {chain.op2} {chain.c} = {chain.value}",
+            "low" if chain.value < problem.target else "high",
+        ]
     found = solutions(problem)
     s = found[rng.randrange(len(found))]
     words.append(f"{s.a} {s.op1} {s.b} = {s.first} {s.op2} {s.c} = {s.value}")

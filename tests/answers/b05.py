@@ -1,4 +1,5 @@
 """Right answers to exercise 5: a product, loops, a tensor in place of a number."""
+
 import numpy as np
 import torch
 

@@ -1,4 +1,5 @@
 """Right answers to exercise 6: a matrix, cross entropy, a loop over rows."""
+
 import torch
 import torch.nn.functional as F
 

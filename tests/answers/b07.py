@@ -1,4 +1,5 @@
 """A right answer to exercise 7: logsumexp minus the mean logit, in float64."""
+
 import torch
 
 

@@ -1,4 +1,5 @@
 """Right answers to exercise 8: loops, .data, einsum."""
+
 import torch
 
 

@@ -1,4 +1,5 @@
 """Right answers to exercise 10, other ways."""
+
 import numpy as np
 
 

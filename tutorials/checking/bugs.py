@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from checking import probe, sandbox
-from checking.diagnose import Finding, parsed
+from checking.diagnose import Finding
+from checking.source import parsed
 
 PACKAGE = Path(__file__).resolve().parents[2] / "t1mini"
 
@@ -46,23 +47,53 @@ class Bug(NamedTuple):
 
 
 BUGS = {
-    1: Bug("sign", "loss.py",
-           "    return -objective.masked_fill(~mask.bool(), 0.0).sum() / (mask.sum().clamp_min(1) if normaliser is None else normaliser)",
-           "    return objective.masked_fill(~mask.bool(), 0.0).sum() / (mask.sum().clamp_min(1) if normaliser is None else normaliser)"),
-    2: Bug("noise", "rollout.py", "    keys = fold(fold(seed, step), indices[:, None], torch.arange(k)).flatten().to(model.device)  # [N]",
-           "    keys = fold(fold(seed, step), indices[:, None], torch.zeros(k, dtype=torch.long)).flatten().to(model.device)  # [N]"),
-    3: Bug("verifier", "countdown.py", "    return first is not None and compute(first, op2, int(c)) == problem.target",
-           "    return first is not None and compute(first, op2, int(c)) is not None"),
-    4: Bug("end token", "update.py", "        part = policy_gradient_loss(logprobs, advantages[picked], mask, entropy=entropy,",
-           "        part = policy_gradient_loss(logprobs, advantages[picked], mask & (mask.cumsum(1) < mask.sum(1, keepdim=True)), entropy=entropy,"),
+    1: Bug(
+        "sign",
+        "loss.py",
+        "    return -objective.masked_fill(~mask.bool(), 0.0).sum() / (mask.sum().clamp_min(1) if normaliser is None else normaliser)",
+        "    return objective.masked_fill(~mask.bool(), 0.0).sum() / (mask.sum().clamp_min(1) if normaliser is None else normaliser)",
+    ),
+    2: Bug(
+        "noise",
+        "rollout.py",
+        "    keys = fold(fold(seed, step), indices[:, None], torch.arange(k)).flatten().to(model.device)  # [N]",
+        "    keys = fold(fold(seed, step), indices[:, None], torch.zeros(k, dtype=torch.long)).flatten().to(model.device)  # [N]",
+    ),
+    3: Bug(
+        "verifier",
+        "countdown.py",
+        "    return first is not None and compute(first, op2, int(c)) == problem.target",
+        "    return first is not None and compute(first, op2, int(c)) is not None",
+    ),
+    4: Bug(
+        "end token",
+        "update.py",
+        "        part = policy_gradient_loss(logprobs, advantages[picked], mask, entropy=entropy,",
+        "        part = policy_gradient_loss(logprobs, advantages[picked], mask & (mask.cumsum(1) < mask.sum(1, keepdim=True)), entropy=entropy,",
+    ),
     5: Bug("gradients", "optimiser.py", "        self.adamw.step()\n        self.discard()", "        self.adamw.step()"),
-    6: Bug("decay", "reference.py", "        ref.lerp_(parameter.to(ref.device, ref.dtype), 1 - decay)", "        ref.lerp_(parameter.to(ref.device, ref.dtype), decay)"),
+    6: Bug(
+        "decay",
+        "reference.py",
+        "        ref.lerp_(parameter.to(ref.device, ref.dtype), 1 - decay)",
+        "        ref.lerp_(parameter.to(ref.device, ref.dtype), decay)",
+    ),
     7: Bug("overlong", "penalties.py", "    return length >= max_new_tokens and not finished", "    return length > max_new_tokens and not finished"),
-    8: Bug("rows", "update.py", "        part = policy_gradient_loss(logprobs, advantages[picked], mask, entropy=entropy,",
-           "        part = policy_gradient_loss(logprobs, advantages[: len(picked)], mask, entropy=entropy,"),
-    9: Bug("detached", "loss.py", "    objective = advantages.detach()[:, None] * logprobs", "    objective = advantages[:, None] * logprobs.detach()"),
-    10: Bug("groups", "rl.py", "    advantages = group_advantages(rewards, config.credit) - config.kl_coef * centred_kl(kl.view_as(rewards))  # [P, K]",
-            "    advantages = group_advantages(rewards.T, config.credit).T - config.kl_coef * centred_kl(kl.view_as(rewards))  # [P, K]"),
+    8: Bug(
+        "rows",
+        "update.py",
+        "        part = policy_gradient_loss(logprobs, advantages[picked], mask, entropy=entropy,",
+        "        part = policy_gradient_loss(logprobs, advantages[: len(picked)], mask, entropy=entropy,",
+    ),
+    9: Bug(
+        "detached", "loss.py", "    objective = advantages.detach()[:, None] * logprobs", "    objective = advantages[:, None] * logprobs.detach()"
+    ),
+    10: Bug(
+        "groups",
+        "rl.py",
+        "    advantages = group_advantages(rewards, config.credit) - config.kl_coef * centred_kl(kl.view_as(rewards))  # [P, K]",
+        "    advantages = group_advantages(rewards.T, config.credit).T - config.kl_coef * centred_kl(kl.view_as(rewards))  # [P, K]",
+    ),
 }
 
 
@@ -130,7 +161,10 @@ def mends(number: int, line: str, seconds: float) -> tuple[Finding, str]:
         kind, message, *_ = got[0]["error"] if got and got[0]["error"] else ("", ended, 0, "")
         return Finding(False, f"the cause is right, but with your line the step fails: {kind} {message}"), printed
     differing = probe.first_difference(sound_probe(), got[0]["value"])
-    return Finding(not differing, differing and f"the cause is right, but with your line the step still differs from the sound one: {differing}"), printed
+    return (
+        Finding(not differing, differing and f"the cause is right, but with your line the step still differs from the sound one: {differing}"),
+        printed,
+    )
 
 
 @lru_cache(maxsize=None)

@@ -5,16 +5,12 @@ is it. Where none does, what can be seen from outside: nothing returned, a wrong
 difference, a gradient that does not flow.
 """
 
-import ast
-import threading
-from pathlib import Path
 from typing import NamedTuple, Sequence
 
 import torch
 
 from checking.tasks import TOLERANCE, Case, Task, cases_of, compare, differs, mistaken, no_gradient, same_numbers, type_name
 from checking.values import made
-
 
 ENOUGH = 0.45  # share of wrong cases that a mistake has to explain, less the share of its cases that are right
 LOOSELY = 30 * TOLERANCE  # a mistake may come with a rounded constant
@@ -53,10 +49,12 @@ def judge(task: Task, outcomes: Sequence[dict], ended: str = "") -> Finding:
 def refusal(outcome: dict) -> str | None:
     """Where the function has not been written, is the library's, or ends the process."""
     kind, message, line, _ = outcome["error"] or ("", "", 0, "")
-    return {"NotImplementedError": f"not written yet{': ' + message if message else ''}",
-            "LibraryAnswer": f"it calls {message}, the library's own answer: write the function yourself",
-            "SystemExit": f"it calls sys.exit (line {line}): return, or raise an error",
-            "Unreadable": "what came back cannot be read: does it write files of its own?"}.get(kind)
+    return {
+        "NotImplementedError": f"not written yet{': ' + message if message else ''}",
+        "LibraryAnswer": f"it calls {message}, the library's own answer: write the function yourself",
+        "SystemExit": f"it calls sys.exit (line {line}): return, or raise an error",
+        "Unreadable": "what came back cannot be read: does it write files of its own?",
+    }.get(kind)
 
 
 def known(task: Task, cases: Sequence[Case], expected: list[dict], outcomes: Sequence[dict], wrong: list[int]) -> str | None:
@@ -92,8 +90,14 @@ def seen(task: Task, cases: Sequence[Case], expected: list[dict], outcomes: Sequ
     difference = (task.agrees or differs)(want["value"], have["value"])
     if difference and difference.startswith(("type", "length", "shape")):
         return shape_words(want["value"], have["value"]) + (where if right else "")
-    ignored = [cases[j].varies for j in range(1, len(outcomes)) if j in wrong and cases[j].varies
-               and differs(expected[j - 1]["value"], expected[j]["value"]) and not differs(outcomes[j - 1]["value"], outcomes[j]["value"])]
+    ignored = [
+        cases[j].varies
+        for j in range(1, len(outcomes))
+        if j in wrong
+        and cases[j].varies
+        and differs(expected[j - 1]["value"], expected[j]["value"])
+        and not differs(outcomes[j - 1]["value"], outcomes[j]["value"])
+    ]
     if ignored:
         return f"{ignored[0]} makes no difference to your result, and it should"
     if difference:
@@ -114,7 +118,7 @@ def shape_words(want, have) -> str:
         return says + (": transposed?" if turned else ": summed or averaged over too much?" if have.ndim < want.ndim else "")
     if type(want) in (list, tuple) and isinstance(have, (list, tuple)):
         return f"it returns {len(have)} items, it should be {len(want)}"
-    return f"it returns {type_name(have)}, it should be {type_name(want)}"
+    return f"it returns {type_name(have)}, it should be {'str' if isinstance(want, list) and isinstance(want[0], str) else type_name(want)}"
 
 
 def number_words(want, have) -> str | None:
@@ -198,47 +202,3 @@ def short(value) -> str:
     text = repr(value.detach() if isinstance(value, torch.Tensor) else value)
     text = " ".join(text.replace("tensor(", "").split())
     return text if len(text) <= 160 else text[:157] + "..."
-
-
-_PARSING = threading.Lock()  # Python's parser counts its depth for all threads together
-
-
-def parsed(path: Path) -> ast.Module | None:
-    """The file as a tree, None where it cannot be parsed."""
-    with _PARSING:
-        try:
-            return ast.parse(path.read_text(encoding="utf-8", errors="replace"))
-        except (SyntaxError, ValueError, RecursionError, MemoryError, SystemError):
-            return None
-
-
-def evaluates(path: Path) -> bool:
-    """True if the file calls eval or exec."""
-    return any(isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("eval", "exec") for node in ast.walk(parsed(path) or ast.Module([], [])))
-
-
-def library_imports(path: Path, answers: Sequence[str]) -> str | None:
-    """The library's answer, if the file names it: `from t1mini.loss import rloo_advantages`, or `loss.rloo_advantages`. The checker's too."""
-    tree = parsed(path)
-    if tree is None:
-        return None  # running it will say so
-    names = {answer.rpartition(".")[2]: answer for answer in answers}
-    main = [node for node in tree.body if isinstance(node, ast.If) and "__main__" in ast.dump(node.test)]
-    skipped = {id(inner) for node in main for inner in ast.walk(node)}
-    for node in (n for n in ast.walk(tree) if id(n) not in skipped):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("t1mini"):
-            for alias in node.names:
-                if f"{node.module}.{alias.name}" in answers:
-                    return f"{node.module}.{alias.name}"
-        if isinstance(node, (ast.Import, ast.ImportFrom)):
-            modules = [alias.name for alias in node.names] + [getattr(node, "module", None) or ""]
-            if any(name.split(".")[0] == "checking" or ".checking" in name for name in modules):
-                return "the checker"
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and any(
-                node.value.endswith(f"{answer.split('.')[-2]}.py") for answer in answers):
-            return f"the library's source, {node.value}"
-        if isinstance(node, ast.Attribute) and node.attr in names and isinstance(node.value, (ast.Name, ast.Attribute)):
-            owner = node.value.id if isinstance(node.value, ast.Name) else node.value.attr
-            if owner == names[node.attr].split(".")[-2]:
-                return names[node.attr]
-    return None

@@ -1,8 +1,8 @@
 """Lessons as data: their Markdown cut into prose, code that runs, quotes of the library, and commands.
 
-    ```python                 runs, in order, in one namespace a lesson
-    ```python t1mini/x.py     quotes that file: these lines stand there, one below the other
-    ```                       commands to type
+```python                 runs, in order, in one namespace a lesson
+```python t1mini/x.py     quotes that file: these lines stand there, one below the other
+```                       commands to type
 """
 
 import re

@@ -49,8 +49,19 @@ def behaviour() -> dict[str, float]:
     from t1mini.reference import EMAReference
     from t1mini.rl import RLConfig, t1_step
 
-    config = RLConfig(prompts=4, k=3, max_new_tokens=40, lr=2e-3, kl_coef=0.5, entropy_coef=0.01, ema_decay=0.9, repeat_limit=1,
-                      threads=1, micro_batch_tokens=256, steps=3)
+    config = RLConfig(
+        prompts=4,
+        k=3,
+        max_new_tokens=40,
+        lr=2e-3,
+        kl_coef=0.5,
+        entropy_coef=0.01,
+        ema_decay=0.9,
+        repeat_limit=1,
+        threads=1,
+        micro_batch_tokens=256,
+        steps=3,
+    )
     policy, tokenizer = load_policy(str(ROOT / "data/tiny-sft"), "cpu")
     problems = countdown.load_problems(ROOT / "data/train.jsonl")
     reference = EMAReference(policy, config.ema_decay)

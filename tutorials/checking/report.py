@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import NamedTuple, Sequence
 
 from checking import sandbox
-from checking.diagnose import Finding, evaluates, judge, library_imports
+from checking.diagnose import Finding, judge
+from checking.source import evaluates, library_imports
 from checking.tasks import Task, cases_of
 
 EXERCISES = Path(__file__).resolve().parent.parent / "exercises"
@@ -55,6 +56,7 @@ def check_task(path: Path, task: Task, seconds: float) -> tuple[Finding, str]:
 
 def check_files(files: dict[str, Path], seconds: float) -> list[Result]:
     """Verdicts on every function of the exercises {number: file}, two at a time."""
+
     def one(number: str, path: Path, task) -> Result:
         began = time.perf_counter()
         finding, printed = task.check(path, seconds) if hasattr(task, "check") else check_task(path, task, seconds)
@@ -70,8 +72,12 @@ def check_folder(folder: Path, numbers: Sequence[str], seconds: float) -> list[R
     """Verdicts on the exercises of a folder; a file that is missing fails."""
     files = {number: exercise_file(number, folder) for number in numbers}
     results = check_files({number: path for number, path in files.items() if path}, seconds)
-    return results + [Result(number, task.name, Finding(False, f"there is no file ex{number}*.py"), "", 0.0)
-                      for number, path in files.items() if path is None for task in tasks_of(number)]
+    return results + [
+        Result(number, task.name, Finding(False, f"there is no file ex{number}*.py"), "", 0.0)
+        for number, path in files.items()
+        if path is None
+        for task in tasks_of(number)
+    ]
 
 
 def tell(results: Sequence[Result], files: dict[str, Path]) -> str:
@@ -101,8 +107,17 @@ def explain(result: Result, indent: str = "") -> list[str]:
 
 def gradescope(results: Sequence[Result]) -> dict:
     """Gradescope's results.json: a point a function."""
-    tests = [{"name": f"{r.exercise} {r.task}", "score": float(r.finding.passed), "max_score": 1.0, "status": "passed" if r.finding.passed else "failed",
-              "output": "\n".join(explain(r)) or "passed", "visibility": "visible"} for r in results]
+    tests = [
+        {
+            "name": f"{r.exercise} {r.task}",
+            "score": float(r.finding.passed),
+            "max_score": 1.0,
+            "status": "passed" if r.finding.passed else "failed",
+            "output": "\n".join(explain(r)) or "passed",
+            "visibility": "visible",
+        }
+        for r in results
+    ]
     return {"score": sum(test["score"] for test in tests), "stdout_visibility": "hidden", "tests": tests}
 
 
@@ -115,8 +130,11 @@ def write_json(path: Path, content: dict) -> None:
 
 def empty_results(numbers: Sequence[str], why: str) -> dict:
     """What stands in results.json until the checks have ended: no point anywhere."""
-    tests = [{"name": f"{number} {task.name}", "score": 0.0, "max_score": 1.0, "status": "failed", "output": why, "visibility": "visible"}
-             for number in numbers for task in tasks_of(number)]
+    tests = [
+        {"name": f"{number} {task.name}", "score": 0.0, "max_score": 1.0, "status": "failed", "output": why, "visibility": "visible"}
+        for number in numbers
+        for task in tasks_of(number)
+    ]
     return {"score": 0.0, "stdout_visibility": "hidden", "tests": tests}
 
 

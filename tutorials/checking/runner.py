@@ -50,7 +50,14 @@ def run(job: str) -> None:
             os._exit(0)
         packed = attempt(lambda: pack(outcome), path)
         if packed["error"]:
-            packed["value"] = pack({"value": None, "error": ("Unreadable", "it returns something that cannot be read: " + packed["error"][1], 0, ""), "args": (), "grads": None})
+            packed["value"] = pack(
+                {
+                    "value": None,
+                    "error": ("Unreadable", "it returns something that cannot be read: " + packed["error"][1], 0, ""),
+                    "args": (),
+                    "grads": None,
+                }
+            )
         np.savez(folder / f"{i}.part.npz", **packed["value"])
         os.replace(folder / f"{i}.part.npz", folder / f"{i}.npz")
     os._exit(0)  # whatever a submission has arranged to happen at the end does not
@@ -135,6 +142,7 @@ def limit_resources(printed: Path) -> None:
         os.setsid()
     try:
         import resource
+
         pages = int(Path("/proc/self/statm").read_text().split()[5])  # data, as RLIMIT_DATA counts it
     except (ImportError, OSError):
         return

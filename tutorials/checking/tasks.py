@@ -124,7 +124,11 @@ def differs(expected: Any, got: Any, tolerance: float = TOLERANCE) -> str | None
         got = got.item()
     if isinstance(got, bool) != isinstance(expected, bool) and got not in (0, 1) or not isinstance(got, (bool, int, float)):
         return f"type {type_name(got)}"
-    return None if same_numbers(torch.tensor(float(expected), dtype=torch.float64), torch.tensor(float(got), dtype=torch.float64), tolerance) else "values"
+    return (
+        None
+        if same_numbers(torch.tensor(float(expected), dtype=torch.float64), torch.tensor(float(got), dtype=torch.float64), tolerance)
+        else "values"
+    )
 
 
 def same_numbers(expected: torch.Tensor, got: torch.Tensor, tolerance: float = TOLERANCE) -> bool:

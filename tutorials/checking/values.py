@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-
 PLAIN = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool)
 MOST_NUMBERS = 10**7
 
@@ -67,6 +66,7 @@ def pack(value: Any) -> dict[str, np.ndarray]:
 
 def unpack(arrays) -> Any:
     """The tree again; what is to be made is made."""
+
     def walk(x):
         if isinstance(x, list):
             return [walk(item) for item in x]
@@ -89,10 +89,15 @@ def unpack(arrays) -> Any:
 def make(kind: str, args: list) -> Any:
     from t1mini.countdown import Chain, Problem  # not at the top: whoever only reads results needs no t1mini
 
-    builders = {"torch.Generator": advanced_generator, "random.Random": random.Random,
-                "numpy.Generator": np.random.default_rng, "iterator": iter, "Chain": Chain,
-                "Problem": lambda numbers, target: Problem(tuple(numbers), target),
-                "trained": lambda tensor: tensor.requires_grad_()}
+    builders = {
+        "torch.Generator": advanced_generator,
+        "random.Random": random.Random,
+        "numpy.Generator": np.random.default_rng,
+        "iterator": iter,
+        "Chain": Chain,
+        "Problem": lambda numbers, target: Problem(tuple(numbers), target),
+        "trained": lambda tensor: tensor.requires_grad_(),
+    }
     return builders[kind](*args)
 
 

@@ -25,8 +25,15 @@ def logprobs_from_logits(logits: Tensor, ids: Tensor, temperature: float) -> Ten
     raise NotImplementedError
 
 
-def policy_gradient_loss(logprobs: Tensor, advantages: Tensor, mask: Tensor, *, entropy: Tensor | None = None, entropy_coef: float = 0.0,
-                         normaliser: float | Tensor | None = None) -> Tensor:
+def policy_gradient_loss(
+    logprobs: Tensor,
+    advantages: Tensor,
+    mask: Tensor,
+    *,
+    entropy: Tensor | None = None,
+    entropy_coef: float = 0.0,
+    normaliser: float | Tensor | None = None
+) -> Tensor:
     """-sum(A * log pi + entropy_coef * H) over response tokens / normaliser, a scalar to minimise. About 6 lines, 25 minutes, medium.
 
     logprobs and entropy [N, T]; advantages [N], through which no gradient flows; mask [N, T], True on response tokens. What stands where
