@@ -29,6 +29,8 @@ def context():
         return multiprocessing.get_context("spawn")
     forking = multiprocessing.get_context("forkserver")
     forking.set_forkserver_preload(["checking.runner"])
+    tutorials = Path(__file__).resolve().parent.parent
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(tutorials), str(tutorials.parent), os.environ.get("PYTHONPATH", "")])  # of the server
     first = forking.Process(target=int)  # once it has run, the server has imported what it has to
     first.start()
     first.join()
