@@ -92,7 +92,7 @@ def response_logits(problems: int) -> torch.Tensor:
 
 def lenient_verifier() -> Iterator[Row]:
     """Accuracy while sampling, and attempts a response, of the sound step and of bug 3's, from the metrics of the bug hunt."""
-    for line, bug in (("sound", 0), ("accepts any expression", 3)):
+    for line, bug in (("sound", 0), ("accepts no answer", 3)):
         for row in read_rows(HERE / f"bugs/{bug:02d}.csv"):
             yield Row(f"accuracy, {line}", float(row["step"]), float(row["accuracy"]))
             yield Row(f"attempts / 10, {line}", float(row["step"]), float(row["attempts"]) / 10)

@@ -25,7 +25,7 @@ CAUSES = {
     "decay": "the decay of the reference is exchanged: it is the policy at once",
     "gradients": "gradients are not cleared after an update, so they pile up",
     "noise": "the K responses to a prompt are sampled with the same noise, so they are the same response",
-    "verifier": "the verifier does not look whether an answer reaches the target",
+    "verifier": "the verifier accepts a response that gives no answer",
     "rows": "advantages and log-probabilities of a micro-batch belong to different responses",
     "detached": "no gradient of the log-probabilities reaches the policy: they are detached",
     "normaliser": "each micro-batch is divided by its own tokens in place of the whole batch's",
@@ -62,8 +62,8 @@ BUGS = {
     3: Bug(
         "verifier",
         "countdown.py",
-        "    return first is not None and compute(first, op2, int(c)) == problem.target",
-        "    return first is not None and compute(first, op2, int(c)) is not None",
+        "    return answer is not None and _reaches(problem, *_ANSWER.fullmatch(answer).groups())",
+        "    return answer is None or _reaches(problem, *_ANSWER.fullmatch(answer).groups())",
     ),
     4: Bug(
         "end token",
