@@ -16,17 +16,23 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
-sys.path[:0] = [str(HERE)]
+sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 SETUP = """\
 #!/usr/bin/env bash
-# Run once by Gradescope when the image is made.
+# Run once by Gradescope when the image is made. Needs Python 3.11 or newer: Ubuntu 22.04 has it as python3.11.
 set -euo pipefail
-apt-get update && apt-get install -y python3 python3-pip python3-venv
-python3 -m venv /autograder/venv
-cd "${SOURCE:-/autograder/source}"
-/autograder/venv/bin/pip install "$(grep '^torch' requirements.txt)" --index-url https://download.pytorch.org/whl/cpu
-/autograder/venv/bin/pip install -r requirements.txt
+BASE="${AUTOGRADER:-/autograder}"
+fits() { "$1" -c 'import sys, venv, ensurepip; assert sys.version_info >= (3, 11)' 2>/dev/null; }
+find_python() { for python in python3 python3.13 python3.12 python3.11; do if fits "$python"; then echo "$python"; return; fi; done; }
+if [ -z "$(find_python)" ]; then
+    apt-get update
+    apt-get install -y python3.12 python3.12-venv || apt-get install -y python3.11 python3.11-venv
+fi
+"$(find_python)" -m venv "$BASE/venv"
+cd "$BASE/source"
+"$BASE/venv/bin/pip" install "$(grep '^torch' requirements.txt)" --index-url https://download.pytorch.org/whl/cpu || true  # else the default build
+"$BASE/venv/bin/pip" install -r requirements.txt
 """
 
 RUN = """\
@@ -53,9 +59,11 @@ def main(arguments: list[str]) -> int:
     from checking.report import NUMBERS
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("exercises", nargs="*", choices=[*NUMBERS, []], help="which exercises; all of them by default")
+    parser.add_argument("exercises", nargs="*", metavar="NN", help="which exercises, 01 to 10; all of them by default")
     parser.add_argument("--out", type=Path, default=Path("autograder.zip"))
     flags = parser.parse_args(arguments)
+    if not set(flags.exercises) <= set(NUMBERS):
+        parser.error(f"exercises are {', '.join(NUMBERS)}")
     with zipfile.ZipFile(flags.out, "w", zipfile.ZIP_DEFLATED) as archive:
         add(archive, "setup.sh", SETUP, executable=True)
         add(archive, "run_autograder", RUN.replace("@EXERCISES@", " ".join(flags.exercises or NUMBERS)), executable=True)
