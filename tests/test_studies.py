@@ -62,6 +62,13 @@ def test_runs_are_shared_and_rows_are_made_once(all_studies, monkeypatch, tmp_pa
     assert {path: path.read_bytes() for path in (all_studies / "csv").iterdir()} == before and not any((tmp_path / "elsewhere").iterdir())
 
 
+def test_a_row_of_the_same_settings_is_taken_over_with_its_steps(all_studies):
+    of = lambda name, label: [row for row in rows(all_studies / f"csv/{name}.csv") if row["variant"] == label]
+    (own,), (borrowed,) = of("thinking-budget", "100% of RL"), of("temperature", "temperature 1.2")
+    assert {**own, "study": "", "variant": ""} == {**borrowed, "study": "", "variant": ""} and borrowed["study"] == "temperature"
+    assert [row["reward"] for row in of("temperature-steps", "temperature 1.2")] == [row["reward"] for row in of("thinking-budget-steps", "100% of RL")] != []
+
+
 def test_another_method_is_another_row(monkeypatch):
     keys = lambda: [config.out for config in stage_configs(STUDIES["start"], STUDIES["start"].variants["clean solutions, RL"], StudyConfig())[:2]]
     before = keys()

@@ -53,7 +53,7 @@ def refusal(outcome: dict) -> str | None:
         "NotImplementedError": f"not written yet{': ' + message if message else ''}",
         "LibraryAnswer": f"it calls {message}, the library's own answer: write the function yourself",
         "SystemExit": f"it calls sys.exit (line {line}): return, or raise an error",
-        "Unreadable": "what came back cannot be read: does it write files of its own?",
+        "Unreadable": f"what it returns cannot be read: {message}",
     }.get(kind)
 
 

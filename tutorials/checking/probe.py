@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from checking.runner import attempt, limit_resources
+from checking.runner import NOTHING, attempt, limit_resources, write
 from checking.values import pack, unpack
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,9 +32,8 @@ def run(job: str) -> None:
         for name in [name for name in sys.modules if name.split(".")[0] == "t1mini"]:
             del sys.modules[name]
         sys.path.insert(0, str(copy.parent))
-        outcome = attempt(behaviour, "") | {"args": (), "grads": None}
-    np.savez(folder / "0.part.npz", **pack(outcome))
-    os.replace(folder / "0.part.npz", folder / "0.npz")
+        outcome = attempt(behaviour, "") | NOTHING
+    write(folder / "0.npz", pack(outcome))
     os._exit(0)
 
 

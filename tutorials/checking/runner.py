@@ -21,6 +21,7 @@ import t1mini.rl  # noqa: F401  everything a submission may want to import is th
 from checking.values import pack, unpack
 
 MARK = "T1MINI_CHECK"
+NOTHING = {"args": (), "grads": None}  # of an outcome without a call
 MORE_MEMORY, LARGEST_FILE = 700 * 2**20, 16 * 2**20  # bytes: beyond what torch takes; of all that is printed
 
 
@@ -38,29 +39,22 @@ def run(job: str) -> None:
     os.chdir(folder)
     process = os.getpid()
     os.environ[MARK] = job  # whatever it starts can be found by this
+    block(answers)
     for i, case in enumerate(cases):
-        if i == 0:
-            block(answers)
-        outcome = attempt(lambda: load(path, name), path)
-        if outcome["error"] is None:
+        outcome = attempt(lambda: load(path, name), path) | NOTHING
+        if not outcome["error"]:
             outcome = call(outcome["value"], *case, path=path)
-        else:
-            outcome |= {"args": (), "grads": None}
         if os.getpid() != process:  # the submission has forked
             os._exit(0)
         packed = attempt(lambda: pack(outcome), path)
-        if packed["error"]:
-            packed["value"] = pack(
-                {
-                    "value": None,
-                    "error": ("Unreadable", "it returns something that cannot be read: " + packed["error"][1], 0, ""),
-                    "args": (),
-                    "grads": None,
-                }
-            )
-        np.savez(folder / f"{i}.part.npz", **packed["value"])
-        os.replace(folder / f"{i}.part.npz", folder / f"{i}.npz")
+        write(folder / f"{i}.npz", packed["value"] or pack({"value": None, "error": ("Unreadable", packed["error"][1], 0, "")} | NOTHING))
     os._exit(0)  # whatever a submission has arranged to happen at the end does not
+
+
+def write(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Under its name once all of it is there."""
+    np.savez(path.with_suffix(".part.npz"), **arrays)
+    os.replace(path.with_suffix(".part.npz"), path)
 
 
 _loaded: dict[str, object] = {}

@@ -99,7 +99,7 @@ def read(path: Path) -> dict:
             return outcome
     except Exception as error:  # whatever a submission may have put there
         print(f"{path.name}: {error}", file=sys.stderr)
-    return {"value": None, "args": (), "grads": None, "error": ("Unreadable", "what came back cannot be read", 0, "")}
+    return {"value": None, "args": (), "grads": None, "error": ("Unreadable", "does it write files of its own?", 0, "")}
 
 
 def read_text(path: Path) -> str:
