@@ -1,4 +1,4 @@
-"""The bug hunt of lesson 10: ten training steps that are broken in one line each.
+"""The bug hunt of lesson 10: ten training steps, each broken in one place.
 
     python tutorials/bug_hunt.py list            the causes to choose from, and where each broken run's metrics are
     python tutorials/bug_hunt.py 3 FOLDER        a copy of the package with bug 3 in it

@@ -102,7 +102,7 @@ def lenient_verifier() -> Iterator[Row]:
 
 
 def sft(metrics: str = "runs/train-tiny-0/sft/metrics.csv", width: int = 10) -> Iterator[Row]:
-    """SFT's loss over the traces seen, averaged over `width` reports."""
+    """SFT's loss over the updates, averaged over `width` reports."""
     rows = read_rows(Path(metrics))
     for start in range(0, len(rows), width):
         part = rows[start : start + width]

@@ -1,4 +1,4 @@
-"""A task of your own, whole: put four numbers in ascending order. Some sixty lines that train (tutorials/your_own_task.md).
+"""A task of your own, whole: put four numbers in ascending order. Some eighty lines that train (tutorials/your_own_task.md).
 
     order 9 2 5 7 :   ->   try 2 9 5 7 no try 2 5 7 9 yes answer 2 5 7 9
 

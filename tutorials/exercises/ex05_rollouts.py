@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def pass_at_k(n: int, c: int, k: int) -> float:
-    """The chance that k of n samples, drawn without putting back, include one of the c right ones. About 2 lines, 10 minutes, easy.
+    """The chance that k of n samples, drawn without replacement, include one of the c right ones. About 2 lines, 10 minutes, easy.
 
     0 <= c <= n, 1 <= k <= n; n may be 10,000. -> a share between 0 and 1.
     """

@@ -10,7 +10,7 @@ from typing import Sequence
 def is_repetitive(ids: Sequence, n: int, limit: int) -> bool:
     """True if some run of n consecutive ids occurs more than `limit` times; overlapping runs count. About 4 lines, 15 minutes, medium.
 
-    ids may be whole numbers or anything else that can be compared, such as attempts; fewer than n of them are not repetitive.
+    ids may be whole numbers, or texts, or tuples such as attempts; fewer than n of them are not repetitive.
     """
     raise NotImplementedError
 
@@ -18,7 +18,7 @@ def is_repetitive(ids: Sequence, n: int, limit: int) -> bool:
 def is_overlong(length: int, finished: bool, max_new_tokens: int) -> bool:
     """True if a response used up its limit and its end token is not among its tokens. About 1 line, 5 minutes, easy.
 
-    `length` counts the end token, and is never above the limit.
+    `finished` says that the end token is among its tokens. `length` counts the end token, and is never above the limit.
     """
     raise NotImplementedError
 

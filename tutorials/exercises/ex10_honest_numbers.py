@@ -9,7 +9,7 @@ import numpy as np
 
 
 def truncate_thinking(ids: Sequence[int], budget: int, end_id: int) -> list[int]:
-    """The first `budget` tokens of the thinking, which ends before the first `end_id`. About 3 lines, 10 minutes, easy."""
+    """The first `budget` tokens of the thinking, which ends before the first `end_id`, or with ids if there is none. About 3 lines, 10 minutes, easy."""
     raise NotImplementedError
 
 
@@ -30,7 +30,8 @@ def paired_bootstrap(a: np.ndarray, b: np.ndarray, generator: np.random.Generato
     raise NotImplementedError
 
 
-# The bug hunt (python tutorials/bug_hunt.py list says how): for each broken training step the cause, and the line as it should be.
+# The bug hunt (python tutorials/bug_hunt.py list says how): for each broken training step the cause, and the line as it should be. Where a line
+# is missing, give it with the line that stands before it, as one text: "one line\nthe other".
 FOUND: dict[int, tuple[str, str]] = {
     # 1: ("sign", "the line, mended"),
 }
