@@ -28,6 +28,8 @@ CAUSES = {
     "verifier": "the verifier accepts a response that gives no answer",
     "rows": "advantages and log-probabilities of a micro-batch belong to different responses",
     "detached": "no gradient of the log-probabilities reaches the policy: they are detached",
+    "coefficient": "the entropy bonus has the weight 1: its coefficient is not used",
+    "limit": "a response is repetitive as soon as an attempt occurs twice: the limit is not used",
     "normaliser": "each micro-batch is divided by its own tokens in place of the whole batch's",
     "temperature": "sampling and update use different temperatures",
     "shift": "each token is scored by the logits that stand one place off",
@@ -66,10 +68,10 @@ BUGS = {
         "    return answer is None or _reaches(problem, *_ANSWER.fullmatch(answer).groups())",
     ),
     4: Bug(
-        "end token",
-        "update.py",
-        "        part = policy_gradient_loss(logprobs, advantages[picked], mask, entropy=entropy,",
-        "        part = policy_gradient_loss(logprobs, advantages[picked], mask & (mask.cumsum(1) < mask.sum(1, keepdim=True)), entropy=entropy,",
+        "coefficient",
+        "loss.py",
+        "        objective = objective + entropy_coef * entropy",
+        "        objective = objective + entropy",
     ),
     5: Bug("gradients", "optimiser.py", "        self.adamw.step()\n        self.discard()", "        self.adamw.step()"),
     6: Bug(
@@ -89,10 +91,10 @@ BUGS = {
         "detached", "loss.py", "    objective = advantages.detach()[:, None] * logprobs", "    objective = advantages[:, None] * logprobs.detach()"
     ),
     10: Bug(
-        "groups",
-        "rl.py",
-        "    advantages = group_advantages(rewards, config.credit) - config.kl_coef * centred_kl(kl.view_as(rewards))  # [P, K]",
-        "    advantages = group_advantages(rewards.T, config.credit).T - config.kl_coef * centred_kl(kl.view_as(rewards))  # [P, K]",
+        "limit",
+        "penalties.py",
+        "    return max(counts.values(), default=0) > limit",
+        "    return max(counts.values(), default=0) > 1",
     ),
 }
 
