@@ -61,7 +61,7 @@ def trace(problem: Problem, rng: random.Random) -> str:
             return " ".join([*words, "answer", text])
 
 
-def main(out: str = "runs/own-task", traces: int = 6000, steps: int = 40, problems: int = 100) -> list[float]:
+def main(out: str = "runs/own-task", traces: int = 30_000, steps: int = 60, problems: int = 100) -> list[float]:
     rng, folder = random.Random(0), Path(out)
     draw = lambda n: [Problem(tuple(rng.sample(range(20), 4))) for _ in range(n)]
     train, test = draw(2000), draw(problems)
