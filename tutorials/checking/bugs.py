@@ -124,7 +124,7 @@ def read_found(path: Path) -> dict:
     for node in tree.body:
         targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
         if any(isinstance(target, ast.Name) and target.id == "FOUND" for target in targets) and node.value is not None:
-            found = ast.literal_eval(node.value)
+            found = ast.literal_eval(node.value)  # of a tree: nothing is parsed
             if isinstance(found, dict):
                 return found
     raise ValueError("there is no dictionary FOUND")

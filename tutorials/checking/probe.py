@@ -45,6 +45,7 @@ def behaviour() -> dict[str, float]:
     from t1mini.distributed import Team
     from t1mini.guards import Guard
     from t1mini.optimiser import Optimiser
+    from t1mini.penalties import is_repetitive
     from t1mini.reference import EMAReference
     from t1mini.rl import RLConfig, t1_step
 
@@ -66,6 +67,7 @@ def behaviour() -> dict[str, float]:
     reference = EMAReference(policy, config.ema_decay)
     optimiser = Optimiser(policy, lr=config.lr, steps=3, warmup=1, clip=1.0, weight_decay=0.0)
     found = {f"verdict on {text!r}": float(countdown.is_correct(Problem((3, 4, 11), 77), text)) for text in ANSWERS}
+    found |= {f"verdict on {times} equal attempts, limit 2": float(is_repetitive([7] * times, 1, 2)) for times in (2, 3)}
     for step in range(config.steps):
         row, _, _ = t1_step(step, problems[4 * step : 4 * step + 4], policy, reference, optimiser, tokenizer, config, Team(), Guard(None, Team()))
         found |= {f"{name} of update {step + 1}": float(value) for name, value in row.items() if name != "logprob_gap"}

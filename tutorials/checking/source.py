@@ -1,16 +1,14 @@
 """What a submission's source says before it is run: does it name the library's answer, does it evaluate what it reads?"""
 
 import ast
-import threading
 from pathlib import Path
 from typing import Sequence
 
-_PARSING = threading.Lock()  # Python's parser counts its depth for all threads together
-
+from checking.values import PARSING
 
 def parsed(path: Path) -> ast.Module | None:
     """The file as a tree, None where it cannot be parsed."""
-    with _PARSING:
+    with PARSING:
         try:
             return ast.parse(path.read_text(encoding="utf-8", errors="replace"))
         except (SyntaxError, ValueError, RecursionError, MemoryError, SystemError):
