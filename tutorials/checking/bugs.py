@@ -67,12 +67,7 @@ BUGS = {
         "    return answer is not None and _reaches(problem, *_ANSWER.fullmatch(answer).groups())",
         "    return answer is None or _reaches(problem, *_ANSWER.fullmatch(answer).groups())",
     ),
-    4: Bug(
-        "coefficient",
-        "loss.py",
-        "        objective = objective + entropy_coef * entropy",
-        "        objective = objective + entropy",
-    ),
+    4: Bug("coefficient", "loss.py", "        objective = objective + entropy_coef * entropy", "        objective = objective + entropy"),
     5: Bug("gradients", "optimiser.py", "        self.adamw.step()\n        self.discard()", "        self.adamw.step()"),
     6: Bug(
         "decay",
@@ -90,12 +85,7 @@ BUGS = {
     9: Bug(
         "detached", "loss.py", "    objective = advantages.detach()[:, None] * logprobs", "    objective = advantages[:, None] * logprobs.detach()"
     ),
-    10: Bug(
-        "limit",
-        "penalties.py",
-        "    return max(counts.values(), default=0) > limit",
-        "    return max(counts.values(), default=0) > 1",
-    ),
+    10: Bug("limit", "penalties.py", "    return max(counts.values(), default=0) > limit", "    return max(counts.values(), default=0) > 1"),
 }
 
 

@@ -6,6 +6,7 @@ from typing import Sequence
 
 from checking.values import PARSING
 
+
 def parsed(path: Path) -> ast.Module | None:
     """The file as a tree, None where it cannot be parsed."""
     with PARSING:
