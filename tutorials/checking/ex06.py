@@ -224,7 +224,7 @@ def pg_loss(
                 total = total + A[n] * lp(logprobs)[n, t] * weight(mask, n)
                 tokens += 1
             if entropy_coef and (entropy_keeps or keep)(mask, n, t):
-                total = total + bonus * entropy_coef * entropy[n, t]
+                total = total + bonus * entropy_coef * entropy[n, t] * weight(mask, n)
     by = {"tokens": max(tokens, 1), "rows": len(mask), "all": mask.numel(), "none": 1, "width": mask.shape[1]}[counts]
     return sign * total / (normaliser if normaliser is not None and use else by)
 
@@ -285,6 +285,12 @@ PG = Task(
             "each response is divided by its own length, so a token of a long one weighs less; divide the sum by the tokens of all",
             counts="rows",
             weight=lambda m, n: 1 / max(int(m[n].sum()), 1),
+        ),
+        _pg(
+            "each response is divided by its own length, so a token of a long one weighs less, and `normaliser` is not used",
+            counts="rows",
+            weight=lambda m, n: 1 / max(int(m[n].sum()), 1),
+            use=False,
         ),
         _pg("divided by the number of responses; it should be by the number of response tokens", counts="rows"),
         _pg("divided by all places, padding included; it should be by the number of response tokens", counts="all"),

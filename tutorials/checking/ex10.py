@@ -165,6 +165,7 @@ WILSON = Task(
         _wilson(
             "under the root: p (1-p) / n + z^2 / 4n^2; in yours p (1-p) is not divided by n", inner=lambda p, n, z2: p * (1 - p) + z2 / (4 * n * n)
         ),
+        _wilson("the centre is p + z^2 / (2 n): mind the brackets, z**2 / 2 * n multiplies by n", centre=lambda p, n, z2: p + z2 / 2 * n),
         _wilson("the square root is missing", root=lambda x: x),
         _wilson("the half width is half of what it should be", times=0.5),
         _wilson("the half width is twice what it should be", times=2.0),
