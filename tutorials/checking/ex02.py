@@ -161,7 +161,7 @@ def _noisy_argmax(noise):
 
     def of(z, t, m):
         generator = torch.Generator().manual_seed(99)
-        ids = (_kept(z, t, m) / t + noise(torch.rand(400_000, len(z), generator=generator, dtype=torch.float64).clamp(1e-12, 1 - 1e-12), t)).argmax(
+        ids = (_kept(z, t, m) / t + noise(torch.rand(150_000, len(z), generator=generator, dtype=torch.float64).clamp(1e-12, 1 - 1e-12), t)).argmax(
             -1
         )
         return torch.bincount(ids, minlength=len(z)).double() / len(ids)

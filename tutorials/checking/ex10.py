@@ -189,7 +189,7 @@ def bootstrap(
     generator,
     resamples=2000,
     *,
-    draws=20_000,
+    draws=12_000,
     percentiles=(2.5, 97.5),
     paired=True,
     problems=True,
