@@ -95,7 +95,6 @@ def make(kind: str, args: list) -> Any:
         "torch.Generator": advanced_generator,
         "random.Random": random.Random,
         "numpy.Generator": np.random.default_rng,
-        "iterator": iter,
         "Chain": Chain,
         "Problem": lambda numbers, target: Problem(tuple(numbers), target),
         "trained": lambda tensor: tensor.requires_grad_(),
