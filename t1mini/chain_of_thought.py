@@ -56,7 +56,7 @@ def make_trace(problem: Problem, wrong_attempts: Sequence[Chain], rng: random.Ra
     """A faultless trace: the given wrong attempts, each judged, then one of the problem's solutions, checked.
 
     >>> p = Problem((3, 4, 11), 77)
-    >>> make_trace(p, [Chain(3, "+", 11, "*", 4, 14, 56)], random.Random(0))
+    >>> make_trace(p, [Chain((3, 11, 4), "+*", (14, 56))], random.Random(0))
     '3 + 11 = 14 * 4 = 56 low 3 + 4 = 7 * 11 = 77 check 3 + 4 = 7 , 7 * 11 = 77 ok answer 3 + 4 * 11'
     """
     tried = [*wrong_attempts, rng.choice(solutions(problem))]
@@ -83,14 +83,15 @@ def teach(problem: Problem, teacher: Teacher, rng: random.Random) -> str:
 
 def attempt_text(chain: Chain, seen: int) -> str:
     """The chain with the value after each operation; `seen` is the last value as the writer believes it to be."""
-    return f"{chain.a} {chain.op1} {chain.b} = {chain.first} {chain.op2} {chain.c} = {seen}"
+    values = *chain.values[:-1], seen
+    return " ".join([str(chain.numbers[0]), *(f"{op} {number} = {value}" for op, number, value in zip(chain.ops, chain.numbers[1:], values))])
 
 
 def critique(chain: Chain, seen: int, target: int, misjudged: bool = False) -> str:
     """The verdict on an attempt seen as `seen`. A hit is computed again first, which finds out a slip."""
     if seen != target:
         return verdict(seen, target, misjudged)
-    steps = f"{chain.a} {chain.op1} {chain.b} = {chain.first} , {chain.first} {chain.op2} {chain.c} = {chain.value}"
+    steps = " , ".join(f"{before} {op} {number} = {after}" for before, op, number, after in chain.steps)
     return f"check {steps} {'ok' if misjudged else verdict(chain.value, target)}"
 
 
@@ -105,12 +106,14 @@ def _next_chain(untried: list[Chain], tried: list[Chain], target: int, teacher: 
     if tried and rng.random() < teacher.repeat:
         return rng.choice(tried)
     misses = [abs(chain.value - target) for chain in untried]
-    weights = [math.exp((min(misses) - miss) / teacher.spread) for miss in misses]
+    least = min(misses)
+    weights = [math.exp((least - miss) / teacher.spread) for miss in misses]
     return untried.pop(rng.choices(range(len(untried)), weights)[0])
 
 
 def _slip(chain: Chain, rng: random.Random) -> int:
     """A wrong last value, near the right one or with the wrong operation."""
+    before, last, number, _ = chain.steps[-1]
     near = [chain.value + d for d in (-10, -2, -1, 1, 2, 10)]
-    other = [compute(chain.first, op, chain.c) for op in "+-*/" if op != chain.op2]
+    other = [compute(before, op, number) for op in "+-*/" if op != last]
     return rng.choice([v for v in near + other if v is not None and 0 <= v <= LARGEST_VALUE and v != chain.value])

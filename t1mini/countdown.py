@@ -1,4 +1,4 @@
-"""The embedded task: reach a target from three numbers with + - * /, working from left to right.
+"""The embedded task: reach a target from three numbers (or four) with + - * /, working from left to right.
 
     make 77 from 3 4 11 :       ->       answer 3 + 4 * 11              since (3 + 4) * 11 = 77
 
@@ -6,16 +6,18 @@ Each number is used once. Division must be exact, and every intermediate value s
 token and every problem can be enumerated: how hard each is, and whether it can be solved, is known exactly. A "chain" is
 one such sequence of keys, a op b op c, as on a pocket calculator; when the first two numbers commute, a <= b is the one
 that counts. There are some twenty valid chains a problem and fewer than two of them hit the target: finding one takes search.
+With four numbers there are some 190 and 4: a harder task, of the same words.
 
 Thinking is a list of attempts (t1mini.chain_of_thought writes them), each computed step by step and judged:
 
     3 + 11 = 14 * 4 = 56 low  3 * 11 = 33 + 4 = 37 low  3 + 4 = 7 * 11 = 77 check 3 + 4 = 7 , 7 * 11 = 77 ok  answer 3 + 4 * 11
 
-Train, validation and test share no set of three numbers, so no test triple was ever seen in training.
+Train, validation and test share no set of numbers, so no test set was ever seen in training.
 
 See the problems: python -m t1mini data
 """
 
+import itertools
 import json
 import math
 import os
@@ -23,7 +25,7 @@ import random
 import re
 from collections import Counter
 from functools import lru_cache
-from itertools import combinations_with_replacement, permutations
+from itertools import combinations_with_replacement, permutations, product
 from pathlib import Path
 from typing import Iterable, NamedTuple, Sequence
 
@@ -42,23 +44,32 @@ SPLITS = ("train", "validation", "test")
 
 
 class Problem(NamedTuple):
-    numbers: tuple[int, int, int]  # ascending
+    numbers: tuple[int, ...]  # ascending; three or four
     target: int
 
 
 class Chain(NamedTuple):
-    """a op1 b op2 c, with the value after each operation."""
+    """Keys in the order they are pressed, a number first, and the value after each operation.
 
-    a: int
-    op1: str
-    b: int
-    op2: str
-    c: int
-    first: int
-    value: int
+    >>> str(Chain((3, 11, 4), "+*", (14, 56)))
+    '3 + 11 * 4'
+    """
+
+    numbers: tuple[int, ...]
+    ops: str
+    values: tuple[int, ...]
+
+    @property
+    def value(self) -> int:
+        return self.values[-1]
+
+    @property
+    def steps(self) -> list[tuple[int, str, int, int]]:
+        """(value before, operation, number, value after) of each operation."""
+        return list(zip((self.numbers[0], *self.values), self.ops, self.numbers[1:], self.values))
 
     def __str__(self) -> str:
-        return f"{self.a} {self.op1} {self.b} {self.op2} {self.c}"
+        return " ".join(map(str, (self.numbers[0], *itertools.chain(*zip(self.ops, self.numbers[1:])))))
 
 
 def compute(a: int, op: str, b: int) -> int | None:
@@ -74,19 +85,32 @@ def compute(a: int, op: str, b: int) -> int | None:
     return value if 0 <= value <= LARGEST_VALUE else None
 
 
+def values_of(numbers: Sequence[int], ops: str) -> tuple[int, ...] | None:
+    """The value after each operation, or None where one is not allowed.
+
+    >>> values_of((3, 4, 11), "+*"), values_of((3, 4, 11), "-*")
+    ((7, 77), None)
+    """
+    value, values = numbers[0], []
+    for op, number in zip(ops, numbers[1:]):
+        value = compute(value, op, number)
+        if value is None:
+            return None
+        values.append(value)
+    return tuple(values)
+
+
 @lru_cache(maxsize=None)
-def all_chains(numbers: tuple[int, int, int]) -> tuple[Chain, ...]:
-    """Every valid chain over the three numbers, a commuting first pair counted once."""
+def all_chains(numbers: tuple[int, ...]) -> tuple[Chain, ...]:
+    """Every valid chain over the numbers, a commuting first pair counted once."""
     found = []
-    for a, b, c in sorted(set(permutations(numbers))):
-        for op1 in OPERATORS:
-            first = compute(a, op1, b)
-            if first is None or (op1 in "+*" and a > b):
+    for keys in sorted(set(permutations(numbers))):
+        for ops in map("".join, product(OPERATORS, repeat=len(numbers) - 1)):
+            if ops[0] in "+*" and keys[0] > keys[1]:
                 continue
-            for op2 in OPERATORS:
-                value = compute(first, op2, c)
-                if value is not None:
-                    found.append(Chain(a, op1, b, op2, c, first, value))
+            values = values_of(keys, ops)
+            if values is not None:
+                found.append(Chain(keys, ops, values))
     return tuple(found)
 
 
@@ -103,14 +127,20 @@ def blind_success(problem: Problem, attempts: int) -> float:
 
 # --- what a response says ------------------------------------------------------------------------------------------
 
-_STEP = r"([0-9]+) ([-+*/]) ([0-9]+) = ([0-9]+)"
-_WHOLE = rf"{_STEP} ([-+*/]) ([0-9]+) = ([0-9]+)"
-_ATTEMPT = re.compile(rf"(?<![0-9]){_WHOLE}")  # sought from each number's first digit, not from each digit
-_ANSWER = re.compile(r"([0-9]+) ([-+*/]) ([0-9]+) ([-+*/]) ([0-9]+)")
-_GROUPLESS = _WHOLE.replace("(", "").replace(")", "")
-_CHECK = " , ".join([_STEP.replace("(", "").replace(")", "")] * 2)
-_RESPONSE = re.compile(rf"(?:{_GROUPLESS} (?:low |high |check {_CHECK} (?:ok|low|high) ))*(?:stop )?"
-                       rf"{ANSWER} (?:none|{_ANSWER.pattern})")
+_ON = " [-+*/] [0-9]+"  # from a number, or from a value, on to the next
+_STEP = f"[0-9]+{_ON} = [0-9]+"
+_ATTEMPT = re.compile(f"(?<![0-9]){_STEP}(?:{_ON} = [0-9]+)+")  # sought from each number's first digit, not from each digit
+_ANSWER = re.compile(f"[0-9]+(?:{_ON}){{2,3}}")
+
+
+def _response_of(operations: int) -> re.Pattern:
+    """Attempts of so many operations with their verdicts, then an answer."""
+    attempt, check = f"{_STEP}(?:{_ON} = [0-9]+){{{operations - 1}}}", " , ".join([_STEP] * operations)
+    verdicts = f"(?:low |high |check {check} (?:ok|low|high) )"
+    return re.compile(f"(?:{attempt} {verdicts})*(?:stop )?{ANSWER} (?:none|[0-9]+(?:{_ON}){{{operations}}})")
+
+
+_RESPONSES = _response_of(2), _response_of(3)
 
 
 def prompt_text(problem: Problem) -> str:
@@ -133,13 +163,13 @@ def final_answer(response: str) -> str | None:
 
 
 def is_correct(problem: Problem, response: str) -> bool:
-    """True if the final answer uses the three numbers once each and, left to right, exactly makes the target.
+    """True if the final answer uses the numbers once each and, left to right, exactly makes the target.
 
     >>> is_correct(Problem((3, 4, 11), 77), "answer 3 + 4 * 11"), is_correct(Problem((3, 4, 11), 77), "answer 7 * 11")
     (True, False)
     """
     answer = final_answer(response)
-    return answer is not None and _reaches(problem, *_ANSWER.fullmatch(answer).groups())
+    return answer is not None and _reaches(problem, answer.split(" "))
 
 
 def vote_is_correct(problem: Problem, answer: str) -> bool:
@@ -147,22 +177,25 @@ def vote_is_correct(problem: Problem, answer: str) -> bool:
 
 
 def attempts(response: str) -> list[tuple[str, ...]]:
-    """The attempts of a response in order, as (a, op1, b, op2, c); a commuting first pair is put in order.
+    """The keys of each attempt of a response, in order; a commuting first pair is put in order.
 
     >>> attempts("4 + 3 = 7 * 11 = 77 check 4 + 3 = 7 , 7 * 11 = 77 ok answer 4 + 3 * 11")
     [('3', '+', '4', '*', '11')]
     """
     found = []
-    for a, op1, b, _, op2, c, _ in _ATTEMPT.findall(response):
-        if op1 in "+*" and (len(a), a) > (len(b), b):  # as numbers, but of any length
-            a, b = b, a
-        found.append((a, op1, b, op2, c))
+    for attempt in _ATTEMPT.findall(response):
+        words = attempt.split(" ")
+        keys = [words[0], *itertools.chain(*zip(words[1::4], words[2::4]))]
+        a, op, b = keys[:3]
+        if op in "+*" and (len(a), a) > (len(b), b):  # as numbers, but of any length
+            keys[0], keys[2] = b, a
+        found.append(tuple(keys))
     return found
 
 
 def hits(problem: Problem, tried: list[tuple[str, ...]]) -> int:
     """How many attempts do reach the target, whatever the response says of them."""
-    return sum(_reaches(problem, *attempt) for attempt in tried)
+    return sum(_reaches(problem, attempt) for attempt in tried)
 
 
 def repetition(response: str, ids: Sequence[int]) -> tuple[Sequence, int]:
@@ -172,14 +205,15 @@ def repetition(response: str, ids: Sequence[int]) -> tuple[Sequence, int]:
 
 def is_grammatical(response: str) -> bool:
     """True if the whole response reads as attempts with verdicts and then an answer, its arithmetic right or wrong."""
-    return _RESPONSE.fullmatch(response) is not None
+    return any(pattern.fullmatch(response) for pattern in _RESPONSES)
 
 
-def _reaches(problem: Problem, a: str, op1: str, b: str, op2: str, c: str) -> bool:
-    if max(len(a), len(b), len(c)) > 2 or tuple(sorted(map(int, (a, b, c)))) != problem.numbers:
+def _reaches(problem: Problem, keys: Sequence[str]) -> bool:
+    if any(len(key) > 2 for key in keys):
         return False
-    first = compute(int(a), op1, int(b))
-    return first is not None and compute(first, op2, int(c)) == problem.target
+    numbers = tuple(map(int, keys[::2]))
+    values = values_of(numbers, "".join(keys[1::2]))
+    return tuple(sorted(numbers)) == problem.numbers and values is not None and values[-1] == problem.target
 
 
 def blind_search(problems: Sequence[Problem], attempts_made: float) -> float:
@@ -218,20 +252,25 @@ def require_tokenizer(tokenizer: Tokenizer, folder: str) -> None:
 
 # --- problems on disk ----------------------------------------------------------------------------------------------
 
-def make_splits(largest: int = LARGEST_NUMBER, held_out: float = 0.1, seed: int = 0) -> dict[str, list[Problem]]:
-    """Every solvable problem over 1 ... largest, split by its numbers: no three numbers are in two splits.
+def make_splits(count: int = 3, largest: int = LARGEST_NUMBER, held_out: float = 0.1, seed: int = 0) -> dict[str, list[Problem]]:
+    """Every solvable problem over `count` numbers from 1 ... largest, split by its numbers: no set of them is in two splits.
 
-    A target is at least 1 and not itself among the numbers. Validation and test get `held_out` of the triples each.
+    A target is at least 1 and not itself among the numbers. Validation and test get `held_out` of the sets each; of four numbers, which
+    have some forty targets a set, two targets each.
     """
-    triples = list(combinations_with_replacement(range(1, largest + 1), 3))
-    random.Random(seed).shuffle(triples)
-    n = round(held_out * len(triples))
-    parts = zip(SPLITS, (triples[2 * n:], triples[:n], triples[n: 2 * n]))
-    return {name: [problem for triple in sorted(part) for problem in problems_of(triple)] for name, part in parts}
+    rng = random.Random(seed)
+    sets = list(combinations_with_replacement(range(1, largest + 1), count))
+    rng.shuffle(sets)
+    n = round(held_out * len(sets))
+    parts = zip(SPLITS, (sets[2 * n:], sets[:n], sets[n: 2 * n]))
+    splits = {name: [problems_of(numbers) for numbers in sorted(part)] for name, part in parts}
+    if count > 3:
+        splits |= {name: [sorted(rng.sample(problems, min(2, len(problems)))) for problems in splits[name]] for name in SPLITS[1:]}
+    return {name: list(itertools.chain(*problems)) for name, problems in splits.items()}
 
 
-def problems_of(numbers: tuple[int, int, int]) -> list[Problem]:
-    """The problems that three numbers can solve, by ascending target."""
+def problems_of(numbers: tuple[int, ...]) -> list[Problem]:
+    """The problems that the numbers can solve, by ascending target."""
     reachable = {chain.value for chain in all_chains(numbers)}
     return [Problem(numbers, target) for target in sorted(reachable) if target >= 1 and target not in numbers]
 
@@ -258,10 +297,10 @@ def load_problems(path: str | Path) -> list[Problem]:
 
 
 def make_problem(numbers: list[int], target: int) -> Problem:
-    """A problem, its numbers put in order. ValueError unless it is three integers and a target within 1 ... 99."""
+    """A problem, its numbers put in order. ValueError unless it is three or four integers and a target within 1 ... 99."""
     given = [*numbers, target] if isinstance(numbers, list) else []
-    if len(given) != 4 or not all(type(x) is int and 1 <= x <= LARGEST_VALUE for x in given):
-        raise ValueError(f"need three numbers and a target, all whole numbers from 1 to {LARGEST_VALUE}")
+    if len(given) not in (4, 5) or not all(type(x) is int and 1 <= x <= LARGEST_VALUE for x in given):
+        raise ValueError(f"need three or four numbers and a target, all whole numbers from 1 to {LARGEST_VALUE}")
     return Problem(tuple(sorted(numbers)), target)
 
 

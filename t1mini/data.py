@@ -2,8 +2,8 @@
 
     train.jsonl, validation.jsonl, test.jsonl       {"numbers": [3, 4, 11], "target": 77}, a line a problem
 
-Nothing in the files is random but the division of the triples, and that has a fixed seed: they are the same on every machine.
-Settings are chosen on validation; test is for the final figures.
+Nothing in the files is random but the division of the sets of numbers, and that has a fixed seed: they are the same on every
+machine. Settings are chosen on validation; test is for the final figures. --numbers 4 makes a harder task.
 
 Run it: python -m t1mini data --show 5
 """
@@ -22,6 +22,7 @@ from t1mini.verifier import is_plain
 @dataclass(frozen=True)
 class DataConfig(StageConfig):
     out: str = setting("data", "folder to write to")
+    numbers: int = setting(3, "numbers that a problem gives", low=3, high=4)
     show: int = setting(0, "also print this many of the teacher's traces", low=0, high=10**6)
     files: tuple = setting((), "look at these files of mathematical problems instead, and at what they share")
 
@@ -30,7 +31,7 @@ def run(config: DataConfig) -> None:
     if config.files:
         print(inspect_files(config.files))
         return
-    splits = write(Path(config.out))
+    splits = write(Path(config.out), config.numbers)
     print(f"{'split':12}{'problems':>10}{'chains':>10}{'solutions':>11}{'blind search in 10':>20}")
     for name, problems in splits.items():
         d = countdown.difficulty(problems)
@@ -61,9 +62,9 @@ def teacher_figures(problems: list[countdown.Problem], teacher: Teacher, rng: ra
     return right, sum(countdown.hits(problem, a) for problem, a in tried) / sum(len(a) for _, a in tried)
 
 
-def write(folder: Path) -> dict[str, list[countdown.Problem]]:
+def write(folder: Path, numbers: int = 3) -> dict[str, list[countdown.Problem]]:
     """Writes the three files to `folder` and returns their problems. UserError if it cannot be written to."""
-    splits = countdown.make_splits()
+    splits = countdown.make_splits(numbers)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, problems in splits.items():

@@ -6,6 +6,8 @@ measured. Every policy is measured on the same test problems: samples, and the b
     STUDY.csv        a row a variant and seed: settings, results, seconds
     STUDY-steps.csv  what RL's metrics said on the way
 
+With --numbers 4 the problems are harder, and the rows have a folder of their own.
+
 A variant is trained only where neither a row of a CSV nor a run under --work has its settings: studies share both, take as many
 sittings as one likes, and cost nothing when nothing has changed. METHOD is part of what is compared: it is raised by any change of
 the code that changes what a run gives.
@@ -22,7 +24,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from t1mini import countdown, evaluate, inference_scaling, rl, sft
+from t1mini import countdown, data, evaluate, inference_scaling, rl, sft
 from t1mini.checkpoint import load_policy
 from t1mini.config import QWEN, StageConfig, UserError, from_flags, setting
 from t1mini.countdown import SPLITS
@@ -34,6 +36,7 @@ from t1mini.run_folder import csv_text, made_by, read_rows
 from t1mini.sft import SFTConfig
 
 METHOD = 2
+FILTERED = 6000  # training problems that the filter looks at, at most
 STEP_COLUMNS = ("step", "reward", "accuracy", "length", "entropy", "kl", "repetitive", "overlong", "garbled")
 
 
@@ -92,8 +95,9 @@ STUDIES = {
 @dataclass(frozen=True)
 class StudyConfig(StageConfig):
     studies: tuple = setting(("all",), "which studies", choices=("all", *STUDIES), positional=True)
-    out: str = setting("tutorials/studies", "folder of the CSV files")
+    out: str = setting("", "folder of the CSV files (default: tutorials/studies, and in it PRESET-NUMBERS where those are not tiny and 3)")
     work: str = setting("runs/studies", "folder of the training runs")
+    numbers: int = setting(3, "numbers that a problem gives; 4 are harder", low=3, high=4, gpu=4)
     variants: tuple = setting((), "only these variants, by their names in the tables (default: all)")
     seeds: tuple = setting((0, 1, 2), "seeds, of SFT and RL alike", low=0, high=2**31 - 1)
     traces: int = setting(0, "chains of thought for SFT; 0 means the study's", low=0, high=10**8)
@@ -113,6 +117,7 @@ def run(config: StudyConfig) -> None:
     for label in config.variants:
         if label not in known:
             raise UserError(f"--variants {label}: these studies have {', '.join(dict.fromkeys(known))}")
+    config = replace(config, out=config.out or default_folder(config))
     for folder in (config.out, config.work):
         try:
             Path(folder).mkdir(parents=True, exist_ok=True)
@@ -126,6 +131,11 @@ def run(config: StudyConfig) -> None:
         print(f"{name}: {Path(config.out) / name}.csv")
 
 
+def default_folder(config: StudyConfig) -> str:
+    embedded = (config.preset, config.numbers) == ("tiny", 3)
+    return "tutorials/studies" + ("" if embedded else f"/{config.preset}-{config.numbers}")
+
+
 def add_row(name: str, label: str, config: StudyConfig) -> None:
     """Trains and measures one variant with one seed, unless its row is there."""
     path = Path(config.out) / f"{name}.csv"
@@ -136,6 +146,8 @@ def add_row(name: str, label: str, config: StudyConfig) -> None:
         return
     began = time.perf_counter()
     at = study.variants[label].at
+    if not (Path(sft_config.data) / f"{SPLITS[-1]}.jsonl").exists():
+        data.write(Path(sft_config.data), config.numbers)
     ensure(sft, sft_config)
     if rl_config.data.endswith("hard.jsonl"):
         write_hard_problems(Path(rl_config.data), sft_config, config)
@@ -179,7 +191,9 @@ def add_rows(path: Path, rows: list[dict]) -> None:
 
 def stage_configs(study: Study, variant: Variant, config: StudyConfig) -> tuple[SFTConfig, RLConfig, ScaleConfig]:
     """The settings of a variant's stages; runs of the same settings have the same folder."""
-    told = lambda *names, **values: {name: getattr(config, name) for name in ("preset", "seed", "device", "threads", *names)} | values
+    problems = "data" if config.numbers == 3 else f"{config.work}/data-{config.numbers}"
+    everywhere = ("preset", "seed", "device", "threads")
+    told = lambda *names, **values: {"data": problems, **{name: getattr(config, name) for name in (*everywhere, *names)}, **values}
     smaller = lambda *names: {name: getattr(config, name) for name in names if getattr(config, name)}
     sft_config = from_flags(SFTConfig, told("workers", **variant.sft | smaller("traces")))
     sft_config = replace(sft_config, out=f"{config.work}/sft-{digest(METHOD, settings(sft_config))}")
@@ -197,7 +211,7 @@ def settings(config: StageConfig) -> dict:
     """What decides a stage's results: not where things are, nor how often it saves."""
     elsewhere = ("out", "resume", "exercise", "state_every", "keep_last", "threads", "workers")
     kept = {name: value for name, value in config.to_dict().items() if name not in elsewhere}
-    return kept | ({"init": "", "data": Path(config.data).name} if isinstance(config, RLConfig) else {})
+    return kept | {"data": Path(config.data).name} | ({"init": ""} if isinstance(config, RLConfig) else {})
 
 
 def digest(*content) -> str:
@@ -247,7 +261,7 @@ def write_hard_problems(path: Path, sft_config: SFTConfig, config: StudyConfig) 
     if path.exists():
         return
     c = from_flags(evaluate.EvaluateConfig, {"preset": config.preset, "seed": config.seed, "device": config.device, "threads": config.threads,
-                                             "samples": 16, "split": SPLITS[0], "problems": config.problems})
+                                             "data": sft_config.data, "samples": 16, "split": SPLITS[0], "problems": config.problems or FILTERED})
     problems = evaluate.pick_problems(c)
     policy, tokenizer = load_policy(f"{sft_config.out}/final", config.device)
     verdicts = judge_rollouts(c, problems, evaluate.sample_responses(policy, tokenizer, problems, c), tokenizer)

@@ -12,7 +12,7 @@ from t1mini.chain_of_thought import Teacher, critique, make_trace, merge, teach
 from t1mini.countdown import Chain, Problem, all_chains, attempts, compute, hits, is_correct, is_grammatical, make_splits
 
 PROBLEM = Problem((3, 4, 11), 77)
-HIT, MISS = Chain(3, "+", 4, "*", 11, 7, 77), Chain(3, "+", 11, "*", 4, 14, 56)
+HIT, MISS = Chain((3, 4, 11), "+*", (7, 77)), Chain((3, 11, 4), "+*", (14, 56))
 FAULTLESS = Teacher(give_up=0.0, repeat=0.0, slip=0.0, misjudge=0.0, most_attempts=1000)
 JUDGED = re.compile(r"(\d+) (.) (\d+) = (\d+) (.) (\d+) = (\d+) (?:(low|high)|check [^a-z]* (ok|low|high))")
 
@@ -70,6 +70,13 @@ def test_a_made_trace_is_right_and_holds_all_wrong_attempts_in_order(n, problems
         assert [" ".join(attempt) for attempt in attempts(trace)][:-1] == [str(chain) for chain in wrong]
         assert hits(problem, attempts(trace)) == 1
         assert [verdict for *_, verdict, _ in judged(trace)] == [side(c.value, problem.target) for c in wrong] + ["ok"]
+
+
+def test_a_trace_of_four_numbers_goes_one_step_further():
+    trace = make_trace(Problem((2, 3, 4, 11), 79), [Chain((3, 11, 4, 2), "+*-", (14, 56, 54))], random.Random(0))
+    assert trace == ("3 + 11 = 14 * 4 = 56 - 2 = 54 low 3 + 4 = 7 * 11 = 77 + 2 = 79 "
+                     "check 3 + 4 = 7 , 7 * 11 = 77 , 77 + 2 = 79 ok answer 3 + 4 * 11 + 2")
+    assert attempts(trace) == [tuple("3 + 11 * 4 - 2".split()), tuple("3 + 4 * 11 + 2".split())]
 
 
 # --- teach ----------------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from t1mini.countdown import (OPERATORS, SPLITS, Problem, all_chains, attempts, 
 DATA = Path(__file__).parent.parent / "data"
 PROBLEM = Problem((3, 4, 11), 77)
 TRIPLES = list(combinations_with_replacement(range(1, 16), 3))
+FOURS = random.Random(0).sample(list(combinations_with_replacement(range(1, 16), 4)), 40)
 
 
 def exact(a, op: str, b) -> Fraction | None:
@@ -31,15 +32,25 @@ def exact(a, op: str, b) -> Fraction | None:
 
 @lru_cache(maxsize=None)
 def brute_force(numbers) -> dict[tuple, Fraction]:
-    """Every (a, op1, b, op2, c) that stays within the rules, with its value."""
-    values = {(a, op1, b, op2, c): exact(exact(a, op1, b), op2, c)
-              for a, b, c in permutations(numbers) for op1, op2 in product("+-*/", repeat=2)}
+    """Every (a, op, b, op, c, ...) that stays within the rules, with its value."""
+    values = {(numbers[0],): Fraction(numbers[0])} if len(numbers) == 1 else {
+        (*keys, op, last): exact(value, op, last) for i, last in enumerate(numbers)
+        for keys, value in brute_force(numbers[:i] + numbers[i + 1:]).items() for op in "+-*/"}
     return {chain: value for chain, value in values.items() if value is not None}
+
+
+def keys(chain) -> tuple:
+    return tuple(int(key) if key.isdigit() else key for key in str(chain).split())
 
 
 @pytest.fixture(scope="module")
 def splits():
     return make_splits()
+
+
+@pytest.fixture(scope="module")
+def fours():
+    return make_splits(4, largest=7)
 
 
 # --- chains ---------------------------------------------------------------------------------------------------------
@@ -57,11 +68,14 @@ def test_compute_equals_fractions_everywhere():
 
 
 def test_chains_are_those_of_brute_force_with_commuting_pairs_once():
-    for numbers in TRIPLES:
+    for numbers in TRIPLES + FOURS:
         expected = {chain: v for chain, v in brute_force(numbers).items() if chain[1] in "-/" or chain[0] <= chain[2]}
         found = all_chains(numbers)
-        assert {(c.a, c.op1, c.b, c.op2, c.c): c.value for c in found} == expected and len(found) == len(expected)
-        assert all(c.first == exact(c.a, c.op1, c.b) for c in found)
+        assert {keys(chain): chain.value for chain in found} == expected and len(found) == len(expected)
+        for chain in found:
+            assert tuple(sorted(chain.numbers)) == numbers and len(chain.steps) == len(numbers) - 1
+            assert all(exact(before, op, number) == after for before, op, number, after in chain.steps)
+            assert [step[0] for step in chain.steps] == [chain.numbers[0], *chain.values[:-1]]
 
 
 @pytest.mark.parametrize("problem", [PROBLEM, Problem((1, 1, 2), 4), Problem((1, 1, 1), 50)], ids=prompt_text)
@@ -101,6 +115,16 @@ def test_every_problem_can_be_solved_and_is_not_solved_already(splits):
         assert problem.target in brute_force(problem.numbers).values()
 
 
+def test_four_numbers_keep_two_targets_of_every_set_that_is_held_out(fours):
+    sets = [{problem.numbers for problem in fours[name]} for name in SPLITS]
+    assert all(a.isdisjoint(b) for a, b in combinations(sets, 2))
+    assert fours["train"] == [p for numbers in sorted(sets[0]) for p in problems_of(numbers)]
+    for name, numbers in zip(SPLITS[1:], sets[1:]):
+        assert len(numbers) == 21 and len(set(fours[name])) == 42  # of 210 sets
+        assert all(problem in problems_of(problem.numbers) for problem in fours[name])
+    assert fours == make_splits(4, largest=7)
+
+
 @pytest.mark.parametrize("name", SPLITS)
 def test_the_committed_problems_are_the_ones_the_code_makes(name, splits, tmp_path):
     assert load_problems(DATA / f"{name}.jsonl") == splits[name]
@@ -115,10 +139,10 @@ def test_another_seed_divides_the_same_problems_otherwise(splits):
 
 # --- answers --------------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("problem", [PROBLEM, Problem((2, 2, 6), 10), Problem((5, 12, 13), 30), Problem((1, 8, 8), 2)], ids=prompt_text)
+@pytest.mark.parametrize("problem", [PROBLEM, Problem((2, 2, 6), 10), Problem((5, 12, 13), 30), Problem((1, 8, 8), 2), Problem((1, 2, 3, 9), 12)], ids=prompt_text)
 def test_an_answer_is_correct_exactly_if_it_makes_the_target(problem):
     right = {chain for chain, value in brute_force(problem.numbers).items() if value == problem.target}
-    every = product(problem.numbers, OPERATORS, problem.numbers, OPERATORS, problem.numbers)  # numbers used twice included
+    every = product(*[problem.numbers, OPERATORS] * (len(problem.numbers) - 1), problem.numbers)  # numbers used twice included
     accepted = {chain for chain in every if is_correct(problem, "answer " + " ".join(map(str, chain)))}
     assert accepted == right and right
 
@@ -126,6 +150,8 @@ def test_an_answer_is_correct_exactly_if_it_makes_the_target(problem):
 @pytest.mark.parametrize("numbers, target, answer", [
     ((3, 4, 11), 77, "7 * 11"),  # not the given numbers
     ((3, 4, 11), 77, "1 + 76 + 0"),
+    ((3, 4, 11), 77, "3 + 4 * 11 + 0"),
+    ((2, 3, 4, 11), 77, "3 + 4 * 11"),
     ((3, 4, 11), 9, "3 + 3 + 3"),  # one number thrice
     ((3, 4, 11), 47, "3 + 4 * 11"),  # left to right it is 77, by precedence it would be 47
     ((3, 4, 11), 1, "11 / 3 / 4"),  # inexact
@@ -187,9 +213,9 @@ def test_numbers_of_any_length_are_read_without_harm():
 
 # --- grammar --------------------------------------------------------------------------------------------------------
 
-def test_every_trace_of_the_teacher_is_grammatical(splits):
+def test_every_trace_of_the_teacher_is_grammatical(splits, fours):
     rng, clumsy = random.Random(0), Teacher(give_up=0.2, repeat=0.2, slip=0.3, misjudge=0.3)
-    for problem in rng.sample(splits["train"], 300):
+    for problem in rng.sample(splits["train"], 300) + rng.sample(fours["train"], 100):
         assert is_grammatical(teach(problem, clumsy, rng))
 
 
@@ -201,10 +227,11 @@ def test_every_trace_of_the_teacher_is_grammatical(splits):
     lambda words, i: words + words[: i + 1],
 ], ids=["one word less", "one word twice", "one word of the prompt", "cut short", "going on after the answer"])
 def test_a_trace_with_one_fault_is_not_grammatical(corrupt):
-    wrong = [chain for chain in all_chains(PROBLEM.numbers) if chain.value != PROBLEM.target]
-    words = make_trace(PROBLEM, wrong[:3], random.Random(0)).split()
-    for i in range(len(words)):
-        assert not is_grammatical(" ".join(corrupt(words, i)))
+    for problem in (PROBLEM, Problem((2, 3, 4, 11), 79)):
+        wrong = [chain for chain in all_chains(problem.numbers) if chain.value != problem.target]
+        words = make_trace(problem, wrong[:3], random.Random(0)).split()
+        for i in range(len(words)):
+            assert not is_grammatical(" ".join(corrupt(words, i)))
 
 
 @pytest.mark.parametrize("response, grammatical", [
@@ -213,6 +240,10 @@ def test_a_trace_with_one_fault_is_not_grammatical(corrupt):
     ("1 + 1 = 7 * 5 = 3 high answer 3 + 4 * 11", True),  # its arithmetic may be wrong
     ("3 + 4 = 7 * 11 = 77 ok answer 3 + 4 * 11", False),  # ok without a check
     ("3 + 4 = 7 * 11 = 77 answer 3 + 4 * 11", False),
+    ("3 + 4 = 7 * 11 = 77 + 2 = 79 high 3 + 4 = 7 high answer none", False),  # four numbers, then two
+    ("3 + 4 = 7 * 11 = 77 + 2 = 79 high 3 + 4 = 7 + 11 = 18 low answer none", False),  # then three
+    ("3 + 4 = 7 * 11 = 77 + 2 = 79 high answer 3 + 4 * 11", False),
+    ("3 + 4 = 7 * 11 = 77 + 2 = 79 high answer 3 + 4 * 11 + 2", True),
     ("stop stop answer none", False),
     ("answer none stop", False),
     (" answer none", False),
@@ -230,9 +261,9 @@ def test_a_problem_puts_its_numbers_in_order():
 
 
 @pytest.mark.parametrize("numbers, target", [
-    ([3, 4], 77), ([3, 4, 11, 2], 77), ([], 77), ([0, 4, 11], 77), ([3, 4, 100], 77), ([3, 4, 11], 0), ([3, 4, 11], 100),
+    ([3, 4], 77), ([3, 4, 11, 2, 5], 77), ([], 77), ([0, 4, 11], 77), ([3, 4, 100], 77), ([3, 4, 11], 0), ([3, 4, 11], 100),
     ([3, 4, 11], "77"), ([3, 4, 11.0], 77), ([3, 4, 11], None), ([True, 4, 11], 77), ("abc", 77), ([3, 4, math.nan], 77)], ids=str)
-def test_a_problem_needs_three_numbers_and_a_target_within_1_to_99(numbers, target):
+def test_a_problem_needs_three_or_four_numbers_and_a_target_within_1_to_99(numbers, target):
     with pytest.raises(ValueError):
         make_problem(numbers, target)
 

@@ -13,7 +13,7 @@ from t1mini import contrasts, studies
 from t1mini.__main__ import main
 from t1mini.contrasts import CONTRASTS, Contrast, differ, estimate, steeper, verdict
 from t1mini.studies import STUDIES, StudyConfig, digits, recoveries, stage_configs
-from t1mini.countdown import Problem
+from t1mini.countdown import Problem, load_problems
 from t1mini.reward import judge
 
 ROOT = Path(__file__).parent.parent
@@ -67,6 +67,17 @@ def test_a_row_of_the_same_settings_is_taken_over_with_its_steps(all_studies):
     (own,), (borrowed,) = of("thinking-budget", "100% of RL"), of("temperature", "temperature 1.2")
     assert {**own, "study": "", "variant": ""} == {**borrowed, "study": "", "variant": ""} and borrowed["study"] == "temperature"
     assert [row["reward"] for row in of("temperature-steps", "temperature 1.2")] == [row["reward"] for row in of("thinking-budget-steps", "100% of RL")] != []
+
+
+def test_four_numbers_have_problems_rows_and_a_folder_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["study", "difficulty", *SMALL, "--seeds", "0", "--numbers", "4", "--work", "runs"]) == 0
+    found = rows(tmp_path / "tutorials/studies/tiny-4/difficulty.csv")
+    assert [row["variant"] for row in found] == list(STUDIES["difficulty"].variants)
+    assert [json.loads(row["sft"])["data"] for row in found] == ["data-4"] * 2
+    assert {len(problem.numbers) for problem in load_problems(tmp_path / "runs/data-4/test.jsonl")} == {4}
+    hard, = (tmp_path / "runs").glob("sft-*-hard.jsonl")
+    assert {len(problem.numbers) for problem in load_problems(hard)} == {4}
 
 
 def test_another_method_is_another_row(monkeypatch):

@@ -5,18 +5,24 @@ import torch
 from t1mini.countdown import solutions
 
 
+def attempt(chain):
+    (a, b, c), (op1, op2), (first, value) = chain
+    return f"{a} {op1} {b} = {first} {op2} {c} = {value}"
+
+
 def make_trace(problem, wrong_attempts, rng):
     words = []
     for chain in wrong_attempts:
         words += [
-            f"{chain.a} {chain.op1} {chain.b} = {chain.first} {chain.op2} {chain.c} = {chain.value}",
+            attempt(chain),
             "low" if chain.value < problem.target else "high",
         ]
     found = solutions(problem)
     s = found[rng.randrange(len(found))]
-    words.append(f"{s.a} {s.op1} {s.b} = {s.first} {s.op2} {s.c} = {s.value}")
-    words.append(f"check {s.a} {s.op1} {s.b} = {s.first} , {s.first} {s.op2} {s.c} = {s.value} ok")
-    return " ".join(words) + f" answer {s.a} {s.op1} {s.b} {s.op2} {s.c}"
+    (a, b, c), (op1, op2), (first, value) = s
+    words.append(attempt(s))
+    words.append(f"check {a} {op1} {b} = {first} , {first} {op2} {c} = {value} ok")
+    return " ".join(words) + f" answer {a} {op1} {b} {op2} {c}"
 
 
 def sft_mask(ids, prompt_len):

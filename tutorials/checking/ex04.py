@@ -41,7 +41,8 @@ def traces(
     """Every text that is right."""
     texts = []
     for keys, first, last in [chain for chain in chains(problem.numbers) if chain[2] == problem.target]:
-        tried = order([(tuple(c[:5]), c[5], c[6]) for c in wrong_attempts]) + ([(keys, first, last)] if solve else [])
+        wrong = [((a, op1, b, op2, c), one, two) for (a, b, c), (op1, op2), (one, two) in wrong_attempts]
+        tried = order(wrong) + ([(keys, first, last)] if solve else [])
         pieces = []
         for (a, op1, b, op2, c), one, two in tried:
             pieces.append(f"{a} {op1} {b} = {one} {op2} {c} = {two}" if value else f"{a} {op1} {b} {op2} {c} = {two}")
@@ -75,7 +76,7 @@ def first_word(expected: list[str], got) -> str | None:
 
 def trace_cases(seed: int) -> list[Case]:
     def case(label, numbers, target, wrong):
-        tried = [Make("Chain", (*keys, first, last)) for keys, first, last in wrong]
+        tried = [Make("Chain", ([a, b, c], op1 + op2, [first, last])) for (a, op1, b, op2, c), first, last in wrong]
         return Case(label, (Make("Problem", (list(numbers), target)), tried, Make("random.Random", (seed,))))
 
     misses = [chain for chain in chains((3, 4, 11)) if chain[2] != 77]

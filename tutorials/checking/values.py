@@ -95,7 +95,7 @@ def make(kind: str, args: list) -> Any:
         "torch.Generator": advanced_generator,
         "random.Random": random.Random,
         "numpy.Generator": np.random.default_rng,
-        "Chain": Chain,
+        "Chain": lambda numbers, ops, values: Chain(tuple(numbers), ops, tuple(values)),
         "Problem": lambda numbers, target: Problem(tuple(numbers), target),
         "trained": lambda tensor: tensor.requires_grad_(),
     }
