@@ -70,7 +70,7 @@ class RLConfig(StageConfig):
     top_k: int = setting(0, "sample from the k likeliest tokens only; 0 means all", low=0)
     top_p: float = setting(1.0, "sample from the likeliest tokens that hold this mass", above=0, high=1)
     min_p: float = setting(0.0, "sample only tokens with p >= min_p * the largest p", low=0, high=1)
-    lr: float = setting(8e-4, "peak learning rate", above=0, high=1, qwen=1.5e-6)
+    lr: float = setting(8e-4, "peak learning rate", above=0, high=1, gpu=2e-4, qwen=1.5e-6)
     final_lr: float = setting(0.1, "last learning rate as a share of the peak", low=0, high=1)
     warmup: int = setting(5, "updates of warm-up", low=0, high=10**6)
     weight_decay: float = setting(0.0, "AdamW weight decay of matrices", low=0, high=10)

@@ -18,6 +18,7 @@ See it: python -m pytest tests/test_rollout.py
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Sequence
 
 import torch
@@ -52,7 +53,12 @@ class Rollouts:
 
     def ids(self, row: int) -> list[int]:
         """A response without its padding."""
-        return self.response_ids[row, : self.lengths[row]].tolist()
+        return self.unpadded[row]
+
+    @cached_property
+    def unpadded(self) -> list[list[int]]:
+        """All responses, brought from the device at once: to look at them one by one is to wait for a GPU as often."""
+        return [ids[:length] for ids, length in zip(self.response_ids.tolist(), self.lengths.tolist())]
 
 
 @torch.no_grad()
