@@ -1,4 +1,4 @@
-"""Read a model's thinking: type three numbers and a target, and watch it try, fail, check and try again.
+"""Read a model's thinking: type three numbers (or four) and a target, and watch it try, fail, check and try again.
 
     > 3 4 11 77
     3 + 11 = 14 * 4 = 56    low
@@ -20,7 +20,7 @@ from t1mini.rollout import generate
 from t1mini.stopping import Stopped
 from t1mini.tasks import TASKS
 
-_PIECES = re.compile(r"\d+ [-+*/] \d+ = \d+ [-+*/] \d+ = \d+|(?:stop )?answer .*")
+_PIECES = re.compile(r"\d+ [-+*/] \d+ = \d+(?: [-+*/] \d+ = \d+)+|(?:stop )?answer .*")
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def parse(line: str) -> Problem:
     """'3 4 11 77' as a problem. ValueError says what is wrong with it."""
     words = re.split(r"[\s,]+", line.strip())
     if not all(re.fullmatch(r"[0-9]{1,4}", word) for word in words):
-        raise ValueError(f"need three numbers and a target, such as 3 4 11 77; got {line.strip()[:60]!r}")
+        raise ValueError(f"need three or four numbers and a target, such as 3 4 11 77; got {line.strip()[:60]!r}")
     *numbers, target = map(int, words)
     return countdown.make_problem(numbers, target)
 
@@ -89,13 +89,13 @@ def read_file(path: str, parse_line=parse) -> list:
 
 def layout(problem: Problem, response: str, finished: bool) -> str:
     """A line an attempt with what is said of it, then the answer and whether it is right."""
-    starts = [match.start() for match in _PIECES.finditer(response)]
+    starts, width = [match.start() for match in _PIECES.finditer(response)], 14 * (len(problem.numbers) - 1)
     lines = [response[: starts[0]].strip()] if starts and starts[0] else []
     for start, end in zip(starts, [*starts[1:], len(response)]):
         attempt = _PIECES.match(response, start).group()
-        lines.append(f"{attempt:<28}{response[start + len(attempt):end].strip()}")
+        lines.append(f"{attempt:<{width}}{response[start + len(attempt):end].strip()}")
     end = "no end within the limit" if not finished else "right" if countdown.is_correct(problem, response) else "wrong"
-    return "\n".join([*lines[:-1], f"{(lines or [response])[-1].strip():<28}{end}"])
+    return "\n".join([*lines[:-1], f"{(lines or [response])[-1].strip():<{width}}{end}"])
 
 
 def _ask() -> str:
