@@ -21,7 +21,7 @@ from t1mini.verifier import is_plain
 
 @dataclass(frozen=True)
 class DataConfig(StageConfig):
-    out: str = setting("data", "folder to write to")
+    out: str = setting("", "folder to write to (default: data; of four numbers: data-4)")
     numbers: int = setting(3, "numbers that a problem gives", low=3, high=4)
     show: int = setting(0, "also print this many of the teacher's traces", low=0, high=10**6)
     files: tuple = setting((), "look at these files of mathematical problems instead, and at what they share")
@@ -31,7 +31,7 @@ def run(config: DataConfig) -> None:
     if config.files:
         print(inspect_files(config.files))
         return
-    splits = write(Path(config.out), config.numbers)
+    splits = write(Path(config.out or {3: "data", 4: "data-4"}[config.numbers]), config.numbers)
     print(f"{'split':12}{'problems':>10}{'chains':>10}{'solutions':>11}{'blind search in 10':>20}")
     for name, problems in splits.items():
         d = countdown.difficulty(problems)
