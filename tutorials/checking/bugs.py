@@ -64,8 +64,8 @@ BUGS = {
     3: Bug(
         "verifier",
         "countdown.py",
-        "    return answer is not None and _reaches(problem, *_ANSWER.fullmatch(answer).groups())",
-        "    return answer is None or _reaches(problem, *_ANSWER.fullmatch(answer).groups())",
+        '    return answer is not None and _reaches(problem, answer.split(" "))',
+        '    return answer is None or _reaches(problem, answer.split(" "))',
     ),
     4: Bug("coefficient", "loss.py", "        objective = objective + entropy_coef * entropy", "        objective = objective + entropy"),
     5: Bug("gradients", "optimiser.py", "        self.adamw.step()\n        self.discard()", "        self.adamw.step()"),
