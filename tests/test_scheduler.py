@@ -1,5 +1,7 @@
 """Whatever sits beside a response, and whenever it begins, it is the one that the plain path samples."""
 
+import copy
+
 import pytest
 import torch
 
@@ -21,6 +23,15 @@ def test_responses_are_those_of_the_plain_path(tiny_model, budget, prompts):
     assert torch.equal(fast.finished, slow.finished) and fast.finished.any() and not fast.finished.all()
     torch.testing.assert_close(fast.logprobs, slow.logprobs, atol=1e-12, rtol=0)
     torch.testing.assert_close(fast.kept_mass, slow.kept_mass, atol=1e-12, rtol=0)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("budget", [500, 10_000])
+def test_a_gpu_replays_its_graph_to_the_same_responses(tiny_model, budget):
+    there = generate(copy.deepcopy(tiny_model).cuda(), PROMPTS, 5, **COMMON, max_batch_tokens=budget)
+    here = generate(tiny_model, PROMPTS, 5, **COMMON, max_batch_tokens=budget)
+    assert torch.equal(there.response_ids.cpu(), here.response_ids)
+    torch.testing.assert_close(there.logprobs.cpu(), here.logprobs, atol=1e-4, rtol=0)
 
 
 class Calls(Replayed):
