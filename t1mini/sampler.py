@@ -10,7 +10,8 @@ negative logarithm z_i - log E_i but for a constant that all share (-log E is Gu
 sum, no sort, no normalising: that constant would be the normaliser.
 
 T1 explores by sampling at temperature 1.2, optionally with min-p 0.05: keep tokens with p >= min_p * max p, which in
-logits is z >= max z + log(min_p). Temperature 0 is greedy and scored at temperature 1.
+logits is z >= max z + log(min_p). (In RL mind that the tail, never sampled, is scored all the same: tutorials/findings.md, F3.)
+Temperature 0 is greedy and scored at temperature 1.
 
 Noise comes from a torch.Generator, or from `row_keys`: one integer a row that names (seed, step, prompt, response, t).
 Hashing it gives the same noise whatever other rows share the batch, so batching never changes a response.
