@@ -15,6 +15,7 @@ the code that changes what a run gives.
 Run it: python -m t1mini study thinking-budget start --seeds 0 1 2
 """
 
+import csv
 import hashlib
 import json
 import time
@@ -123,12 +124,24 @@ def run(config: StudyConfig) -> None:
             Path(folder).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"cannot write to {folder}: {error.strerror}; choose another --out or --work") from None
+    require_rows(Path(config.out))
     for name in names:
         for seed in config.seeds:
             for label in STUDIES[name].variants:
                 if label in (config.variants or known):
                     add_row(name, label, replace(config, seed=seed))
         print(f"{name}: {Path(config.out) / name}.csv")
+
+
+def require_rows(folder: Path) -> None:
+    """UserError where a CSV file of `folder` is not a study's, lest it be written over."""
+    for path in folder.glob("*.csv"):
+        try:
+            rows = read_rows(path)
+        except (UnicodeDecodeError, csv.Error):
+            rows = []
+        if not rows or not {"variant", "seed"} <= rows[0].keys():
+            raise UserError(f"{path} does not hold a study's rows; move it away, or choose another --out")
 
 
 def default_folder(config: StudyConfig) -> str:

@@ -80,6 +80,16 @@ def test_four_numbers_have_problems_rows_and_a_folder_of_their_own(tmp_path, mon
     assert {len(problem.numbers) for problem in load_problems(hard)} == {4}
 
 
+@pytest.mark.parametrize("content", [b"", b"hello\n", b"variant,reward\nx,1\n", b"\xff\xfe\x00"], ids=str)
+def test_a_file_that_is_no_studys_is_left_alone(content, tmp_path, capsys):
+    for name in ("start", "mine"):
+        path = tmp_path / f"{name}.csv"
+        path.write_bytes(content)
+        assert main(["study", "start", *SMALL, "--out", str(tmp_path), "--work", str(tmp_path / "runs")]) == 2
+        assert f"{path} does not hold a study's rows" in capsys.readouterr().err and path.read_bytes() == content
+        path.unlink()
+
+
 def test_another_method_is_another_row(monkeypatch):
     keys = lambda: [config.out for config in stage_configs(STUDIES["start"], STUDIES["start"].variants["clean solutions, RL"], StudyConfig())[:2]]
     before = keys()
