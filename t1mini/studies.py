@@ -35,6 +35,7 @@ from t1mini.reward import Verdict, judge_rollouts
 from t1mini.rl import RLConfig
 from t1mini.run_folder import csv_text, made_by, read_rows
 from t1mini.sft import SFTConfig
+from t1mini.stopping import Stopped
 
 METHOD = 2
 FILTERED = 6000  # training problems that the filter looks at, at most
@@ -117,7 +118,7 @@ def run(config: StudyConfig) -> None:
     known = [label for name in names for label in STUDIES[name].variants]
     for label in config.variants:
         if label not in known:
-            raise UserError(f"--variants {label}: these studies have {', '.join(dict.fromkeys(known))}")
+            raise UserError(f"--variants {label}: these studies have {', '.join(map(repr, dict.fromkeys(known)))}")
     config = replace(config, out=config.out or default_folder(config))
     for folder in (config.out, config.work):
         try:
@@ -125,12 +126,15 @@ def run(config: StudyConfig) -> None:
         except OSError as error:
             raise UserError(f"cannot write to {folder}: {error.strerror}; choose another --out or --work") from None
     require_rows(Path(config.out))
-    for name in names:
-        for seed in config.seeds:
-            for label in STUDIES[name].variants:
-                if label in (config.variants or known):
-                    add_row(name, label, replace(config, seed=seed))
-        print(f"{name}: {Path(config.out) / name}.csv")
+    try:
+        for name in names:
+            for seed in config.seeds:
+                for label in STUDIES[name].variants:
+                    if label in (config.variants or known):
+                        add_row(name, label, replace(config, seed=seed))
+            print(f"{name}: {Path(config.out) / name}.csv")
+    except Stopped as stopped:  # a stage would have its own run resumed
+        raise Stopped(stopped.code - 128, "stopped; the same command goes on from there") from None
 
 
 def require_rows(folder: Path) -> None:
@@ -155,7 +159,10 @@ def add_row(name: str, label: str, config: StudyConfig) -> None:
     study = STUDIES[name]
     sft_config, rl_config, measured = stage_configs(study, study.variants[label], config)
     key = digest(METHOD, settings(sft_config), settings(rl_config), study.variants[label].at, settings(measured))
-    if any((row["key"], row["variant"]) == (key, label) for row in read_rows(path)) or borrow_row(path, label, key):
+    there = {row.get("key"): row.get("method") for row in read_rows(path) if (row["variant"], row["seed"]) == (label, str(config.seed))}
+    if str(METHOD) in there.values() and key not in there:
+        raise UserError(f"{path} has a row of '{label}' with seed {config.seed} and other settings; choose another --out")
+    if key in there or borrow_row(path, label, key):
         return
     began = time.perf_counter()
     at = study.variants[label].at

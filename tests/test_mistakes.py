@@ -75,7 +75,7 @@ MISTAKES = {
     "more tokens than positions": (["sample", "--file", "{tmp}/line.txt", "--max-new-tokens", "5000"], "the model was made for 4096"),
     "nothing known to bench": (["bench", "everything"], " everything: choose one of rollout"),
     "a study there is not": (["study", "everything"], " everything: choose one of all, thinking-budget"),
-    "a variant there is not": (["study", "start", "--variants", "dirty"], "--variants dirty: these studies have trial and error, SFT"),
+    "a variant there is not": (["study", "start", "--variants", "dirty"], "--variants dirty: these studies have 'trial and error, SFT'"),
     "a study of one problem": (["study", "start", "--problems", "1"], "--problems 1: an interval over problems"),
     "a study with a checkpoint's preset": (["study", "--preset", "qwen3-0.6b", "--device", "cpu"], "studies are of Countdown"),
     "a run as text": (["plot", "runs/x", "--text"], "--text: runs/x is no study"),

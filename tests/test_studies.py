@@ -80,6 +80,14 @@ def test_four_numbers_have_problems_rows_and_a_folder_of_their_own(tmp_path, mon
     assert {len(problem.numbers) for problem in load_problems(hard)} == {4}
 
 
+def test_a_row_of_other_settings_is_left_alone(all_studies, capsys):
+    path = all_studies / "csv/credit.csv"
+    before = path.read_bytes()
+    words = ["study", "credit", *SMALL, "--prompts", "3", "--seeds", "0", "--out", str(path.parent), "--work", str(all_studies / "runs")]
+    assert main(words) == 2 and f"{path} has a row of 'leave-one-out' with seed 0 and other settings" in capsys.readouterr().err
+    assert path.read_bytes() == before
+
+
 @pytest.mark.parametrize("content", [b"", b"hello\n", b"variant,reward\nx,1\n", b"\xff\xfe\x00"], ids=str)
 def test_a_file_that_is_no_studys_is_left_alone(content, tmp_path, capsys):
     for name in ("start", "mine"):
