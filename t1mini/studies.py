@@ -20,6 +20,7 @@ import hashlib
 import json
 import time
 from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -128,10 +129,9 @@ def run(config: StudyConfig) -> None:
     require_rows(Path(config.out))
     try:
         for name in names:
-            for seed in config.seeds:
-                for label in STUDIES[name].variants:
-                    if label in (config.variants or known):
-                        add_row(name, label, replace(config, seed=seed))
+            for seed, label in product(config.seeds, STUDIES[name].variants):
+                if label in (config.variants or known):
+                    add_row(name, label, replace(config, seed=seed))
             print(f"{name}: {Path(config.out) / name}.csv")
     except Stopped as stopped:  # a stage would have its own run resumed
         raise Stopped(stopped.code - 128, "stopped; the same command goes on from there") from None
