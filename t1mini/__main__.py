@@ -24,22 +24,22 @@ import sys
 import torch
 from safetensors import SafetensorError
 
-from t1mini.config import UserError, add_flags, from_flags
-from t1mini.stopping import AtOnce, Stopped
+from t1mini.runs.settings import UserError, add_flags, from_flags
+from t1mini.runs.stopping import AtOnce, Stopped
 
 STAGES = {  # name: (module, settings)
-    "train": ("pipeline", "TrainConfig"),
-    "data": ("data", "DataConfig"),
+    "train": ("lab.train", "TrainConfig"),
+    "data": ("lab.data", "DataConfig"),
     "sft": ("sft", "SFTConfig"),
     "rl": ("rl", "RLConfig"),
     "collect": ("collect", "CollectConfig"),
     "evaluate": ("evaluate", "EvaluateConfig"),
     "scale": ("inference_scaling", "ScaleConfig"),
-    "study": ("studies", "StudyConfig"),
-    "bench": ("bench", "BenchConfig"),
-    "memory": ("memory", "MemoryConfig"),
-    "sample": ("sample", "SampleConfig"),
-    "plot": ("plots", "PlotConfig"),
+    "study": ("lab.study", "StudyConfig"),
+    "bench": ("lab.bench", "BenchConfig"),
+    "memory": ("lab.memory", "MemoryConfig"),
+    "sample": ("lab.sample", "SampleConfig"),
+    "plot": ("lab.plot", "PlotConfig"),
 }
 
 
@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
         module_name, config_name = STAGES[flags.pop("stage")]
         module = importlib.import_module(f"t1mini.{module_name}")
         config = from_flags(getattr(module, config_name), flags)
-        importlib.import_module("t1mini.machine").prepare(config)
+        importlib.import_module("t1mini.runs.machine").prepare(config)
         with AtOnce():
             module.run(config)
     except Stopped as stopped:

@@ -22,15 +22,15 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from t1mini.checkpoint import load_policy
-from t1mini.config import SMALL_CACHE, StageConfig, UserError, setting
-from t1mini.machine import PRECISIONS, compute_precision
-from t1mini.math_problems import Problem, load_problems, prompt_ids, require_tokenizer, response_text
+from t1mini.runs.checkpoint import load_policy
+from t1mini.runs.settings import SMALL_CACHE, StageConfig, UserError, setting
+from t1mini.runs.machine import PRECISIONS, compute_precision
+from t1mini.tasks.maths import Problem, load_problems, prompt_ids, require_tokenizer, response_text
 from t1mini.penalties import is_garbled
 from t1mini.rollout import generate
-from t1mini.run_folder import RunFolder
-from t1mini.stopping import Stop, Stopped
-from t1mini.tokenizer import Tokenizer
+from t1mini.runs.folder import RunFolder
+from t1mini.runs.stopping import Stop, Stopped
+from t1mini.runs.tokenizer import Tokenizer
 from t1mini.verifier import extract_answer, verify
 
 DOUBTS = ("Wait, let me check this. Going through it again, {answer} does not hold up. Let me try once more.",
@@ -45,7 +45,7 @@ AT_ONCE = 32  # problems sampled together; what a run that is stopped may lose
 class CollectConfig(StageConfig):
     resume: str = setting("", "folder of an earlier collect to go on with; its own settings are used")
     init: str = setting("", "checkpoint folder of the model that makes the attempts")
-    data: str = setting("", "file of problems, as t1mini.math_problems reads them")
+    data: str = setting("", "file of problems, as t1mini.tasks.maths reads them")
     samples: int = setting(16, "attempts at each problem", low=1, high=65536)
     temperature: float = setting(1.0, "sampling temperature", low=1e-3, high=100)
     max_new_tokens: int = setting(1024, "limit of an attempt's length", low=1, high=2**20)

@@ -19,17 +19,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from t1mini.checkpoint import load_policy
-from t1mini.config import SMALL_CACHE, StageConfig, UserError, default_out, setting
-from t1mini.countdown import SPLITS
-from t1mini.machine import PRECISIONS, compute_precision
+from t1mini.runs.checkpoint import load_policy
+from t1mini.runs.settings import SMALL_CACHE, StageConfig, UserError, default_out, setting
+from t1mini.tasks.countdown import SPLITS
+from t1mini.runs.machine import PRECISIONS, compute_precision
 from t1mini.model import Qwen
 from t1mini.reward import Verdict, judge_rollouts
 from t1mini.rollout import Rollouts, generate
-from t1mini.run_folder import RunFolder
+from t1mini.runs.folder import RunFolder
 from t1mini.statistics import clustered_interval, majority_at_k, pass_at_k
 from t1mini.tasks import TASKS, load_problems
-from t1mini.tokenizer import Tokenizer
+from t1mini.runs.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)

@@ -19,16 +19,16 @@ from typing import Sequence
 import numpy as np
 from tqdm import tqdm
 
-from t1mini.checkpoint import load_policy
-from t1mini.config import UserError, default_out, setting
+from t1mini.runs.checkpoint import load_policy
+from t1mini.runs.settings import UserError, default_out, setting
 from t1mini.evaluate import EvaluateConfig, pick_problems, sample_responses
-from t1mini.machine import compute_precision
+from t1mini.runs.machine import compute_precision
 from t1mini.model import Qwen
 from t1mini.rollout import Rollouts, generate
-from t1mini.run_folder import RunFolder
+from t1mini.runs.folder import RunFolder
 from t1mini.statistics import clustered_interval
 from t1mini.tasks import TASKS
-from t1mini.tokenizer import Tokenizer
+from t1mini.runs.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ Prompts of unequal length are written left-aligned and padded on the right. The 
 attention mask hides it and the row's next token overwrites it, so nothing ever depends on it.
 
 Oversampling (T1, K responses a prompt) starts from one prefill a prompt: `repeat(k)` copies its keys and values for k rows.
-t1mini.engine does without the copies.
+t1mini.fast.decode does without the copies.
 
 See it agree with the full forward pass: python -m pytest tests/test_kv_cache.py
 """

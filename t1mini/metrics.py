@@ -7,7 +7,7 @@ step however many ranks there are, and however unequal their shares.
 import torch
 from torch import Tensor
 
-from t1mini.distributed import Team
+from t1mini.runs.team import Team
 from t1mini.reward import Verdict
 
 METRICS = {

@@ -25,14 +25,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from t1mini.gradients import rms_norm, rotate, swiglu
+from t1mini.fast.gradients import rms_norm, rotate, swiglu
 from t1mini.kv_cache import KVCache
-from t1mini.packing import Packing
+from t1mini.fast.packing import Packing
 
 
 @dataclass(frozen=True)
 class QwenConfig:
-    """A decoder's shape. `t1mini.checkpoint` reads it from, and writes it as, a Hugging Face config.json."""
+    """A decoder's shape. `t1mini.runs.checkpoint` reads it from, and writes it as, a Hugging Face config.json."""
 
     vocab_size: int
     hidden_size: int

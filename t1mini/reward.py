@@ -16,7 +16,7 @@ from typing import Sequence
 from t1mini.penalties import is_garbled, is_overlong, is_repetitive, penalised_reward
 from t1mini.rollout import Rollouts
 from t1mini.tasks import TASKS
-from t1mini.tokenizer import Tokenizer
+from t1mini.runs.tokenizer import Tokenizer
 
 
 PATTERNS = ("repetitive", "overlong", "garbled")

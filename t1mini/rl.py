@@ -12,7 +12,7 @@
 
 Rows are responses, prompt-major: N = P * K of them, T tokens wide. r' is the reward after penalties; KL is how much likelier the
 policy finds its own response than the reference does, in nats; on-policy means that samples come from the very weights they update.
-A step in which anything is not finite is not applied (t1mini.guards).
+A step in which anything is not finite is not applied (t1mini.runs.guards).
 
 There is no value model, no clipping, no importance ratio: samples are used once, by the policy that drew them. The policy's
 log-probabilities for the KL are those noted while sampling; the update computes them again for the gradient and the step
@@ -31,25 +31,25 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from t1mini import distributed
-from t1mini.checkpoint import load_policy, save_policy
-from t1mini.clock import Clock
-from t1mini.config import SMALL_CACHE, StageConfig, UserError, setting
-from t1mini.distributed import Team
-from t1mini.exercise import in_place
-from t1mini.guards import Guard
+from t1mini.runs import team as distributed
+from t1mini.runs.checkpoint import load_policy, save_policy
+from t1mini.runs.clock import Clock
+from t1mini.runs.settings import SMALL_CACHE, StageConfig, UserError, setting
+from t1mini.runs.team import Team
+from t1mini.lab.exercise import in_place
+from t1mini.runs.guards import Guard
 from t1mini.loss import centred_kl, mean_advantages, rloo_advantages, sequence_kl, shared_out, standardised_advantages
-from t1mini.machine import DTYPES, PRECISIONS, compute_precision
+from t1mini.runs.machine import DTYPES, PRECISIONS, compute_precision
 from t1mini.metrics import metrics_row, response_totals, sample_text, share_totals
 from t1mini.model import Qwen
-from t1mini.optimiser import Optimiser
+from t1mini.runs.optimiser import Optimiser
 from t1mini.reference import EMAReference
 from t1mini.reward import PATTERNS, Verdict, judge_rollouts
 from t1mini.rollout import Rollouts, generate
-from t1mini.run_folder import RunFolder
-from t1mini.run_state import TrainingState
+from t1mini.runs.folder import RunFolder
+from t1mini.runs.state import TrainingState
 from t1mini.tasks import TASKS, load_problems
-from t1mini.tokenizer import Tokenizer
+from t1mini.runs.tokenizer import Tokenizer
 from t1mini.update import accumulate_gradients, score_rollouts
 
 LARGEST_GAP = 1e-2  # nats: float32 rollout and update that differ by more are not scoring the same thing

@@ -3,7 +3,7 @@
     prefill    each prompt once through the model; its K responses share its keys and values
     decode     one token a row at a time: last token -> logits -> next token and its log-probability
 
-`Plain` does just that, with the model and its KV cache as they are. By default t1mini.scheduler does it, with t1mini.engine's logits:
+`Plain` does just that, with the model and its KV cache as they are. By default t1mini.fast.schedule does it, with t1mini.fast.decode's logits:
 ended responses make room for waiting ones and nothing is copied K times. Same responses, sooner.
 
 Rows are prompt-major: rows p*K ... p*K + K-1 answer prompt p. A response ends with its end token, which is an action of the
@@ -25,15 +25,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from t1mini.batching import length_mask, pad
-from t1mini.clock import Clock
-from t1mini.config import UserError
+from t1mini.runs.batches import length_mask, pad
+from t1mini.runs.clock import Clock
+from t1mini.runs.settings import UserError
 from t1mini.kv_cache import KVCache
 from t1mini.loss import token_logprobs
 from t1mini.model import Qwen
-from t1mini.packing import pack
+from t1mini.fast.packing import pack
 from t1mini.sampler import fold, sample
-from t1mini.scheduler import Scheduler
+from t1mini.fast.schedule import Scheduler
 
 
 @dataclass
@@ -71,7 +71,7 @@ def generate(model: Qwen, prompts: Sequence[Sequence[int]], k: int, *, max_new_t
 
     Without `eos_id` nothing ends before `max_new_tokens`. `prompt_indices` names the prompts for the noise (default:
     0 ... P-1). `plain=True` is the slow twin. `lengths` [N] ends each response there at the latest, and `clock` notes where the
-    time goes (t1mini.bench). `progress` labels a progress bar. ValueError for an empty prompt, k < 1 or max_new_tokens < 1.
+    time goes (t1mini.lab.bench). `progress` labels a progress bar. ValueError for an empty prompt, k < 1 or max_new_tokens < 1.
     """
     if not prompts or not all(prompts) or k < 1 or max_new_tokens < 1:
         raise ValueError("generate needs prompts of at least one token, k >= 1 and max_new_tokens >= 1")
@@ -92,7 +92,7 @@ def generate(model: Qwen, prompts: Sequence[Sequence[int]], k: int, *, max_new_t
 
 
 class Plain:
-    """The slow twin of t1mini.scheduler and t1mini.engine: prompts in turn, every row to the end of the longest, with the model
+    """The slow twin of t1mini.fast.schedule and t1mini.fast.decode: prompts in turn, every row to the end of the longest, with the model
     and its KV cache as they are."""
 
     def __init__(self, model: Qwen, prompts, k: int, keys: Tensor, most: Tensor, *, eos_id: int | None, pad_id: int, filters: dict,

@@ -20,23 +20,25 @@ from typing import NamedTuple, Sequence
 import torch
 from tqdm import tqdm
 
-from t1mini import countdown, distributed, math_problems
-from t1mini.batching import micro_batches
-from t1mini.chain_of_thought import Teacher, teach
-from t1mini.checkpoint import load_policy, save_policy
-from t1mini.config import StageConfig, UserError, setting
-from t1mini.countdown import Problem
-from t1mini.distributed import Team
-from t1mini.guards import Guard
-from t1mini.jsonl import read_rows
-from t1mini.machine import DTYPES, PRECISIONS, compute_precision
+from t1mini.tasks import countdown
+from t1mini.runs import team as distributed
+from t1mini.tasks import maths as math_problems
+from t1mini.runs.batches import micro_batches
+from t1mini.tasks.teacher import Teacher, teach
+from t1mini.runs.checkpoint import load_policy, save_policy
+from t1mini.runs.settings import StageConfig, UserError, setting
+from t1mini.tasks.countdown import Problem
+from t1mini.runs.team import Team
+from t1mini.runs.guards import Guard
+from t1mini.runs.jsonl import read_rows
+from t1mini.runs.machine import DTYPES, PRECISIONS, compute_precision
 from t1mini.model import Qwen, QwenConfig
-from t1mini.optimiser import Optimiser
+from t1mini.runs.optimiser import Optimiser
 from t1mini.rollout import score
-from t1mini.run_folder import RunFolder
-from t1mini.run_state import TrainingState
+from t1mini.runs.folder import RunFolder
+from t1mini.runs.state import TrainingState
 from t1mini.tasks import TASKS, load_problems
-from t1mini.tokenizer import Tokenizer
+from t1mini.runs.tokenizer import Tokenizer
 
 INITIAL_STD = 0.06  # of random weights; at the usual 0.02 so small a model takes much longer to get going
 

@@ -14,10 +14,10 @@ from typing import Sequence
 import torch
 from torch import Tensor
 
-from t1mini.batching import micro_batches
-from t1mini.clock import Clock
+from t1mini.runs.batches import micro_batches
+from t1mini.runs.clock import Clock
 from t1mini.loss import policy_gradient_loss
-from t1mini.machine import compute_precision
+from t1mini.runs.machine import compute_precision
 from t1mini.model import Qwen
 from t1mini.rollout import Rollouts, score
 
@@ -66,7 +66,7 @@ def accumulate_gradients(policy: Qwen, prompts, rollouts: Rollouts, advantages: 
 def scoring_batches(rows: Sequence[int], prompts, lengths: list[int], k: int, token_budget: int) -> list[list[int]]:
     """Micro-batches of `rows`: like lengths together, or a prompt's rows together, whichever leaves less to compute.
 
-    Matrix products see a prompt once a micro-batch and no padding (t1mini.packing), attention sees whole rectangles.
+    Matrix products see a prompt once a micro-batch and no padding (t1mini.fast.packing), attention sees whole rectangles.
     """
     def work(batches: list[list[int]]) -> int:
         total = 0

@@ -5,7 +5,7 @@ r"""The verifier for mathematics: is the final answer of a response equal to the
     answers_equal     5 = 5.0 = 10/2,  \frac{\sqrt{2}}{2} = 1/\sqrt2,  {1, 2} = 2, 1,  but (1, 2) is not (2, 1) nor [1, 2]
     verify            both, and where the gold answer is a plain number the response must have worked it out: 17 * 23 is not 391
 
-An answer is read from the outside in: lists, brackets, relations, "x =" and units here, arithmetic in t1mini.expressions.
+An answer is read from the outside in: lists, brackets, relations, "x =" and units here, arithmetic in t1mini.answers.expressions.
 What does not read as mathematics is compared as text. The response is not to be trusted: nothing in it is executed, every
 search in it is bounded, and whatever it contains, the worst it can be is wrong.
 
@@ -14,7 +14,7 @@ Try it: python -c "from t1mini.verifier import verify; print(verify('So it is \\
 
 import re
 
-from t1mini.answers import bare, normalise, read, same
+from t1mini.answers.latex import bare, normalise, read, same
 
 LONGEST, MOST_LOOKED_AT = 1000, 1_000_000  # characters
 

@@ -8,8 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from t1mini.chain_of_thought import Teacher, critique, make_trace, merge, teach
-from t1mini.countdown import Chain, Problem, all_chains, attempts, compute, hits, is_correct, is_grammatical, make_splits
+from t1mini.chain_of_thought import merge
+from t1mini.tasks.teacher import Teacher, critique, make_trace, teach
+from t1mini.tasks.countdown import Chain, Problem, all_chains, attempts, compute, hits, is_correct, is_grammatical, make_splits
 
 PROBLEM = Problem((3, 4, 11), 77)
 HIT, MISS = Chain((3, 4, 11), "+*", (7, 77)), Chain((3, 11, 4), "+*", (14, 56))

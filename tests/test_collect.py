@@ -11,8 +11,8 @@ import pytest
 from t1mini import collect
 from t1mini.__main__ import main
 from t1mini.collect import read_finished
-from t1mini.config import UserError
-from t1mini.math_problems import Problem
+from t1mini.runs.settings import UserError
+from t1mini.tasks.maths import Problem
 
 GOLDEN = Path(__file__).parent / "golden/qwen2-tiny"
 PROBLEMS = [{"question": f"{i} + 1?", "answer": f"#### {i + 1}"} for i in range(8)]

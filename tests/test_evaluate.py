@@ -4,9 +4,9 @@ import random
 
 import pytest
 
-from t1mini import countdown
-from t1mini.countdown import Problem
-from t1mini.countdown import blind_search
+from t1mini.tasks import countdown
+from t1mini.tasks.countdown import Problem
+from t1mini.tasks.countdown import blind_search
 from t1mini.evaluate import EvaluateConfig, pick_problems, summarise, table
 from t1mini.reward import judge
 

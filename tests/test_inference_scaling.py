@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from t1mini import countdown, inference_scaling
-from t1mini.checkpoint import load_policy
+from t1mini.tasks import countdown
+from t1mini import inference_scaling
+from t1mini.runs.checkpoint import load_policy
 from t1mini.evaluate import sample_responses
 from t1mini.inference_scaling import ScaleConfig, budget_curve, truncate_thinking
 from t1mini.rollout import generate

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from t1mini.batching import pad
+from t1mini.runs.batches import pad
 from t1mini.model import Qwen, QwenConfig
 
 SHAPES = {

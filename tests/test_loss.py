@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from t1mini import loss
-from t1mini.batching import length_mask
+from t1mini.runs.batches import length_mask
 from t1mini.loss import (centred_kl, logprobs_from_logits, mean_advantages, policy_gradient_loss, rloo_advantages, sequence_kl, shared_out,
                          standardised_advantages, token_entropy, token_logprobs)
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from t1mini.checkpoint import load_model
+from t1mini.runs.checkpoint import load_model
 from t1mini.loss import token_entropy
 from t1mini.model import Qwen, QwenConfig, RMSNorm, attend, rope, rope_angles
 from t1mini.rollout import generate

@@ -8,19 +8,20 @@ from pathlib import Path
 import pytest
 import torch
 
-from t1mini import countdown, rl
-from t1mini.batching import pad
-from t1mini.checkpoint import load_policy
-from t1mini.config import UserError
-from t1mini.countdown import Problem
-from t1mini.distributed import Team
+from t1mini.tasks import countdown
+from t1mini import rl
+from t1mini.runs.batches import pad
+from t1mini.runs.checkpoint import load_policy
+from t1mini.runs.settings import UserError
+from t1mini.tasks.countdown import Problem
+from t1mini.runs.team import Team
 from t1mini.loss import mean_advantages, rloo_advantages, standardised_advantages
 from t1mini.model import Qwen, QwenConfig
 from t1mini.reward import judge, judge_rollouts
 from t1mini.metrics import METRICS
 from t1mini.rl import RLConfig, problem_order
 from t1mini.rollout import Rollouts, generate
-from t1mini.run_folder import RunFolder
+from t1mini.runs.folder import RunFolder
 from t1mini.update import accumulate_gradients, score_rollouts
 
 PROMPTS = [[3, 1, 4, 1, 5], [9, 2], [6, 5, 3]]

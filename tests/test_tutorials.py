@@ -206,7 +206,7 @@ def test_mistakes_can_be_told_apart(name):
 
 
 def test_the_librarys_functions_agree_with_what_is_expected():
-    import t1mini.chain_of_thought
+    import t1mini.tasks.teacher
     import t1mini.inference_scaling
     import t1mini.loss
     import t1mini.penalties
@@ -214,7 +214,7 @@ def test_the_librarys_functions_agree_with_what_is_expected():
     import t1mini.statistics
 
     found = {"extract_answer": extract_answer, "answers_equal": answers_equal}
-    for module in (t1mini.chain_of_thought, t1mini.inference_scaling, t1mini.loss, t1mini.penalties, t1mini.reference, t1mini.statistics):
+    for module in (t1mini.tasks.teacher, t1mini.inference_scaling, t1mini.loss, t1mini.penalties, t1mini.reference, t1mini.statistics):
         found |= {name: getattr(module, name) for name in TASKS if hasattr(module, name)}
     assert len(found) == 17
     for name, function in found.items():

@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import pytest
 
-from t1mini.answers import normalise, read
+from t1mini.answers.latex import normalise, read
 from t1mini.verifier import answers_equal, extract_answer, is_plain, verify
 
 EQUAL = r"""

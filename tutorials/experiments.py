@@ -18,14 +18,15 @@ sys.path[:0] = [str(HERE.parent)]
 
 import torch  # noqa: E402
 
-from t1mini import countdown, evaluate  # noqa: E402
-from t1mini.checkpoint import load_policy  # noqa: E402
+from t1mini.tasks import countdown
+from t1mini import evaluate  # noqa: E402
+from t1mini.runs.checkpoint import load_policy  # noqa: E402
 from t1mini.loss import policy_gradient_loss, rloo_advantages  # noqa: E402
 from t1mini.model import Qwen  # noqa: E402
 from t1mini.reward import judge_rollouts  # noqa: E402
 from t1mini.rl import RLConfig, rewards_of, run as run_rl, sample_responses  # noqa: E402
 from t1mini.rollout import generate, score  # noqa: E402
-from t1mini.run_folder import csv_text, read_rows  # noqa: E402
+from t1mini.runs.folder import csv_text, read_rows  # noqa: E402
 from t1mini.sampler import sampling_distribution  # noqa: E402
 from t1mini.statistics import pass_at_k  # noqa: E402
 
@@ -210,7 +211,7 @@ def draw(name: str, rows: list[dict[str, str]], labels: tuple[str, str]):
     import matplotlib.pyplot as plt
     import numpy as np
 
-    from t1mini.study_plots import band, save, smooth
+    from t1mini.lab.study_plots import band, save, smooth
 
     figure, ax = plt.subplots(figsize=(5.6, 3.6))
     for i, line in enumerate(dict.fromkeys(row["line"] for row in rows)):

@@ -14,13 +14,15 @@ sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]
 
 import torch  # noqa: E402
 
-from t1mini import evaluate, rl, sft  # noqa: E402
-from t1mini.checkpoint import load_policy, save_policy  # noqa: E402
-from t1mini.jsonl import read_rows  # noqa: E402
+from t1mini import evaluate
+from t1mini import rl
+from t1mini import sft  # noqa: E402
+from t1mini.runs.checkpoint import load_policy, save_policy  # noqa: E402
+from t1mini.runs.jsonl import read_rows  # noqa: E402
 from t1mini.model import Qwen, QwenConfig  # noqa: E402
 from t1mini.reward import judge_rollouts  # noqa: E402
 from t1mini.tasks import TASKS  # noqa: E402
-from t1mini.tokenizer import Tokenizer  # noqa: E402
+from t1mini.runs.tokenizer import Tokenizer  # noqa: E402
 
 FORCED_ANSWER, END_OF_THINKING = "answer ", "answer"
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from t1mini.countdown import solutions
+from t1mini.tasks.countdown import solutions
 
 
 def attempt(chain):

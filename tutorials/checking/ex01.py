@@ -41,7 +41,7 @@ ROPE = Task(
     "rope",
     rope_cases,
     rope,
-    answers=("t1mini.model.rope", "t1mini.gradients.rotate"),
+    answers=("t1mini.model.rope", "t1mini.fast.gradients.rotate"),
     mistakes=(
         Mistake(
             "pairs: x[i] turns with x[i + d/2] in Qwen's layout, yours with its neighbour x[i + 1]", lambda x, pos: rope(x, pos, interleaved=True)

@@ -125,7 +125,7 @@ TRACE = Task(
     agrees=one_of,
     across=varied,
     describes=first_word,
-    answers=("t1mini.chain_of_thought.make_trace", "t1mini.chain_of_thought.teach"),
+    answers=("t1mini.tasks.teacher.make_trace", "t1mini.tasks.teacher.teach"),
     mistakes=(
         _trace("verdicts: low means that the value is below the target; yours are exchanged", low="high", high="low"),
         _trace('a hit is computed again before it is believed: "check ... ok"', check=False),
@@ -193,7 +193,7 @@ MASK = Task(
     "sft_mask",
     mask_cases,
     sft_mask,
-    answers=("t1mini.batching.length_mask",),
+    answers=("t1mini.runs.batches.length_mask",),
     mistakes=(
         _sft("prompt tokens are learned, too: the mask is False on the prompt", first=lambda start: 0),
         _sft("the padding is learned, too: a row ends with its own length", last=lambda n: 10**9),

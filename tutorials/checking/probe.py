@@ -39,12 +39,12 @@ def run(job: str) -> None:
 
 def behaviour() -> dict[str, float]:
     """Three updates with strong penalties, KL and entropy bonus, so that every part of the step shows."""
-    from t1mini import countdown
-    from t1mini.checkpoint import load_policy
-    from t1mini.countdown import Problem
-    from t1mini.distributed import Team
-    from t1mini.guards import Guard
-    from t1mini.optimiser import Optimiser
+    from t1mini.tasks import countdown
+    from t1mini.runs.checkpoint import load_policy
+    from t1mini.tasks.countdown import Problem
+    from t1mini.runs.team import Team
+    from t1mini.runs.guards import Guard
+    from t1mini.runs.optimiser import Optimiser
     from t1mini.penalties import is_repetitive
     from t1mini.reference import EMAReference
     from t1mini.rl import RLConfig, t1_step

@@ -1,0 +1,75 @@
+"""The data stage: every Countdown problem, split by its numbers and written to disk.
+
+    train.jsonl, validation.jsonl, test.jsonl       {"numbers": [3, 4, 11], "target": 77}, a line a problem
+
+Nothing in the files is random but the division of the sets of numbers, and that has a fixed seed: they are the same on every
+machine. Settings are chosen on validation; test is for the final figures. --numbers 4 makes a harder task.
+
+Run it: python -m t1mini data --show 5
+"""
+
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Sequence
+
+from t1mini.tasks import countdown
+from t1mini.tasks import maths as math_problems
+from t1mini.tasks.teacher import Teacher, teach
+from t1mini.runs.settings import StageConfig, UserError, setting
+from t1mini.verifier import is_plain
+
+
+@dataclass(frozen=True)
+class DataConfig(StageConfig):
+    out: str = setting("", "folder to write to (default: data; of four numbers: data-4)")
+    numbers: int = setting(3, "numbers that a problem gives", low=3, high=4)
+    show: int = setting(0, "also print this many of the teacher's traces", low=0, high=10**6)
+    files: tuple = setting((), "look at these files of mathematical problems instead, and at what they share")
+
+
+def run(config: DataConfig) -> None:
+    if config.files:
+        print(inspect_files(config.files))
+        return
+    splits = write(Path(config.out or {3: "data", 4: "data-4"}[config.numbers]), config.numbers)
+    print(f"{'split':12}{'problems':>10}{'chains':>10}{'solutions':>11}{'blind search in 10':>20}")
+    for name, problems in splits.items():
+        d = countdown.difficulty(problems)
+        print(f"{name:12}{len(problems):>10}{d['chains']:>10.1f}{d['solutions']:>11.2f}{d['blind@10']:>20.1%}")
+    rng = random.Random(config.seed)
+    right, hit = teacher_figures(splits["test"], Teacher(), rng)
+    print(f"\nthe teacher's traces, on the test problems: right {right:.1%}, hits an attempt {hit:.1%}")
+    for problem in rng.sample(splits["train"], min(config.show, len(splits["train"]))):
+        print(f"\n{countdown.prompt_text(problem)}\n  {teach(problem, Teacher(), rng)}")
+
+
+def inspect_files(paths: Sequence[str]) -> str:
+    """A line a file: its problems, how many answers are plain numbers, and how many questions are in each other file too."""
+    files = {path: math_problems.load_problems(path) for path in paths}
+    lines = []
+    for path, problems in files.items():
+        plain = sum(is_plain(problem.answer) for problem in problems)
+        overlaps = [f"{math_problems.shared(problems, others)} also in {other}" for other, others in files.items() if other != path]
+        lines.append(f"{path}: " + ", ".join([f"{len(problems)} problems", f"{plain} with a plain number as answer", *overlaps]))
+    return "\n".join(lines)
+
+
+def teacher_figures(problems: list[countdown.Problem], teacher: Teacher, rng: random.Random) -> tuple[float, float]:
+    """Shares of the teacher's traces that are right, and of its attempts that reach the target; five traces a problem."""
+    traces = [(problem, teach(problem, teacher, rng)) for problem in problems for _ in range(5)]
+    tried = [(problem, countdown.attempts(trace)) for problem, trace in traces]
+    right = sum(countdown.is_correct(problem, trace) for problem, trace in traces) / len(traces)
+    return right, sum(countdown.hits(problem, a) for problem, a in tried) / sum(len(a) for _, a in tried)
+
+
+def write(folder: Path, numbers: int = 3) -> dict[str, list[countdown.Problem]]:
+    """Writes the three files to `folder` and returns their problems. UserError if it cannot be written to."""
+    splits = countdown.make_splits(numbers)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, problems in splits.items():
+            countdown.save_problems(folder / f"{name}.jsonl", problems)
+    except OSError as error:
+        raise UserError(f"cannot write to {folder}: {error.strerror}; choose another --out") from None
+    return splits

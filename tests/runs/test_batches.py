@@ -1,0 +1,39 @@
+"""Micro-batches cover every row once within their token budget, and masks come from lengths."""
+
+import random
+
+import pytest
+import torch
+
+from t1mini.runs.batches import length_mask, micro_batches, pad
+
+
+@pytest.mark.parametrize("budget", [1, 17, 60, 10_000])
+def test_micro_batches_cover_each_row_once_within_the_budget(budget):
+    rng = random.Random(budget)
+    lengths = [rng.randint(1, 40) for _ in range(53)]
+    batches = list(micro_batches(lengths, budget))
+    assert sorted(row for batch in batches for row in batch) == list(range(53))
+    for batch in batches:
+        assert len(batch) == 1 or len(batch) * max(lengths[row] for row in batch) <= budget
+
+
+def test_micro_batches_go_from_long_to_short_and_are_filled_to_the_budget():
+    assert list(micro_batches([2, 7, 3, 7, 2, 2], token_budget=14)) == [[1, 3], [2, 0, 4, 5]]
+
+
+def test_a_row_longer_than_the_budget_stands_alone():
+    assert list(micro_batches([4, 30, 5], token_budget=10)) == [[1], [2, 0]]
+
+
+def test_no_rows_make_no_batches():
+    assert list(micro_batches([], token_budget=10)) == []
+
+
+def test_padding_is_on_the_right_up_to_the_longest():
+    padded = pad([[5, 6], [], [7, 8, 9]], pad_id=4)
+    assert padded.dtype == torch.long and padded.tolist() == [[5, 6, 4], [4, 4, 4], [7, 8, 9]]
+
+
+def test_the_mask_is_true_on_the_first_length_places():
+    assert length_mask(torch.tensor([3, 0, 1]), 4).tolist() == [[True, True, True, False], [False] * 4, [True, False, False, False]]

@@ -1,0 +1,136 @@
+"""Real mathematics end to end on a tiny random Qwen: files, collect, sft, rl, evaluate and scale, through the command line."""
+
+import json
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+
+from t1mini import collect
+from t1mini.__main__ import main
+from t1mini.runs.checkpoint import load_policy, save_policy
+from t1mini.collect import CollectConfig, make_trace, make_traces
+from t1mini.runs.settings import UserError
+from t1mini.inference_scaling import thoughts
+from t1mini.tasks.maths import Problem, load_problems, prompt_ids, response_text, shared
+from t1mini.runs.tokenizer import Tokenizer
+from t1mini.verifier import extract_answer, verify
+
+GOLDEN = Path(__file__).parents[1] / "golden/qwen2-tiny"
+GSM8K = [{"question": f"Tom has {n} apples and gets {n + 1} more. How many?", "answer": f"{n} + {n + 1} = <<{n}+{n + 1}={2 * n + 1}>>\n#### {2 * n + 1:,}"}
+         for n in (2, 3, 5, 700)]
+
+
+def write(path: Path, rows: list) -> str:
+    path.write_text("".join(row if isinstance(row, str) else json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+def test_each_dataset_is_read_as_it_is_distributed(tmp_path):
+    path = write(tmp_path / "mixed.jsonl", [
+        GSM8K[3], {"problem": "1 + 1?", "solution": "It is $\\boxed{2}$.", "level": "Level 1"}, {"problem": "Half?", "answer": "\\frac12", "solution": "none"},
+        {"Problem": "AIME", "Answer": 204}, "\n"])
+    assert [p.answer for p in load_problems(path)] == ["1,401", "2", "\\frac12", "204"]
+
+
+@pytest.mark.parametrize("row, message", [
+    ("{not json}\n", "line 2: not JSON"), ('["list"]\n', "line 2: expected an object"), ({"answer": "5"}, 'line 2: no text under "question"'),
+    ({"problem": "1 + 1?"}, "line 2: no final answer"), ({"problem": "1 + 1?", "solution": "two"}, "line 2: no final answer"),
+    ({"question": "1?", "answer": "one " * 30}, 'line 2: no final answer; want "answer" (GSM8K'), ({"question": "1?", "answer": "#### "}, "no final answer"),
+])
+def test_a_broken_line_is_named(tmp_path, row, message):
+    with pytest.raises(UserError) as error:
+        load_problems(write(tmp_path / "p.jsonl", [GSM8K[0], row]))
+    assert message in str(error.value) and "p.jsonl" in str(error.value)
+
+
+def test_questions_in_both_files_are_counted():
+    a = [Problem("How many  apples?", "1"), Problem("How many pears?", "2")]
+    assert shared(a, [Problem("how many apples", "3")]) == 1 and shared(a, []) == 0
+
+
+def test_the_prompt_is_a_chat_and_the_taught_response_answers_itself():
+    tokenizer = Tokenizer.from_dir(GOLDEN)
+    text = tokenizer.decode(prompt_ids(Problem("1 + 1?", "2"), tokenizer), special=True)
+    assert text.startswith("<|im_start|>user\n1 + 1?") and text.endswith("<|im_end|>\n<|im_start|>assistant\n")
+    response = response_text(["It is 3.", "It is 2."], ["Wait, no.", "Right."], "2")
+    assert response == "<think>\nIt is 3.\n\nWait, no.\n\nIt is 2.\n\nRight.\n\n</think>\n\nThe final answer is \\boxed{2}."
+    assert verify(response, "2") and not verify(response, "3")
+
+
+def attempts(*answers: str, gold="7") -> dict:
+    return {"problem": "3 + 4?", "answer": gold, "attempts": [
+        {"response": f"<think>I get {a}.</think> So \\boxed{{{a}}}.", "finished": True, "correct": a == gold} for a in answers]}
+
+
+def test_a_trace_has_different_failures_then_a_success():
+    for seed in range(9):
+        trace = make_trace(attempts("5", "5", "6", "7", "8"), 2, random.Random(seed))
+        thinking = trace.partition("</think>")[0]
+        tried = [a for a in "5678" if f"I get {a}. So {a}." in thinking.replace("\n", " ")]
+        assert tried[-1] in "78" and "7" in tried and 2 <= len(tried) <= 3 and "boxed" not in thinking
+        assert trace.rfind("I get 7.") > max(trace.rfind(f"I get {a}.") for a in "568")
+        assert extract_answer(trace) == "7"
+
+
+def test_what_gives_no_trace_is_counted():
+    rows = [attempts("7", "7", "7"), attempts("1", "2"), attempts("1", "7"), attempts("1" * 5000, "7")]
+    rows.append({**attempts("1", "7"), "attempts": [{**a, "finished": False} for a in attempts("1", "7")["attempts"]]})
+    traces, fates = make_traces(rows, Tokenizer.from_dir(GOLDEN), CollectConfig(trace_tokens=900))
+    assert fates == {"too easy": 1, "never solved": 1, "kept": 1, "too long": 1, "no clean failure beside a clean success": 1}
+    assert len(traces) == 1 and verify(traces[0]["response"], "7")
+
+
+def test_an_interrupted_collect_goes_on_where_it_was(tmp_path, capsys):
+    data = write(tmp_path / "train.jsonl", GSM8K)
+    words = ["collect", "--init", str(GOLDEN), "--data", data, "--samples", "3", "--max-new-tokens", "8", "--max-batch-tokens", "300"]
+    assert main([*words, "--out", str(tmp_path / "whole")]) == 0
+    whole = (tmp_path / "whole/attempts.jsonl").read_text()
+    assert len(whole.splitlines()) == 4 and "never solved" in capsys.readouterr().out
+    shutil.copytree(tmp_path / "whole", tmp_path / "cut")
+    (tmp_path / "cut/attempts.jsonl").write_text(whole[: int(0.6 * len(whole))])  # within a line
+    assert main(["collect", "--resume", str(tmp_path / "cut")]) == 0
+    assert (tmp_path / "cut/attempts.jsonl").read_text() == whole
+    assert [json.loads(line)["problem"] for line in (tmp_path / "cut/hard.jsonl").read_text().splitlines()] == [row["question"] for row in GSM8K]
+
+
+def test_each_question_is_asked_once():
+    assert collect.distinct([Problem("a", "1"), Problem("b", "2"), Problem("a", "3")]) == [Problem("a", "1"), Problem("b", "2")]
+
+
+def test_the_thinking_ends_before_its_closing_tag_however_that_is_tokenised():
+    tokenizer = Tokenizer.from_dir(GOLDEN)
+    ids = tokenizer.encode("<think>one two three.</think> four five")
+    assert len(tokenizer.encode("</think>")) > 1
+    kept = thoughts(ids, 1000, tokenizer, "</think>")
+    assert "three" in tokenizer.decode(kept) and "</think>" not in tokenizer.decode(kept)
+    assert tokenizer.decode(ids[: len(kept) + 1]).count("</think>") == 1
+    assert thoughts(ids, 3, tokenizer, "</think>") == ids[:3]
+    assert thoughts(ids[:5], 1000, tokenizer, "</think>") == ids[:5]
+
+
+def test_sft_rl_evaluation_and_scaling_run_on_gsm8k(tmp_path, capsys):
+    """The tiny random Qwen learns one sentence by heart, so that there is a right answer for RL to reward."""
+    data = write(tmp_path / "train.jsonl", GSM8K)
+    traces = write(tmp_path / "traces.jsonl", [{"question": row["question"], "response": response_text(["It is 5."], ["Yes."], "5")} for row in GSM8K])
+    math, small = ["--task", "math"], ["--max-new-tokens", "60"]
+    assert main(["sft", *math, "--init", str(GOLDEN), "--data", traces, "--epochs", "60", "--batch", "4", "--warmup", "5", "--recompute",
+                 "--save-precision", "bfloat16", "--micro-batch-tokens", "300", "--out", str(tmp_path / "sft")]) == 0
+    start = str(tmp_path / "sft/final")
+    assert main(["rl", *math, *small, "--init", start, "--data", data, "--steps", "2", "--prompts", "4", "--k", "4", "--recompute", "--lr", "1e-4",
+                 "--reference-on-cpu", "--precision", "bfloat16", "--out", str(tmp_path / "rl")]) == 0
+    assert main(["evaluate", *math, *small, "--init", str(tmp_path / "rl/final"), "--data", data, "--samples", "4", "--out", str(tmp_path / "e")]) == 0
+    assert main(["scale", *math, *small, "--init", start, "--data", data, "--samples", "2", "--budgets", "4", "40", "--out", str(tmp_path / "s")]) == 0
+    rows = [json.loads(line) for line in (tmp_path / "e/responses.jsonl").read_text().splitlines()]
+    assert len(rows) == 16 and {row["correct"] for row in rows if row["answer"] != "5"} == {False}
+    assert any(row["correct"] for row in rows if row["answer"] == "5")
+    assert all(row["correct"] == verify(row["text"], row["answer"]) for row in rows if not row["overlong"])
+    assert "pass@4" in capsys.readouterr().out
+
+
+def test_a_qwen_checkpoint_keeps_its_tokenizer_and_its_ends(tmp_path):
+    save_policy(*load_policy(GOLDEN), tmp_path)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        assert (tmp_path / name).read_bytes() == (GOLDEN / name).read_bytes()
+    assert json.loads((tmp_path / "generation_config.json").read_text())["eos_token_id"] == [423, 421]
