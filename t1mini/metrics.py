@@ -55,6 +55,19 @@ def metrics_row(step: int, totals: dict[str, float], grad_norm: float, gap: floa
     return {name: row[name] for name in METRICS}
 
 
+def signs(row: dict[str, float]) -> list[tuple[str, str]]:
+    """What a metrics row shows of ill health: (sign, what to try)."""
+    shown = {
+        "all tied": (row["tied_groups"] == 1, "every prompt's responses earn the same: raise --k or --temperature, or take "
+                     "problems that are sometimes solved"),
+        "all penalised": (row["reward"] == -1, "every response is penalised: raise --max-new-tokens or --repeat-limit, or begin "
+                          "from a better SFT model"),
+        "entropy collapse": (row["entropy"] < 0.03 and row["skipped_rows"] < 1, "the entropy is under 0.03 nats a token: raise "
+                             "--entropy-coef or --temperature, or lower --lr"),
+    }
+    return [(sign, advice) for sign, (shows, advice) in shown.items() if shows]
+
+
 def sample_text(step: int, prompt: str, verdicts: list[Verdict]) -> str:
     """A problem's first two responses, to be read."""
     return "\n".join([f"--- step {step}: {prompt}", *(f"[{v.reward:+.0f}] {v.text}" for v in verdicts[:2])])

@@ -12,7 +12,7 @@
 
 Rows are responses, prompt-major: N = P * K of them, T tokens wide. r' is the reward after penalties; KL is how much likelier the
 policy finds its own response than the reference does, in nats; on-policy means that samples come from the very weights they update.
-A step in which anything is not finite is not applied (t1mini.runs.guards).
+A step in which anything is not finite is not applied (t1mini.runs.state).
 
 There is no value model, no clipping, no importance ratio: samples are used once, by the policy that drew them. The policy's
 log-probabilities for the KL are those noted while sampling; the update computes them again for the gradient and the step
@@ -29,7 +29,6 @@ from typing import Iterator, Sequence
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from t1mini.runs import team as distributed
 from t1mini.runs.checkpoint import load_policy, save_policy
@@ -37,12 +36,11 @@ from t1mini.runs.clock import Clock
 from t1mini.runs.settings import SMALL_CACHE, StageConfig, UserError, setting
 from t1mini.runs.team import Team
 from t1mini.lab.exercise import in_place
-from t1mini.runs.guards import Guard
 from t1mini.loss import centred_kl, mean_advantages, rloo_advantages, sequence_kl, shared_out, standardised_advantages
 from t1mini.runs.machine import DTYPES, PRECISIONS, compute_precision
-from t1mini.metrics import metrics_row, response_totals, sample_text, share_totals
+from t1mini.metrics import metrics_row, response_totals, sample_text, share_totals, signs
 from t1mini.model import Qwen
-from t1mini.runs.optimiser import Optimiser
+from t1mini.runs.optimiser import NotFinite, Optimiser
 from t1mini.reference import EMAReference
 from t1mini.reward import PATTERNS, Verdict, judge_rollouts
 from t1mini.rollout import Rollouts, generate
@@ -118,17 +116,18 @@ def train(policy: Qwen, tokenizer: Tokenizer, problems: list, config: RLConfig, 
     if config.compile:
         policy.compile_layers()
         reference.model.compile_layers()
-    optimiser = Optimiser(policy, lr=config.lr, steps=config.steps, warmup=config.warmup, clip=config.clip,
+    optimiser = Optimiser(policy, team, lr=config.lr, steps=config.steps, warmup=config.warmup, clip=config.clip,
                           weight_decay=config.weight_decay, final=config.final_lr)
     state = TrainingState(config, folder, team, optimiser, policy=policy, reference=reference.model)
     order = itertools.islice(problem_order(len(problems), config.seed), state.step * config.prompts, None)
     with state:
-        for step in (progress := tqdm(range(state.step, config.steps), desc="RL", unit="step", disable=not team.leads)):
+        for step in state.updates(config.steps, "RL"):
             batch = [problems[i] for i in itertools.islice(order, config.prompts)]
-            row, seconds, sample = t1_step(step, batch, policy, reference, optimiser, tokenizer, config, team, state.guard)
+            row, seconds, sample = t1_step(step, batch, policy, reference, optimiser, tokenizer, config, team, state)
             if row:
-                progress.set_postfix({name: f"{row[name]:.2f}" for name in ("reward", "accuracy", "length", "entropy")})
-                state.guard.watch(step + 1, row)
+                state.bar.set_postfix({name: f"{row[name]:.2f}" for name in ("reward", "accuracy", "length", "entropy")})
+                for sign, advice in signs(row):
+                    state.note(step + 1, sign, advice)
             if folder and row:
                 folder.append_row("metrics.csv", row)
                 folder.append_row("timing.csv", {"step": step + 1, **seconds})
@@ -141,7 +140,7 @@ def train(policy: Qwen, tokenizer: Tokenizer, problems: list, config: RLConfig, 
 
 
 def t1_step(step: int, batch: list, policy: Qwen, reference: EMAReference, optimiser: Optimiser, tokenizer: Tokenizer,
-            config: RLConfig, team: Team, guard: Guard) -> tuple[dict[str, float], dict[str, float], str]:
+            config: RLConfig, team: Team, state: TrainingState) -> tuple[dict[str, float], dict[str, float], str]:
     """One update on this step's problems. Returns its metrics row (empty if it was refused), its timing row, and two responses to read."""
     clock = Clock(config.device)
     # 1. problems: this rank's share of them, P in number
@@ -167,16 +166,12 @@ def t1_step(step: int, batch: list, policy: Qwen, reference: EMAReference, optim
         advantages = shared_out(advantages, rollouts.lengths, tokens / (len(batch) * config.k))
     # 6. update
     update = accumulate_gradients(policy, prompts, rollouts, advantages.flatten(), tokens, config, tokenizer.size)
-    team.sum_gradients(policy)
-    grad_norm = optimiser.clip_gradients()
-    refused = guard.refuses({"reward": rewards, "log-probability": rollouts.logprobs, "reference's log-probability": ref_logprobs,
-                             "loss": update["loss"], "gradient": grad_norm})
-    if refused:
-        optimiser.discard()
-        guard.refuse(step + 1, refused, batch_rows(problems, verdicts, rewards, rollouts, kl, advantages, config))
-        return {}, {}, ""
     padding, gap = update.pop("padding"), check_gap(team, update.pop("logprob_gap"), config)
-    optimiser.step(step)
+    try:
+        grad_norm = optimiser.step(step, reward=rewards, logprob=rollouts.logprobs, ref_logprob=ref_logprobs, loss=update["loss"])
+    except NotFinite as quantity:
+        state.refuse(step + 1, str(quantity), batch_rows(problems, verdicts, rewards, rollouts, kl, advantages, config))
+        return {}, {}, ""
     # 7. reference
     reference.update(policy)
     clock.lap("update")
@@ -229,7 +224,7 @@ def batch_rows(problems: list, verdicts: list[list[Verdict]], rewards: Tensor, r
 def check_gap(team: Team, gap: float, config: RLConfig) -> float:
     """The largest gap of any rank. UserError where float32 would train what it did not sample."""
     gap = team.max(torch.tensor(gap, device=config.device)).item()
-    if config.precision == "float32" and not gap <= LARGEST_GAP:
+    if config.precision == "float32" and gap > LARGEST_GAP:
         raise UserError(f"rollout and update disagree by {gap:.3g} nats on a token (limit {LARGEST_GAP:.3g}); the step was not applied. "
                         "Are the weights of --init sound, and --lr not too high?")
     return gap

@@ -29,11 +29,10 @@ from t1mini.runs.checkpoint import load_policy, save_policy
 from t1mini.runs.settings import StageConfig, UserError, setting
 from t1mini.tasks.countdown import Problem
 from t1mini.runs.team import Team
-from t1mini.runs.guards import Guard
 from t1mini.runs.jsonl import read_rows
 from t1mini.runs.machine import DTYPES, PRECISIONS, compute_precision
 from t1mini.model import Qwen, QwenConfig
-from t1mini.runs.optimiser import Optimiser
+from t1mini.runs.optimiser import NotFinite, Optimiser
 from t1mini.rollout import score
 from t1mini.runs.folder import RunFolder
 from t1mini.runs.state import TrainingState
@@ -122,19 +121,18 @@ def train(model: Qwen, tokenizer: Tokenizer, examples: list[Example], rng: rando
     model.recompute = config.recompute
     lengths = [len(example.response) for example in examples]
     batches = [batch for _ in range(config.epochs) for batch in bucketed_batches(lengths, config.batch, rng)]
-    optimiser = Optimiser(model, lr=config.lr, steps=len(batches), warmup=config.warmup, clip=config.clip,
+    optimiser = Optimiser(model, team, lr=config.lr, steps=len(batches), warmup=config.warmup, clip=config.clip,
                           weight_decay=config.weight_decay)
     state = TrainingState(config, folder, team, optimiser, policy=model)
-    progress = tqdm(range(state.step, len(batches)), desc="SFT", unit="step", mininterval=1, disable=not team.leads)
     started = time.perf_counter()
     with state:
-        for step in progress:
-            loss = sft_step(step, [examples[i] for i in batches[step]], model, optimiser, config, team, state.guard)
+        for step in state.updates(len(batches), "SFT"):
+            loss = sft_step(step, [examples[i] for i in batches[step]], model, optimiser, config, team, state)
             state.losses += [] if loss is None else [loss]
             if state.losses and ((step + 1) % 20 == 0 or step + 1 == len(batches)):
                 recent = torch.stack(state.losses).mean().item()
                 state.losses = []
-                progress.set_postfix(loss=f"{recent:.3f}")
+                state.bar.set_postfix(loss=f"{recent:.3f}")
                 if folder:
                     folder.append_row("metrics.csv", {"step": step + 1, "loss": recent})
                     folder.append_row("timing.csv", {"step": step + 1, "seconds": time.perf_counter() - started})
@@ -144,7 +142,7 @@ def train(model: Qwen, tokenizer: Tokenizer, examples: list[Example], rng: rando
 
 
 def sft_step(step: int, batch: list[Example], model: Qwen, optimiser: Optimiser, config: SFTConfig, team: Team,
-             guard: Guard) -> torch.Tensor | None:
+             state: TrainingState) -> torch.Tensor | None:
     """One update on a batch, of which this rank takes its share. Returns the batch's loss, None if the update was refused."""
     tokens = sum(len(example.response) for example in batch)  # of the whole batch, whoever scores them
     total = torch.zeros((), device=model.device)
@@ -155,13 +153,11 @@ def sft_step(step: int, batch: list[Example], model: Qwen, optimiser: Optimiser,
         loss.backward()
         total += loss.detach()
     team.sum(total)
-    team.sum_gradients(model)
-    refused = guard.refuses({"loss": total, "gradient": optimiser.clip_gradients()})
-    if refused:
-        optimiser.discard()
-        guard.refuse(step + 1, refused, [example._asdict() for example in mine])
+    try:
+        optimiser.step(step, loss=total)
+    except NotFinite as quantity:
+        state.refuse(step + 1, str(quantity), [example._asdict() for example in mine])
         return None
-    optimiser.step(step)
     return total
 
 

@@ -11,13 +11,19 @@ import math
 import torch
 from torch import nn
 
+from t1mini.runs.team import Team
+
+
+class NotFinite(Exception):
+    """An update was not applied: the quantity that this names is not finite."""
+
 
 class Optimiser:
     """AdamW over `model`, for `steps` updates; `updates` is the number of the last one applied, the first being 1."""
 
-    def __init__(self, model: nn.Module, *, lr: float, steps: int, warmup: int, clip: float, weight_decay: float,
+    def __init__(self, model: nn.Module, team: Team = Team(), *, lr: float, steps: int, warmup: int, clip: float, weight_decay: float,
                  final: float = 0.0):
-        self.model, self.lr, self.steps, self.warmup, self.clip, self.final = model, lr, steps, warmup, clip, final
+        self.model, self.team, self.lr, self.steps, self.warmup, self.clip, self.final = model, team, lr, steps, warmup, clip, final
         self.updates = 0
         matrices = [p for p in model.parameters() if p.ndim >= 2]
         vectors = [p for p in model.parameters() if p.ndim < 2]
@@ -37,13 +43,23 @@ class Optimiser:
         """Scales the accumulated gradients down to norm `clip` where theirs is larger. Returns the norm they had."""
         return nn.utils.clip_grad_norm_(self.model.parameters(), self.clip).item()
 
-    def step(self, i: int) -> None:
-        """Applies the gradients as update `i` and clears them."""
+    def step(self, i: int, **quantities: torch.Tensor | float) -> float:
+        """Applies the team's gradients as update `i` and clears them. NotFinite, without applying them, where anything is not finite."""
+        self.team.sum_gradients(self.model)
+        norm = self.clip_gradients()
+        quantities["gradient"] = norm
+        device = next(self.model.parameters()).device
+        bad = torch.stack([~torch.as_tensor(x, device=device).isfinite().all() for x in quantities.values()]).float()
+        for name, is_bad in zip(quantities, self.team.max(bad).tolist()):
+            if is_bad:
+                self.discard()
+                raise NotFinite(name)
         for group in self.adamw.param_groups:
             group["lr"] = learning_rate(i, self.lr, self.steps, self.warmup, self.final)
         self.adamw.step()
         self.discard()
         self.updates = i + 1
+        return norm
 
     def discard(self) -> None:
         """Clears the gradients."""
