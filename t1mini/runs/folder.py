@@ -9,9 +9,9 @@
     state/          what --resume needs (t1mini.runs.state)
     lock            held while a run writes here
 
-A file or folder is written as NAME.part and takes its name in one step, when the disk has all of it: a process
-that is killed or a disk that is full leaves what was there before. A folder has a manifest.json of its files' sizes
-and SHA-256, so that damage is found. A run that goes on from update N drops the rows that its logs have after N.
+A file or folder is written as NAME.part and takes its name in one step, when the disk has all of it: a killed
+process or a full disk leaves what was there before. A folder has a manifest.json of its files' sizes and
+SHA-256, so that damage is found. A run that goes on from update N drops what its logs have after N.
 
 See disks that fill up: python -m pytest tests/runs/test_folder.py
 """
@@ -43,16 +43,13 @@ try:
 except ImportError:  # Windows has other locks
     fcntl = None
 
-MANIFEST, LARGEST_MANIFEST = "manifest.json", 2**24  # bytes
-ROW, SAMPLE = rb"^(\d+),", rb"^--- step (\d+)"  # how an update's part of a log begins
-LOGS = {"metrics.csv": ROW, "timing.csv": ROW, "events.csv": ROW, "samples.txt": SAMPLE}
+MANIFEST = "manifest.json"
+ROW = rb"^(\d+),"  # how an update's part of a log begins
+LOGS = {"metrics.csv": ROW, "timing.csv": ROW, "events.csv": ROW, "samples.txt": rb"^--- step (\d+)"}
 
 
-class RunFolder:
-    """A new folder, or that of `config.resume`; keeps other runs out of it while the block runs.
-
-    `resume` is the command to go on with. UserError where `path` cannot be written to, is not empty, or in use.
-    """
+class RunFolder(contextlib.AbstractContextManager):
+    """A folder, new or to go on in by the command `resume`, held against other runs. UserError where it is taken."""
 
     def __init__(self, path: str | Path, config: StageConfig, resume: str = ""):
         self.path, self.resume, self.made_by = Path(path), resume, made_by(config)
@@ -70,11 +67,8 @@ class RunFolder:
         """The folder of --resume, or a new one; None for a rank that does not lead."""
         if not leads:
             return contextlib.nullcontext()
-        path = Path(config.resume) if config.resume else default_out(config, stage)
+        path = Path(config.resume or default_out(config, stage))
         return cls(path, config, resume=f"python -m t1mini {stage} --resume {shlex.quote(str(path))}")
-
-    def __enter__(self) -> "RunFolder":
-        return self
 
     def __exit__(self, kind, error, trace) -> None:
         self.lock.close()
@@ -91,13 +85,12 @@ class RunFolder:
         write_text(self.path / name, text)
 
     def write_results(self, name: str, results: dict) -> None:
-        """`results` as JSON, and what they were made by."""
         self.write_text(name, json.dumps(results | {"made_by": self.made_by}, indent=1) + "\n")
 
     def write_rows(self, name: str, rows: list[dict]) -> None:
         self.write_text(name, csv_text(rows))
 
-    def rows(self, name: str) -> list[dict[str, str]]:
+    def rows(self, name: str) -> list[dict]:
         return read_rows(self.path / name)
 
     def append_row(self, name: str, row: dict) -> None:
@@ -128,14 +121,12 @@ def locked(folder: Path) -> TextIO:
         if fcntl:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        file.seek(0)
-        holder = file.read(200).strip() or "another process"
+        holder = (folder / "lock").read_text().strip() or "another process"
         raise UserError(f"{folder} is in use by {holder}; wait for it to end, or stop it") from None
     except OSError as error:  # some network file systems have no locks
-        print(f"t1mini: {folder} cannot be locked ({error.strerror}): run nothing else there", file=sys.stderr)
+        print(f"t1mini: {folder} has no lock ({error.strerror}): start no second run there", file=sys.stderr)
     file.truncate(0)
-    file.write(f"process {os.getpid()} on {socket.gethostname()}")
-    file.flush()
+    print(f"process {os.getpid()} on {socket.gethostname()}", file=file, flush=True)
     return file
 
 
@@ -148,10 +139,9 @@ class Stopped(Exception):
 
 
 class Stopping:
-    """Hears Ctrl-C and SIGTERM while the block runs.
+    """Hears Ctrl-C and SIGTERM while the block runs, which asks for the first by `due` when its step is done.
 
-    The first is for the block to ask for by `due`, when its step is done. A second, or the first where there is
-    no step to finish (`at_once`), is raised as Stopped wherever the program is.
+    A second, or the first where there is no step to finish (`at_once`), is raised as Stopped where it comes.
     """
 
     def __init__(self, at_once: bool = False):
@@ -181,21 +171,20 @@ def whole_folder(path: Path) -> Iterator[Path]:
     if path.is_dir() and any(path.iterdir()) and not (path / MANIFEST).exists():
         raise FileExistsError(f"{path} already holds files")
     part = Path(f"{path}.part")
-    new, old = part / "new", part / "old"
     shutil.rmtree(part, ignore_errors=True)  # left by a process that was killed here
+    new = part / "new"
     new.mkdir(parents=True)
     yield new
     for file in new.iterdir():
         flush(file)
     write_text(new / MANIFEST, json.dumps(fingerprints(new), indent=1))
     if path.exists():
-        os.replace(path, old)
+        os.replace(path, part / "old")
     os.replace(new, path)
     shutil.rmtree(part)
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """`text` in place of what `path` held."""
     part = Path(f"{path}.part")
     part.write_bytes(text.encode())
     replace(part, path)
@@ -227,11 +216,13 @@ def fingerprints(folder: Path) -> dict[str, dict]:
 def damage(folder: Path) -> str:
     """What is wrong with a folder that has a manifest: "" where every file is as it was written."""
     try:
-        expected, found = read_object(folder / MANIFEST, LARGEST_MANIFEST), fingerprints(folder)
+        expected, found = read_object(folder / MANIFEST, most=2**24), fingerprints(folder)
     except (UserError, OSError) as error:
         return f"{MANIFEST} cannot be read: {error}"
-    changed = [name for name in expected if expected[name] != found.get(name)]
-    return f"{excerpt(changed[0])} is {'damaged' if changed[0] in found else 'missing'}" if changed else ""
+    for name in expected:
+        if expected[name] != found.get(name):
+            return f"{excerpt(name)} is {'damaged' if name in found else 'missing'}"
+    return ""
 
 
 def require_whole(folder: Path) -> None:
@@ -251,9 +242,8 @@ def csv_text(rows: list[dict], header: bool = True) -> str:
     return text.getvalue()
 
 
-def read_rows(path: Path) -> list[dict[str, str]]:
+def read_rows(path: Path) -> list[dict]:
     """The rows of a CSV file, none where there is no such file."""
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
+    with contextlib.suppress(FileNotFoundError), path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
+    return []

@@ -1,19 +1,20 @@
 r"""JSON that others wrote: data sets line by line, and the settings of checkpoints.
 
-    {"question": "1 + 1?", "answer": "2"}       an object a line; blank lines, CRLF ends and a byte order mark are passed over
+    {"question": "1 + 1?", "answer": "2"}       an object a line; blank lines, CRLF and a byte order mark pass
 
-A data set or a checkpoint from the net is not to be trusted, and a long run should not end at what one of its lines says.
-So what would hang, fill the memory or surface much later is refused where it is read, in one line that names the file:
+A data set or a checkpoint from the net is not to be trusted, and a long run should not end at what one of its
+lines says. What would hang, fill the memory or surface much later is refused where it is read, in one line:
 
-    folders, pipes, devices              they block, or never end
-    lines of more than LONGEST_LINE bytes, files of more than their reader's limit     never held whole
-    numbers of more than MOST_DIGITS characters or beyond float, NaN, Infinity         1e999 would be an answer "inf"
-    halves of surrogate pairs ("\ud800")                                               no tokenizer can encode them
+    folders, pipes, devices                                 they block, or never end
+    lines over LONGEST_LINE, files over a reader's limit    never held whole
+    numbers over MOST_DIGITS or beyond float, NaN           1e999 would be an answer "inf"
+    halves of surrogate pairs ("\ud800")                    no tokenizer can encode them
     nesting beyond Python's limit, and what is not UTF-8, not JSON, cut off or no object
 
 See each refused: python -m pytest tests/runs/test_jsonl.py
 """
 
+import functools
 import json
 import math
 import os
@@ -29,13 +30,14 @@ MARK = b"\xef\xbb\xbf"  # of byte order, which some editors put first
 
 
 def read_rows(path: str | Path, what: str = "problems") -> Iterator[tuple[int, dict]]:
-    """The objects of a .jsonl file with their line numbers. UserError names the file, the line and what is wrong with it."""
+    """The objects of a .jsonl file with their line numbers. UserError names what is wrong in which."""
     try:
         with open_regular(path) as file:
             for i, line in enumerate(iter(lambda: file.readline(LONGEST_LINE + 1), b""), 1):
                 place = f"{path}, line {i}"
                 if len(line) > LONGEST_LINE:
-                    raise UserError(f"{place}: longer than {LONGEST_LINE >> 20} MiB; is this a file of {what}, one a line?")
+                    most = LONGEST_LINE >> 20
+                    raise UserError(f"{place}: longer than {most} MiB; is this a file of {what}, one a line?")
                 if not line.endswith(b"\n"):
                     place += ": the file is cut off here, write it again"
                 if line.removeprefix(MARK).strip():
@@ -45,7 +47,7 @@ def read_rows(path: str | Path, what: str = "problems") -> Iterator[tuple[int, d
 
 
 def read_object(path: str | Path, most: int) -> dict:
-    """The object that is a file of at most `most` bytes. UserError names the file and what is wrong with it."""
+    """The object that is a file of at most `most` bytes. UserError names the file and what is wrong."""
     return parse_object(read_bytes(path, most), f"cannot read {path}")
 
 
@@ -62,8 +64,8 @@ def read_bytes(path: str | Path, most: int) -> bytes:
 
 
 def open_regular(path: str | Path) -> BinaryIO:
-    """A file opened for reading. OSError where it is missing or no regular file, ValueError where the path can be none."""
-    if not stat.S_ISREG(os.stat(path).st_mode):  # asked before it is opened: opening a pipe waits for its writer
+    """A file to read. OSError where it is missing or not regular, ValueError where the path can be none."""
+    if not stat.S_ISREG(os.stat(path).st_mode):  # asked first: opening a pipe waits for its writer
         raise OSError("it is not a regular file")
     return open(path, "rb")
 
@@ -76,7 +78,8 @@ def parse_object(text: bytes, place: str) -> dict:
     """
     try:
         decoded = text.decode("utf-8-sig")
-        content = json.loads(decoded, parse_int=lambda digits: number(digits, int), parse_float=number, parse_constant=number)
+        integer = functools.partial(number, kind=int)
+        content = json.loads(decoded, parse_int=integer, parse_float=number, parse_constant=number)
         if "\\ud" in decoded.lower():  # halves of characters, which json passes through
             json.dumps(content, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
@@ -87,7 +90,7 @@ def parse_object(text: bytes, place: str) -> dict:
 
 
 def number(digits: str, kind: type = float) -> int | float:
-    """The number that a text is. ValueError where it is none, or one that would hurt later."""
+    """The number that a text is. ValueError where it is one that would hurt later."""
     if len(digits) > MOST_DIGITS or not math.isfinite(float(digits)):
         raise ValueError(f"the number {digits[:20]} is not finite, or too long")
     return kind(digits)

@@ -1,16 +1,16 @@
-"""The state of a training run, on disk and in memory, so that a run that was stopped goes on as if it had not been.
+"""The state of a training run, so that one that was stopped goes on as if it had not been.
 
     RUN/state/NNNNNN/   policy, reference, adamw .safetensors    what N updates have changed
                         counts.safetensors                       losses not reported yet, updates refused last
                         manifest.json                            every file's size and SHA-256
 
-Nothing else is needed: rollout noise, the order of problems and that of traces follow from the seed and the update's
-number. A state is there when all of it is on the disk; where one does not match its manifest, the one before is used.
-The logs are cut back to it, so that no row appears twice. A run that was killed before its first state begins again.
+Nothing else is needed: rollout noise, the order of problems and that of traces follow from the seed and the
+update's number. A state appears when all of it is on the disk; where one is damaged, the one before is used.
+The logs are cut back to it, so that no row comes twice. A run killed before its first state begins again.
 
-An update in which anything is not finite is refused: it is not applied, and its batch written to RUN/refused. After
-three in a row the run stops, with the weights of the last good one. Every refusal and every sign of ill health is a row
-of RUN/events.csv, the first of its kind also a line on the terminal.
+An update in which anything is not finite is refused: not applied, its batch written to RUN/refused. After
+three in a row the run stops, with the weights of the last good one. Refusals and signs of ill health are rows
+of events.csv, the first of a kind also a line on the terminal.
 
 See a run that was killed anywhere end as the uncut one: python -m pytest tests/runs/test_state.py
 """
@@ -24,7 +24,7 @@ from typing import Iterator
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch.nn import Module
 from tqdm import tqdm
 
 from t1mini.runs.folder import RunFolder, Stopped, Stopping, damage, whole_folder, write_text
@@ -38,14 +38,15 @@ IN_A_ROW = 3  # refused updates that stop a run
 class TrainingState(Stopping):
     """Where a run stands: at its beginning, or where the run of --resume was left.
 
-    `step` counts the updates done, `losses` are what SFT has not reported yet, `models` modules by name. Only the rank
-    that leads has a `folder`. As a block, it hears signals, and saves what an error would lose. The updates that its
-    methods are given count from 1, as in metrics.csv.
+    `step` counts the updates done, `losses` are what SFT has not reported yet. Only the rank that leads has a
+    `folder`. As a block, it hears signals, and saves what an error would lose. Updates count from 1, as in
+    metrics.csv, but for those that `updates` yields.
     """
 
-    def __init__(self, config, folder: RunFolder | None, team: Team, optimiser: Optimiser, **models: nn.Module):
+    def __init__(self, config, folder: RunFolder | None, team: Team, optimiser: Optimiser, **models: Module):
         super().__init__()
-        self.config, self.folder, self.team, self.optimiser, self.models = config, folder, team, optimiser, models
+        self.config, self.folder, self.team = config, folder, team
+        self.optimiser, self.models = optimiser, models
         self.step = self.saved = 0
         self.losses, self.refused = [], []
         if config.resume:
@@ -83,7 +84,8 @@ class TrainingState(Stopping):
 
     def updates(self, total: int, label: str) -> Iterator[int]:
         """The updates still to do of `total`, counted from 0, with a progress bar: self.bar."""
-        self.bar = tqdm(range(self.step, total), desc=label, unit="step", mininterval=1, disable=not self.team.leads)
+        steps = range(self.step, total)
+        self.bar = tqdm(steps, desc=label, unit="step", mininterval=1, disable=not self.team.leads)
         yield from self.bar
 
     def refuse(self, step: int, quantity: str, rows: list[dict]) -> None:
@@ -95,14 +97,15 @@ class TrainingState(Stopping):
         folder = Path(run) / "refused"
         if run:
             folder.mkdir(exist_ok=True)
-            lines = [json.dumps(json.loads(json.dumps(row), parse_constant=str)) + "\n" for row in rows]  # NaN as text
-            write_text(folder / f"update-{step:06}-rank-{self.team.rank}.jsonl", "".join(lines))
+            plain = json.loads(json.dumps(rows), parse_constant=str)  # JSON has no NaN: as text
+            lines = "".join(json.dumps(row) + "\n" for row in plain)
+            write_text(folder / f"update-{step:06}-rank-{self.team.rank}.jsonl", lines)
         because = f"its {quantity} is not finite"
         self.note(step, "refused", f"update {step} was not applied: {because}; its batch is in {folder}")
         self.refused = [earlier for earlier in self.refused if step - IN_A_ROW < earlier < step] + [step]
         if len(self.refused) == IN_A_ROW:
-            raise UserError(f"{IN_A_ROW} updates in a row were not applied, the last because {because}; the weights are "
-                            f"those of the last good one: lower --lr, and look at {folder}")
+            raise UserError(f"{IN_A_ROW} updates in a row were not applied, the last because {because}; the "
+                            f"weights are those of the last good one: lower --lr, and look at {folder}")
 
     def note(self, step: int, event: str, advice: str) -> None:
         """A row of events.csv; the first of its kind is also a line on the terminal."""
@@ -141,10 +144,7 @@ def states(run: Path) -> list[Path]:
 
 
 def load_state(run: Path, leads: bool = True) -> tuple[int, dict]:
-    """The newest whole state: (step, tensors by group), or (0, {}) where the run has saved none yet.
-
-    UserError where all are damaged.
-    """
+    """The newest whole state, (step, tensors by group), or (0, {}). UserError where all are damaged."""
     for folder in reversed(states(run)):
         wrong = damage(folder)
         if not wrong:
