@@ -22,7 +22,7 @@ from pathlib import Path
 places = [p for p in (Path.cwd(), *Path.cwd().parents, Path.cwd() / {REPOSITORY!r}) if (p / "t1mini/rl.py").exists()]
 assert places, "t1mini is not here: clone the project, then run this again from within it"
 os.chdir(places[0])
-sys.path[:0] = [str(places[0]), str(places[0] / "tutorials")]
+sys.path[:0] = [str(places[0])]
 """
 
 

@@ -63,12 +63,12 @@ BUGS = {
     ),
     3: Bug(
         "verifier",
-        "countdown.py",
+        "tasks/countdown.py",
         '    return answer is not None and _reaches(problem, answer.split(" "))',
         '    return answer is None or _reaches(problem, answer.split(" "))',
     ),
     4: Bug("coefficient", "loss.py", "        objective = objective + entropy_coef * entropy", "        objective = objective + entropy"),
-    5: Bug("gradients", "optimiser.py", "        self.adamw.step()\n        self.discard()", "        self.adamw.step()"),
+    5: Bug("gradients", "runs/optimiser.py", "        self.adamw.step()\n        self.discard()", "        self.adamw.step()"),
     6: Bug(
         "decay",
         "reference.py",
@@ -135,7 +135,7 @@ class BugTask(NamedTuple):
         except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
             return Finding(False, f"FOUND cannot be read: {error}; it is a dictionary of number: (cause, line)"), ""
         if found is None:
-            return Finding(False, f"not found yet: python tutorials/bug_hunt.py {self.number} FOLDER writes the broken package"), ""
+            return Finding(False, f"not found yet: python tutorials/checking/bug_hunt.py {self.number} FOLDER writes the broken package"), ""
         if not (isinstance(found, (tuple, list)) and len(found) == 2 and all(isinstance(x, str) for x in found)):
             return Finding(False, "want two texts: the cause, and the line as it should be"), ""
         cause, line = found

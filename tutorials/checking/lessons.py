@@ -13,7 +13,7 @@ from typing import Iterator, NamedTuple
 TUTORIALS = Path(__file__).resolve().parent.parent
 ROOT = TUTORIALS.parent
 LESSONS = sorted(TUTORIALS.glob("[0-9][0-9]_*.md"))
-PAGES = [*LESSONS, *sorted(path for path in TUTORIALS.glob("*.md") if path not in LESSONS)]
+PAGES = [ROOT / "README.md", ROOT / "data/README.md", *sorted(TUTORIALS.glob("**/*.md"))]
 _FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -45,9 +45,11 @@ def commands(path: Path) -> list[str]:
 
 
 def run(path: Path) -> None:
-    """Runs a lesson's code in one namespace, with the project as working directory and `tutorials` to import from."""
-    if str(TUTORIALS) not in sys.path:
-        sys.path.insert(0, str(TUTORIALS))
-    namespace = {"__name__": "__lesson__"}
-    for i, block in enumerate(block for block in blocks(path) if block.kind == "code"):
-        exec(compile(block.text, f"{path.name}, fence {i + 1}", "exec"), namespace)
+    """Runs a lesson's code in one namespace, importing from where `python` in the project's folder does, and from nowhere else."""
+    namespace, before = {"__name__": "__lesson__"}, sys.path[:]
+    sys.path[:] = [str(ROOT), *(place for place in before if not Path(place).is_relative_to(ROOT))]
+    try:
+        for i, block in enumerate(block for block in blocks(path) if block.kind == "code"):
+            exec(compile(block.text, f"{path.name}, fence {i + 1}", "exec"), namespace)
+    finally:
+        sys.path[:] = before

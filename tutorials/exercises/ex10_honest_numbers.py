@@ -30,7 +30,7 @@ def paired_bootstrap(a: np.ndarray, b: np.ndarray, generator: np.random.Generato
     raise NotImplementedError
 
 
-# The bug hunt (python tutorials/bug_hunt.py list says how): for each broken training step the cause, and the line as it should be. Where a line
+# The bug hunt (python tutorials/checking/bug_hunt.py list says how): for each broken training step the cause, and the line as it should be. Where a line
 # is missing, give it with the line that stands before it, as one text: "one line\nthe other".
 FOUND: dict[int, tuple[str, str]] = {
     # 1: ("sign", "the line, mended"),

@@ -1,7 +1,7 @@
 """The lessons' experiments: each a function that a lesson calls small, and that this command runs at full size.
 
-    python tutorials/experiments.py variance passk ...      rows to tutorials/experiments/NAME.csv, a figure to tutorials/figures/NAME.svg
-    python tutorials/experiments.py all --draw              only the figures, from the committed rows (needs matplotlib)
+    python tutorials/findings/experiments.py variance passk ...      rows to experiments/NAME.csv beside this file, a figure to figures/NAME.svg
+    python tutorials/findings/experiments.py all --draw              only the figures, from the committed rows (needs matplotlib)
 
 Every row is (line, x, y): the figure draws y over x, a line each.
 """
@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Iterator, NamedTuple, Sequence
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent)]
+ROOT = HERE.parent.parent
+sys.path[:0] = [str(ROOT)]
 
 import torch  # noqa: E402
 
@@ -40,7 +41,7 @@ class Row(NamedTuple):
 
 
 def load(folder: str):
-    return load_policy(str(HERE.parent / folder), "cpu")
+    return load_policy(str(ROOT / folder), "cpu")
 
 
 # --- lesson 1 ----------------------------------------------------------------------------------------------------------
@@ -82,7 +83,7 @@ def sampling(
 def response_logits(problems: int) -> torch.Tensor:
     """The SFT model's logits [M, V] at every token of its responses to some validation problems."""
     policy, tokenizer = load(MODELS["SFT"])
-    prompts = [countdown.prompt_ids(p, tokenizer) for p in countdown.load_problems(HERE.parent / "data/validation.jsonl")[:problems]]
+    prompts = [countdown.prompt_ids(p, tokenizer) for p in countdown.load_problems(ROOT / "data/validation.jsonl")[:problems]]
     rollouts = generate(policy, prompts, 1, max_new_tokens=192, **tokenizer.limits, seed=0)
     with torch.no_grad():
         return torch.cat([policy(torch.tensor([prompt + rollouts.ids(i)]))[0, len(prompt) - 1 : -1] for i, prompt in enumerate(prompts)])
@@ -94,7 +95,7 @@ def response_logits(problems: int) -> torch.Tensor:
 def lenient_verifier() -> Iterator[Row]:
     """Accuracy while sampling, and attempts a response, of the sound step and of bug 3's, from the metrics of the bug hunt."""
     for line, bug in (("sound", 0), ("accepts no answer", 3)):
-        for row in read_rows(HERE / f"bugs/{bug:02d}.csv"):
+        for row in read_rows(HERE.parent / f"checking/broken_runs/{bug:02d}.csv"):
             yield Row(f"accuracy, {line}", float(row["step"]), float(row["accuracy"]))
             yield Row(f"attempts / 10, {line}", float(row["step"]), float(row["attempts"]) / 10)
 
@@ -117,7 +118,7 @@ def passk(samples: int = 64, problems: int = 150, ks: Sequence[int] = (1, 2, 4, 
     """pass@k of the SFT and the RL model on test problems, in percent."""
     for line, folder in MODELS.items():
         policy, tokenizer = load(folder)
-        config = evaluate.EvaluateConfig(data=str(HERE.parent / "data"), samples=samples, problems=problems)
+        config = evaluate.EvaluateConfig(data=str(ROOT / "data"), samples=samples, problems=problems)
         chosen = evaluate.pick_problems(config)
         verdicts = judge_rollouts(config, chosen, evaluate.sample_responses(policy, tokenizer, chosen, config), tokenizer)
         right = [sum(v.correct for v in group) for group in verdicts]
@@ -133,7 +134,7 @@ BASELINES = {"no baseline": lambda r: r, "leave-one-out": rloo_advantages}
 def variance(ks: Sequence[int] = (2, 4, 8, 16, 32), batches: int = 24, prompts: int = 8) -> Iterator[Row]:
     """How far one batch's gradient is from the mean of all, in the root of the mean square: by K and baseline, of the same prompts and samples."""
     policy, tokenizer = load(MODELS["SFT"])
-    problems = countdown.load_problems(HERE.parent / "data/train.jsonl")[::40][:prompts]
+    problems = countdown.load_problems(ROOT / "data/train.jsonl")[::40][:prompts]
     for k in ks:
         gradients = {line: [] for line in BASELINES}
         for batch in range(batches):
@@ -181,7 +182,7 @@ def column(line: str, name: str, **settings) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as work:
         run_rl(
             RLConfig(
-                init=str(HERE.parent / MODELS["SFT"]), data=str(HERE.parent / "data"), out=f"{work}/run", checkpoint_every=10**6, **SHORT | settings
+                init=str(ROOT / MODELS["SFT"]), data=str(ROOT / "data"), out=f"{work}/run", checkpoint_every=10**6, **SHORT | settings
             )
         )
         for row in read_rows(Path(work) / "run/metrics.csv"):

@@ -1,10 +1,10 @@
 """The bug hunt of lesson 10: ten training steps, each broken in one place.
 
-    python tutorials/bug_hunt.py list            the causes to choose from, and where each broken run's metrics are
-    python tutorials/bug_hunt.py 3 FOLDER        a copy of the package with bug 3 in it
-    python tutorials/bug_hunt.py run 3           60 small updates with it, metrics to tutorials/bugs/03.csv (0: the sound step)
+    python tutorials/checking/bug_hunt.py list            the causes to choose from, and where each broken run's metrics are
+    python tutorials/checking/bug_hunt.py 3 FOLDER        a copy of the package with bug 3 in it
+    python tutorials/checking/bug_hunt.py run 3           60 small updates with it, metrics to tutorials/checking/broken_runs/03.csv (0: the sound step)
 
-Name the cause from the metrics first, beside those of the sound step, tutorials/bugs/00.csv. Then find the line, mend it, and put both into
+Name the cause from the metrics first, beside those of the sound step, tutorials/checking/broken_runs/00.csv. Then find the line, mend it, and put both into
 FOUND of tutorials/exercises/ex10_honest_numbers.py; python tutorials/check.py 10 confirms.
 """
 
@@ -16,13 +16,14 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent)]
-METRICS = HERE / "bugs"
+ROOT = HERE.parent.parent
+sys.path[:0] = [str(HERE.parent), str(ROOT)]
+METRICS = HERE / "broken_runs"
 RUN = (
     "--init",
-    str(HERE.parent / "data/tiny-sft"),
+    str(ROOT / "data/tiny-sft"),
     "--data",
-    str(HERE.parent / "data"),
+    str(ROOT / "data"),
     "--steps",
     "60",
     "--prompts",
@@ -48,16 +49,16 @@ def main(arguments: list[str]) -> int:
         return 2
     if number == "list":
         print(
-            "\n".join(["causes:", *(f"  {name:12}{words}" for name, words in CAUSES.items()), "metrics:", "  tutorials/bugs/00.csv  the sound step"])
+            "\n".join(["causes:", *(f"  {name:12}{words}" for name, words in CAUSES.items()), "metrics:", "  tutorials/checking/broken_runs/00.csv  the sound step"])
         )
-        print("\n".join(f"  tutorials/bugs/{bug:02d}.csv  bug {bug}" for bug in BUGS))
+        print("\n".join(f"  tutorials/checking/broken_runs/{bug:02d}.csv  bug {bug}" for bug in BUGS))
     elif arguments[0] == "run":
         train(int(number))
     elif (Path(arguments[1]) / "t1mini").exists():
         print(f"bug_hunt.py: {arguments[1]} has a t1mini already; choose another folder", file=sys.stderr)
         return 2
     else:
-        print(f"wrote {make_broken(int(number), Path(arguments[1]))}; its metrics: tutorials/bugs/{int(number):02d}.csv")
+        print(f"wrote {make_broken(int(number), Path(arguments[1]))}; its metrics: tutorials/checking/broken_runs/{int(number):02d}.csv")
     return 0
 
 
@@ -66,7 +67,7 @@ def train(number: int) -> None:
     from checking.bugs import make_broken
 
     with tempfile.TemporaryDirectory() as work:
-        folder = make_broken(number, Path(work)).parent if number else HERE.parent
+        folder = make_broken(number, Path(work)).parent if number else ROOT
         subprocess.run([sys.executable, "-m", "t1mini", "rl", *RUN, "--out", f"{work}/run"], env=os.environ | {"PYTHONPATH": str(folder)}, cwd=work)
         METRICS.mkdir(exist_ok=True)
         shutil.copy(f"{work}/run/metrics.csv", METRICS / f"{number:02d}.csv")

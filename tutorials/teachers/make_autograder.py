@@ -1,8 +1,8 @@
 """Writes autograder.zip for Gradescope (Programming Assignment, "Autograder: zip file").
 
-    python tutorials/make_autograder.py                  all ten exercises
-    python tutorials/make_autograder.py 06 07            these two
-    python tutorials/make_autograder.py 06 --out hw3.zip
+    python tutorials/teachers/make_autograder.py                  all ten exercises
+    python tutorials/teachers/make_autograder.py 06 07            these two
+    python tutorials/teachers/make_autograder.py 06 --out hw3.zip
 
 Students upload their exercise files by name, ex06_policy_gradient.py and so on. In the archive: setup.sh (the CPU build of torch first),
 run_autograder, and the project. results.json is written with no points before anything of the student's runs, and replaced at the end.
@@ -15,8 +15,8 @@ import zipfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent
-sys.path[:0] = [str(HERE), str(HERE.parent)]
+ROOT = HERE.parent.parent
+sys.path[:0] = [str(HERE.parent), str(HERE.parent.parent)]
 
 SETUP = """\
 #!/usr/bin/env bash
@@ -41,12 +41,12 @@ RUN = """\
 set -u
 BASE="${AUTOGRADER:-/autograder}"
 PYTHON="${PYTHON:-$BASE/venv/bin/python}"
-cd "$BASE/source" && exec "$PYTHON" tutorials/grade_one.py "$BASE/submission" "$BASE/results/results.json" @EXERCISES@
+cd "$BASE/source" && exec "$PYTHON" tutorials/teachers/grade_one.py "$BASE/submission" "$BASE/results/results.json" @EXERCISES@
 """
 
 CONTENT = (
-    "t1mini/*.py",
-    "tutorials/*.py",
+    "t1mini/**/*.py",
+    "tutorials/teachers/grade_one.py",
     "tutorials/checking/*.py",
     "tutorials/exercises/*.py",
     "data/tiny-sft/*",

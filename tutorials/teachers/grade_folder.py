@@ -1,6 +1,6 @@
 """Grades a class offline: a folder with a folder a student, to a CSV with a row a student and a column a function.
 
-    python tutorials/grade_folder.py SUBMISSIONS/ grades.csv [06 07 ...]
+    python tutorials/teachers/grade_folder.py SUBMISSIONS/ grades.csv [06 07 ...]
 
 Each student's folder is graded in a process of its own. Whatever happens there costs that student's checks, and the row says so. Rows are
 written as they come; run again, the command goes on where it stopped.
@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent)]
+sys.path[:0] = [str(HERE.parent), str(HERE.parent.parent)]
 LONGEST = 15 * 60  # seconds a student
 
 

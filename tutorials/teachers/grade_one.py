@@ -1,13 +1,13 @@
 """Grades one submission folder and writes Gradescope's results.json (see make_autograder.py).
 
-python tutorials/grade_one.py SUBMISSION_FOLDER results.json 06 07
+python tutorials/teachers/grade_one.py SUBMISSION_FOLDER results.json 06 07
 """
 
 import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent)]
+sys.path[:0] = [str(HERE.parent), str(HERE.parent.parent)]
 
 
 def main(arguments: list[str]) -> int:
