@@ -16,6 +16,7 @@ SHAPES = {
 
 def pytest_addoption(parser):
     parser.addoption("--fuzz", type=int, default=60, metavar="N", help="inputs to each reader in tests/test_fuzz.py")
+    parser.addoption("--whole", action="store_true", help="every case of the sampled sweeps")
 
 
 def build(style: str) -> Qwen:
