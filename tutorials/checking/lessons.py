@@ -32,7 +32,9 @@ def blocks(path: Path) -> Iterator[Block]:
         if text[end : m.start()].strip():
             yield Block("prose", text[end : m.start()].strip())
         language, _, of = m[1].strip().partition(" ")
-        yield Block("code" if language == "python" and not of else "quote" if language == "python" else "commands", m[2].rstrip("\n"), of)
+        yield Block("code" if language == "python" and not of else "quote" if language == "python"
+                    else "commands",
+                    m[2].rstrip("\n"), of)
         end = m.end()
     if text[end:].strip():
         yield Block("prose", text[end:].strip())
@@ -45,7 +47,8 @@ def commands(path: Path) -> list[str]:
 
 
 def run(path: Path) -> None:
-    """Runs a lesson's code in one namespace, importing from where `python` in the project's folder does, and from nowhere else."""
+    """Runs a lesson's code in one namespace, importing from where `python` in the project's folder does, and
+    from nowhere else."""
     namespace, before = {"__name__": "__lesson__"}, sys.path[:]
     sys.path[:] = [str(ROOT), *(place for place in before if not Path(place).is_relative_to(ROOT))]
     try:

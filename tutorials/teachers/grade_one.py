@@ -14,7 +14,9 @@ def main(arguments: list[str]) -> int:
     from checking import report
 
     if len(arguments) < 3 or not set(arguments[2:]) <= set(report.NUMBERS):
-        print(f"grade_one.py: want a folder, a file for the results, and exercises out of {', '.join(report.NUMBERS)}", file=sys.stderr)
+        print("grade_one.py: want a folder, a file for the results, and exercises out of "
+              f"{', '.join(report.NUMBERS)}",
+              file=sys.stderr)
         return 2
     folder, target, numbers = Path(arguments[0]), Path(arguments[1]), arguments[2:]
     target.parent.mkdir(parents=True, exist_ok=True)
