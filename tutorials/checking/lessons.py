@@ -7,6 +7,7 @@
 
 import re
 import sys
+from code import InteractiveConsole
 from pathlib import Path
 from typing import Iterator, NamedTuple
 
@@ -46,13 +47,25 @@ def commands(path: Path) -> list[str]:
     return [line.partition("  #")[0].strip() for line in lines if line.startswith("python ")]
 
 
+class Interpreter(InteractiveConsole):
+    """Python's own, line by line, but that an error ends it."""
+
+    def showtraceback(self) -> None:
+        raise
+
+    def showsyntaxerror(self, *names, **more) -> None:
+        raise
+
+
 def run(path: Path) -> None:
-    """Runs a lesson's code in one namespace, importing from where `python` in the project's folder does, and
-    from nowhere else."""
-    namespace, before = {"__name__": "__lesson__"}, sys.path[:]
+    """Pastes a lesson's code, fence by fence, into an interpreter that imports from where `python` in the
+    project's folder does, and from nowhere else."""
+    interpreter, before = Interpreter({"__name__": "__lesson__"}), sys.path[:]
     sys.path[:] = [str(ROOT), *(place for place in before if not Path(place).is_relative_to(ROOT))]
     try:
-        for i, block in enumerate(block for block in blocks(path) if block.kind == "code"):
-            exec(compile(block.text, f"{path.name}, fence {i + 1}", "exec"), namespace)
+        for i, block in enumerate((block for block in blocks(path) if block.kind == "code"), 1):
+            interpreter.filename = f"{path.name}, fence {i}"
+            for line in [*block.text.splitlines(), ""]:
+                interpreter.push(line)
     finally:
         sys.path[:] = before
