@@ -65,7 +65,8 @@ def run(path: Path) -> None:
     try:
         for i, block in enumerate((block for block in blocks(path) if block.kind == "code"), 1):
             interpreter.filename = f"{path.name}, fence {i}"
-            for line in [*block.text.splitlines(), ""]:
-                interpreter.push(line)
+            more = [interpreter.push(line) for line in [*block.text.splitlines(), ""]]
+            if more[-1]:
+                raise SyntaxError(f"{interpreter.filename} does not end")
     finally:
         sys.path[:] = before
