@@ -203,8 +203,10 @@ def flush(path: Path) -> None:
     if path.is_dir() and os.name == "nt":
         return
     file = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
-    os.fsync(file)
-    os.close(file)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
 
 
 def fingerprints(folder: Path) -> dict[str, dict]:
