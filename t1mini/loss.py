@@ -2,16 +2,17 @@
 
 K responses y_1..y_K to a prompt, penalised rewards r'_i (T1, section on reinforcement learning):
 
-    A_i  = r'_i - mean_{j != i} r'_j                                        RLOO: the others are the baseline
-    KL_i = sum_t log pi(y_t|..) - log pi_ref(y_t|..)                        of the sampled tokens, detached
-    A_i <- A_i - kl_coef * (KL_i - mean over the prompt's K of KL)          centred: drift costs only relative to the group
+    A_i  = r'_i - mean_{j != i} r'_j                                    RLOO: the others are the baseline
+    KL_i = sum_t log pi(y_t|..) - log pi_ref(y_t|..)                    of the sampled tokens, detached
+    A_i <- A_i - kl_coef * (KL_i - mean over the prompt's K of KL)      centred: drift costs within the group
     loss = - 1/tokens * sum_i sum_t ( A_i * log pi(y_t|..) + entropy_coef * H(pi(.|..)) )
 
-On-policy: one gradient step on fresh samples, so no ratio and no clipping. `tokens` counts the whole batch's response
-tokens, so micro-batches sum to the same gradient however they are cut and a long response weighs by its tokens.
+On-policy: one gradient step on fresh samples, so no ratio and no clipping. `tokens` counts the whole batch's
+response tokens, so micro-batches sum to the same gradient however they are cut and a long response weighs by
+its tokens.
 
-The KL is a detached cost inside the advantage. Differentiated directly, the mean of log pi - log pi_ref over samples of pi
-would push nowhere on average, since log-probabilities' gradients average to zero.
+The KL is a detached cost inside the advantage. Differentiated directly, the mean of log pi - log pi_ref over
+samples of pi would push nowhere on average, since log-probabilities' gradients average to zero.
 
 Every log-probability here is of softmax(logits / temperature), at the temperature that was sampled.
 
@@ -36,7 +37,7 @@ def rloo_advantages(rewards: Tensor) -> Tensor:
 
 
 def sequence_kl(logprobs: Tensor, ref_logprobs: Tensor, mask: Tensor) -> Tensor:
-    """log pi(y|x) - log pi_ref(y|x) of each sampled response, in nats, detached: [N, T], [N, T], [N, T] -> [N]."""
+    """log pi(y|x) - log pi_ref(y|x) of each sampled response, in nats, detached: three of [N, T] -> [N]."""
     return (logprobs - ref_logprobs).masked_fill(~mask.bool(), 0.0).sum(-1).detach()
 
 
@@ -58,9 +59,9 @@ def token_entropy(logits: Tensor) -> Tensor:
 
 
 def logprobs_from_logits(logits: Tensor, ids: Tensor, temperature: float) -> Tensor:
-    """Log-probability of each token given those before it: logits [N, T, V], ids [N, T] -> [N, T], position 0 is 0.
+    """Log-probability of each token given those before it: logits [N, T, V], ids [N, T] -> [N, T].
 
-    logits[:, t] scores ids[:, t + 1]; a temperature of 0 is scored at 1.
+    logits[:, t] scores ids[:, t + 1], and position 0 is 0. A temperature of 0 is scored at 1.
     """
     logp = (logits[:, :-1] / (temperature or 1.0)).log_softmax(-1)
     return F.pad(logp.gather(-1, ids[:, 1:, None]).squeeze(-1), (1, 0))
@@ -70,10 +71,12 @@ def policy_gradient_loss(logprobs: Tensor, advantages: Tensor, mask: Tensor, *, 
                          entropy_coef: float = 0.0, normaliser: float | Tensor | None = None) -> Tensor:
     """-sum(A * log pi + entropy_coef * H) over response tokens / normaliser, a scalar to minimise.
 
-    logprobs, mask and entropy [N, T]; advantages [N], through which no gradient flows. `normaliser` is the number of
-    response tokens of the whole batch; by default those of `mask`.
+    logprobs, mask and entropy [N, T]; advantages [N], through which no gradient flows. `normaliser` is the
+    number of response tokens of the whole batch; by default those of `mask`.
     """
     objective = advantages.detach()[:, None] * logprobs
     if entropy_coef:
         objective = objective + entropy_coef * entropy
-    return -objective.masked_fill(~mask.bool(), 0.0).sum() / (mask.sum().clamp_min(1) if normaliser is None else normaliser)
+    if normaliser is None:
+        normaliser = mask.sum().clamp_min(1)
+    return -objective.masked_fill(~mask.bool(), 0.0).sum() / normaliser

@@ -1,7 +1,7 @@
 """Metrics: what an RL step reports, each column defined once, with its unit and its denominator.
 
-Every rank of the team adds up its own responses; the sums are shared, and only then divided. So a mean is over the whole
-step however many ranks there are, and however unequal their shares.
+Every rank of the team adds up its own responses; the sums are shared, and only then divided. So a mean is
+over the whole step however many ranks there are, and however unequal their shares.
 """
 
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ METRICS = {
     "step": "updates done",
     "reward": "mean reward of the step's responses: r', or r without --penalties",
     "accuracy": "share of responses that ended with a right answer, penalised or not",
-    "repetitive": "share of responses with an attempt (mathematics: a run of 20 tokens) repeated more than --repeat-limit times",
+    "repetitive": "share of responses that repeat an attempt, or a run of 20 tokens, beyond --repeat-limit",
     "overlong": "share of responses that reached --max-new-tokens without their end token",
-    "garbled": "share of responses with stray characters, or (Countdown) that ended but do not read as attempts and an answer",
+    "garbled": "share of responses with stray characters, or (Countdown) that do not read as a search",
     "length": "mean tokens a response, end token counted",
     "attempts": "mean attempts a response (mathematics: words such as wait, at which the thinking turns)",
     "hits_per_attempt": "attempts that reach the target, as a share of all attempts (Countdown)",
@@ -74,22 +74,25 @@ class StepRecord:
                    "loss": self.loss, "responses": len(flat), "skipped_rows": len(flat) - self.updated_rows,
                    "tokens": self.tokens, "groups": len(self.verdicts),
                    "tied_groups": (self.rewards == self.rewards[:, :1]).all(-1).sum()}
-        values = torch.tensor([float(x) for x in totals.values()], dtype=torch.float64, device=self.rewards.device)
-        totals = dict(zip(totals, team.sum(values).tolist()))
+        values = torch.tensor([float(x) for x in totals.values()], dtype=torch.float64)
+        totals = dict(zip(totals, team.sum(values.to(self.rewards.device)).tolist()))
         share = lambda name, of="responses": totals[name] / max(1, totals[of])
         row = {name: share(name) for name in METRICS if name in totals}
-        row |= {"step": step, "hits_per_attempt": share("hits", "attempts"), "tied_groups": share("tied_groups", "groups"),
-                "entropy": share("entropy", "tokens"), "loss": totals["loss"], "grad_norm": grad_norm,
+        row |= {"step": step, "hits_per_attempt": share("hits", "attempts"),
+                "tied_groups": share("tied_groups", "groups"), "entropy": share("entropy", "tokens"),
+                "loss": totals["loss"], "grad_norm": grad_norm,
                 "logprob_gap": team.max(self.gap).item()}
         return {name: row[name] for name in METRICS}
 
     def rows(self) -> list[dict]:
-        """A row a response, to be looked at when the update was refused. Log-probability and KL in nats a response."""
-        columns = {"reward": self.rewards, "advantage": self.advantages, "logprob": self.rollouts.logprobs.sum(-1), "kl": self.kl}
+        """A row a response, for when the update was refused. Log-probability and KL in nats a response."""
+        columns = {"reward": self.rewards, "advantage": self.advantages,
+                   "logprob": self.rollouts.logprobs.sum(-1), "kl": self.kl}
         columns = {name: column.flatten().tolist() for name, column in columns.items()}
         flat = [(prompt, verdict) for prompt, group in zip(self.prompts, self.verdicts) for verdict in group]
-        return [{"prompt": prompt, "response": verdict.text, "length": verdict.length,
-                 **{name: column[i] for name, column in columns.items()}} for i, (prompt, verdict) in enumerate(flat)]
+        values = [dict(zip(columns, of_row)) for of_row in zip(*columns.values())]
+        return [{"prompt": prompt, "response": verdict.text, "length": verdict.length, **of_row}
+                for (prompt, verdict), of_row in zip(flat, values)]
 
     def text(self, step: int) -> str:
         """A prompt's first two responses, to be read."""
@@ -103,14 +106,14 @@ def signs(row: dict[str, float]) -> list[tuple[str, str]]:
     >>> [sign for sign, _ in signs({"tied_groups": 1.0, "reward": -1.0, "entropy": 0.5, "skipped_rows": 1.0})]
     ['all tied', 'all penalised']
     """
-    found = []
+    found = {}
     if row["tied_groups"] == 1:
-        found.append(("all tied", "every prompt's responses earn the same: raise --k or --temperature, "
-                                  "or take problems that are sometimes solved"))
+        found["all tied"] = ("every prompt's responses earn the same: raise --k or --temperature, "
+                             "or take problems that are sometimes solved")
     if row["reward"] == -1:
-        found.append(("all penalised", "every response is penalised: raise --max-new-tokens or --repeat-limit, "
-                                       "or begin from a better SFT model"))
+        found["all penalised"] = ("every response is penalised: raise --max-new-tokens or --repeat-limit, "
+                                  "or begin from a better SFT model")
     if row["entropy"] < COLLAPSED and row["skipped_rows"] < 1:
-        found.append(("entropy collapse", f"the entropy is under {COLLAPSED} nats a token: raise --entropy-coef "
-                                          "or --temperature, or lower --lr"))
-    return found
+        found["entropy collapse"] = (f"the entropy is under {COLLAPSED} nats a token: raise --entropy-coef "
+                                     "or --temperature, or lower --lr")
+    return list(found.items())

@@ -5,15 +5,16 @@
     logits = norm(x) @ lm_head
 
     RMSNorm     x / sqrt(mean(x^2) + eps) * weight                       no mean subtracted, no bias
-    RoPE        queries and keys are rotated by an angle proportional to their position, so q.k sees only distance
-    attention   softmax(q k^T / sqrt(head_dim)) v, several query heads sharing one key/value head (grouped-query)
+    RoPE        queries and keys are turned by an angle proportional to their position: q.k sees only distance
+    attention   softmax(q k^T / sqrt(head_dim)) v, query heads in groups sharing a key/value head
     SwiGLU      down(silu(gate(x)) * up(x))
 
-What differs: Qwen2 has a bias on q, k, v. Qwen3 has none, normalises each head's q and k, and head_dim is free. The
-output matrix is the embedding itself where `tie_word_embeddings` says so.
+What differs: Qwen2 has a bias on q, k, v. Qwen3 has none, normalises each head's q and k, and head_dim is
+free. The output matrix is the embedding itself where `tie_word_embeddings` says so.
 
-Left out: sliding windows, RoPE scaling, dropout (Qwen's small checkpoints use none of them; the config check says so).
-Parameter names follow the Hugging Face checkpoints without their "model." prefix. t1mini.fast computes the same sooner.
+Left out: sliding windows, RoPE scaling, dropout (Qwen's small checkpoints use none of them; the config check
+says so). Parameter names follow the Hugging Face checkpoints without their "model." prefix. t1mini.fast
+computes the same sooner.
 
 See it match transformers' logits: python -m pytest tests/test_model.py
 """
@@ -61,20 +62,20 @@ class RMSNorm(nn.Module):
 
 def rope_angles(positions: Tensor, head_dim: int, theta: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """cos and sin of position * theta^(-2i/head_dim) for `positions` [N, S]: each [N, S, head_dim/2]."""
-    frequencies = theta ** (-torch.arange(0, head_dim, 2, device=positions.device, dtype=torch.float64) / head_dim)
-    angles = positions.to(torch.float64)[:, :, None] * frequencies  # [N, S, head_dim/2]
+    pairs = torch.arange(0, head_dim, 2, device=positions.device, dtype=torch.float64)
+    angles = positions.to(torch.float64)[:, :, None] * theta ** (-pairs / head_dim)  # [N, S, head_dim/2]
     return angles.cos().to(dtype), angles.sin().to(dtype)
 
 
 def rope(x: Tensor, angles: tuple[Tensor, Tensor]) -> Tensor:
-    """Rotates each pair (x_i, x_{i + head_dim/2}) of `x` [N, heads, S, head_dim] by its angle (Su et al., RoFormer)."""
+    """Turns each pair (x_i, x_{i + head_dim/2}) of `x` [N, heads, S, head_dim] by its angle (RoFormer)."""
     cos, sin = (angle.unsqueeze(1) for angle in angles)  # [N, 1, S, head_dim/2]
     a, b = x.chunk(2, dim=-1)
     return torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1).to(x.dtype)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
-    """softmax(q k^T / sqrt(d)) v: every query's mean of the values it may look at, weighted by how well their keys match.
+    """softmax(q k^T / sqrt(d)) v: for each query the mean of the values it sees, weighted by their keys.
 
     q [N, heads, S, d], k and v [N, kv_heads, T, d], mask [N or 1, 1, S, T], True where a query may look.
     """
@@ -151,11 +152,13 @@ class Qwen(nn.Module):
     def forward(self, input_ids: Tensor, cache: KVCache | None = None) -> Tensor:
         return F.linear(self.hidden(input_ids, cache), self.head_weight)
 
-    def hidden(self, input_ids: Tensor, cache: KVCache | None = None, lengths: Tensor | None = None) -> Tensor:
+    def hidden(self, input_ids: Tensor, cache: KVCache | None = None,
+               lengths: Tensor | None = None) -> Tensor:
         """The last layer's normalised states [N, S, H], before the output matrix.
 
-        Without a cache, `input_ids` [N, S] is the whole sequence. With one, it is what follows the cached tokens, and
-        the cache is advanced by S tokens a row, or by `lengths` [N] where rows are padded on the right.
+        Without a cache, `input_ids` [N, S] is the whole sequence. With one, it is what follows the cached
+        tokens, and the cache is advanced by S tokens a row, or by `lengths` [N] where rows are padded on the
+        right.
         """
         S = input_ids.shape[1]
         if cache is None:
@@ -176,10 +179,11 @@ class Qwen(nn.Module):
         """An empty cache, in the dtype that attention computes in."""
         c, kind = self.config, self.device.type
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else self.dtype
-        return KVCache(c.num_hidden_layers, rows, c.num_key_value_heads, capacity, c.head_dim, dtype, self.device)
+        return KVCache(c.num_hidden_layers, rows, c.num_key_value_heads, capacity, c.head_dim, dtype,
+                       self.device)
 
     def initialise(self, seed: int) -> "Qwen":
-        """Random weights: normal(0, initializer_range), projections into the residual stream scaled by 1/sqrt(2 * layers)."""
+        """Random weights: normal(0, initializer_range), into the residual stream over sqrt(2 * layers)."""
         generator = torch.Generator().manual_seed(seed)
         for name, p in self.named_parameters():
             if p.ndim == 1:

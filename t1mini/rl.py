@@ -10,13 +10,14 @@
         7. reference     pi_ref <- decay * pi_ref + (1 - decay) * pi
         8. metrics       a row in metrics.csv
 
-Rows are responses, prompt-major: N = P * K of them, T tokens wide. r' is the reward after penalties; KL is how much
-likelier the policy finds its own response than the reference does, in nats; on-policy means that samples come from the
-very weights they update.
+Rows are responses, prompt-major: N = P * K of them, T tokens wide. r' is the reward after penalties; KL is
+how much likelier the policy finds its own response than the reference does, in nats; on-policy means that
+samples come from the very weights they update.
 
-There is no value model, no clipping, no importance ratio: samples are used once, by the policy that drew them. The
-policy's log-probabilities for the KL are those noted while sampling; the update computes them again for the gradient and
-the run stops if the two disagree, which would mean that what is trained is not what was sampled.
+There is no value model, no clipping, no importance ratio: samples are used once, by the policy that drew
+them. The policy's log-probabilities for the KL are those noted while sampling; the update computes them again
+for the gradient and the run stops if the two disagree, which would mean that what is trained is not what was
+sampled.
 
 Run it: python -m t1mini rl --init data/tiny-sft
 """
@@ -88,7 +89,8 @@ class RLConfig(StageConfig):
 def t1_step(step: int, problems: Sequence, indices: Sequence[int], policy: Qwen, reference: EMAReference,
             optimiser: Optimiser, tokenizer: Tokenizer, config: RLConfig, generate: Callable,
             score: Callable) -> tuple[dict[str, float], str]:
-    """One update on P problems, whose noise `indices` name. Returns its metrics row, and two responses to read.
+    """One update on P problems, whose noise `indices` name. Returns its metrics row, and two responses to
+    read.
 
     NotFinite, and nothing changed, where the update has to be refused.
     """
@@ -140,7 +142,9 @@ def run(config: RLConfig) -> None:
 
 def train(policy: Qwen, tokenizer: Tokenizer, problems: list, config: RLConfig, folder: RunFolder | None,
           team: Team = Team()) -> None:
-    """Reinforces `policy` in place. Each rank takes its share of a step's problems; only the one that leads has a `folder`."""
+    """Reinforces `policy` in place. Each rank takes its share of a step's problems; only the one that leads
+    has a `folder`.
+    """
     reference = EMAReference(policy, config.ema_decay, home="cpu" if config.reference_on_cpu else config.device)
     optimiser = Optimiser(policy, team, lr=config.lr, steps=config.steps, warmup=config.warmup, clip=config.clip,
                           weight_decay=config.weight_decay, final=config.final_lr)

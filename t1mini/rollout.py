@@ -2,15 +2,17 @@
 
     prefill    each prompt once through the model; its K responses start from copies of its keys and values
     decode     one token a row at a time: last token -> logits -> next token and its log-probability
-    score      prompt and response at once through the model: log-probability and entropy of every response token
+    score      prompt and response through the model at once: log-probability and entropy of response tokens
 
-Rows are prompt-major: rows p*K ... p*K + K-1 answer prompt p. A response ends with its end token, which is an action of
-the policy: it is in `response_ids`, it counts in `lengths`, and it is trained on. What lies beyond is padding.
+Rows are prompt-major: rows p*K ... p*K + K-1 answer prompt p. A response ends with its end token, which is an
+action of the policy: it is in `response_ids`, it counts in `lengths`, and it is trained on. What lies beyond
+is padding.
 
-The noise of a token depends on (seed, step, prompt, response, t) alone. So prompts generated together or apart, in
-whatever company, on one machine or several, give the same responses.
+The noise of a token depends on (seed, step, prompt, response, t) alone. So prompts generated together or
+apart, in whatever company, on one machine or several, give the same responses.
 
-This is the plain way, which `--plain` runs. t1mini.fast has the same two functions, for the same tokens sooner.
+This is the plain way, which `--plain` runs. t1mini.fast has the same two functions, for the same tokens
+sooner.
 
 See it: python -m pytest tests/test_rollout.py
 """
@@ -62,11 +64,14 @@ def generate(model: Qwen, prompts: Sequence[Sequence[int]], k: int, sampling: Sa
              max_new_tokens: int, eos_id: int | None = None, seed: int, step: int = 0,
              prompt_indices: Sequence[int] | None = None, max_batch_tokens: int = 2**17,
              lengths: Tensor | None = None, progress: str = "") -> Rollouts:
-    """Samples k responses to each prompt (lists of token ids), at most `max_batch_tokens` tokens in the cache at once.
+    """Samples k responses to each prompt (lists of token ids), at most `max_batch_tokens` tokens in the cache
+    at
+    once.
 
-    Without `eos_id` nothing ends before `max_new_tokens`. `prompt_indices` names the prompts for the noise (default:
-    0 ... P-1). `lengths` [N] ends each response there at the latest. `progress` labels a progress bar. ValueError for
-    an empty prompt, k < 1 or max_new_tokens < 1; UserError where prompt and response exceed the model's positions.
+    Without `eos_id` nothing ends before `max_new_tokens`. `prompt_indices` names the prompts for the noise
+    (default: 0 ... P-1). `lengths` [N] ends each response there at the latest. `progress` labels a progress
+    bar. ValueError for an empty prompt, k < 1 or max_new_tokens < 1; UserError where prompt and response
+    exceed the model's positions.
     """
     keys = noise_keys(model, prompts, k, max_new_tokens, seed, step, prompt_indices)  # [N]
     limits = torch.full_like(keys, max_new_tokens) if lengths is None else lengths.to(keys.device)  # [N]
@@ -74,14 +79,16 @@ def generate(model: Qwen, prompts: Sequence[Sequence[int]], k: int, sampling: Sa
     parts = []
     for start in tqdm(range(0, len(prompts), at_once), desc=progress, leave=False, disable=not progress):
         rows = slice(start * k, (start + at_once) * k)
-        parts.append(decode(model, prompts[start : start + at_once], keys[rows], limits[rows], sampling, eos_id))
+        some = prompts[start : start + at_once]
+        parts.append(decode(model, some, keys[rows], limits[rows], sampling, eos_id))
     width = max(part.response_ids.shape[1] for part in parts)
     widened = lambda x: F.pad(x, (0, width - x.shape[1])) if x.ndim == 2 else x
-    return Rollouts(**{name: torch.cat([widened(vars(part)[name]) for part in parts]) for name in vars(parts[0])})
+    columns = {name: [widened(vars(part)[name]) for part in parts] for name in vars(parts[0])}
+    return Rollouts(**{name: torch.cat(column) for name, column in columns.items()})
 
 
-def noise_keys(model: Qwen, prompts: Sequence[Sequence[int]], k: int, max_new_tokens: int, seed: int, step: int,
-               prompt_indices: Sequence[int] | None) -> Tensor:
+def noise_keys(model: Qwen, prompts: Sequence[Sequence[int]], k: int, max_new_tokens: int, seed: int,
+               step: int, prompt_indices: Sequence[int] | None) -> Tensor:
     """What names each response's noise [N], once the request is found to be a possible one."""
     if not prompts or not all(prompts) or k < 1 or max_new_tokens < 1:
         raise ValueError("generate needs prompts of at least one token, k >= 1 and max_new_tokens >= 1")
@@ -102,7 +109,8 @@ def decode(model: Qwen, prompts: Sequence[Sequence[int]], keys: Tensor, limits: 
     live = ~finished
     steps = []
     while live.any():
-        token, logprob, mass = sample(logits, row_keys=fold(keys, len(steps)), return_kept_mass=True, **vars(sampling))
+        row_keys = fold(keys, len(steps))
+        token, logprob, mass = sample(logits, row_keys=row_keys, return_kept_mass=True, **vars(sampling))
         steps.append((token * live, logprob * live, mass * live))
         lengths += live
         finished |= live & (token == (-1 if eos_id is None else eos_id))
@@ -114,7 +122,7 @@ def decode(model: Qwen, prompts: Sequence[Sequence[int]], keys: Tensor, limits: 
 
 
 def prefill(model: Qwen, prompts: Sequence[Sequence[int]], k: int, new_tokens: int) -> tuple[KVCache, Tensor]:
-    """Each prompt once through the model; then its cache k times, and the logits that follow it: [P * k, V]."""
+    """Each prompt once through the model; then its cache k times, and the logits after it: [P * k, V]."""
     ids = pad(prompts, 0, model.device)  # [P, S]
     lengths = torch.tensor([len(p) for p in prompts], device=ids.device)
     cache = model.new_cache(len(prompts), ids.shape[1] + new_tokens)
@@ -136,25 +144,27 @@ def score(model: Qwen, prompts: Sequence[Sequence[int]], responses: Sequence[Seq
 
     Row i is responses[i] after prompts[i]. A temperature of 0 is scored at 1, as in the sampler.
     """
-    ids = pad([[*prompt, *response] for prompt, response in zip(prompts, responses)], 0, model.device)  # [n, S]
+    whole = [[*prompt, *response] for prompt, response in zip(prompts, responses)]
+    ids = pad(whole, 0, model.device)  # [n, S]
     logits = model(ids)  # [n, S, V]
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     if sampling.vocab_limit is not None:
-        logits = logits.index_fill(-1, torch.arange(sampling.vocab_limit, logits.shape[-1], device=ids.device), -torch.inf)
-    logprobs = logprobs_from_logits(logits, ids, sampling.temperature)  # [n, S]: of the token that stands there
-    entropy = token_entropy(logits / (sampling.temperature or 1.0))  # [n, S]: of the token that stands one further on
+        beyond = torch.arange(logits.shape[-1], device=ids.device) >= sampling.vocab_limit
+        logits = logits.masked_fill(beyond, -torch.inf)
+    logprobs = logprobs_from_logits(logits, ids, sampling.temperature)  # [n, S], of the token there
+    entropy = token_entropy(logits / (sampling.temperature or 1.0))  # [n, S], of the token after it
     starts = torch.tensor([len(prompt) for prompt in prompts], device=ids.device)
     lengths = torch.tensor([len(response) for response in responses], device=ids.device)
     mask = length_mask(lengths, int(lengths.max()))  # [n, T]
-    columns = starts[:, None] + torch.arange(mask.shape[1], device=ids.device)  # [n, T]: where the response stands in `ids`
+    columns = starts[:, None] + torch.arange(mask.shape[1], device=ids.device)  # [n, T], in ids
     columns = columns.clamp(max=ids.shape[1] - 1)
     pick = lambda values, at: values.gather(1, at).masked_fill(~mask, 0.0)
     return pick(logprobs, columns), pick(entropy, columns - 1), mask
 
 
 @torch.no_grad()
-def score_rollouts(score: Callable, model: Qwen, prompts: Sequence[Sequence[int]], rollouts: Rollouts, sampling: Sampling,
-                   token_budget: int) -> Tensor:
+def score_rollouts(score: Callable, model: Qwen, prompts: Sequence[Sequence[int]], rollouts: Rollouts,
+                   sampling: Sampling, token_budget: int) -> Tensor:
     """Log-probabilities of the sampled tokens under `model`, by this `score` or its twin: [N, T]."""
     logprobs = torch.zeros_like(rollouts.logprobs)
     for rows, *texts in rows_to_score(range(len(rollouts.lengths)), prompts, rollouts, token_budget):
@@ -165,7 +175,7 @@ def score_rollouts(score: Callable, model: Qwen, prompts: Sequence[Sequence[int]
 
 def rows_to_score(rows: Sequence[int], prompts: Sequence[Sequence[int]], rollouts: Rollouts,
                   token_budget: int) -> Iterator[tuple[list[int], list, list]]:
-    """Some rows, a micro-batch of at most `token_budget` tokens at a time: their numbers, prompts and responses."""
+    """Some rows, a micro-batch of at most `token_budget` tokens at a time: numbers, prompts, responses."""
     k = len(rollouts.lengths) // len(prompts)
     for picked in scoring_batches(rows, prompts, rollouts.unpadded, token_budget):
         yield picked, [prompts[row // k] for row in picked], [rollouts.ids(row) for row in picked]

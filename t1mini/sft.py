@@ -2,12 +2,12 @@
 
     loss = - mean over response tokens of log pi(token | prompt, tokens before)
 
-The prompt is read, not learned; the end token is learned, or the model could never stop. Countdown's traces come from the
-imperfect teacher (t1mini.tasks.teacher), those of a real model from a file that t1mini.collect writes. Batches hold traces of
-like length, so little of them is padding.
+The prompt is read, not learned; the end token is learned, or the model could never stop. Countdown's traces
+come from the imperfect teacher (t1mini.tasks.teacher), those of a real model from a file that t1mini.collect
+writes. Batches hold traces of like length, so little of them is padding.
 
-Paper: 3 epochs at learning rate 1e-5 from a pretrained model. The embedded model starts from random weights, so it needs
-more of both.
+Paper: 3 epochs at learning rate 1e-5 from a pretrained model. The embedded model starts from random weights,
+so it needs more of both.
 
 Run it: python -m t1mini sft
 """
@@ -143,7 +143,9 @@ def train(model: Qwen, tokenizer: Tokenizer, examples: list[Example], rng: rando
 
 def sft_step(step: int, batch: list[Example], model: Qwen, optimiser: Optimiser, token_budget: int,
              score: Callable) -> torch.Tensor:
-    """One update on a batch, of which this rank takes its share. Returns the batch's loss. NotFinite where it is refused."""
+    """One update on a batch, of which this rank takes its share. Returns the batch's loss. NotFinite where it
+    is refused.
+    """
     tokens = sum(len(example.response) for example in batch)  # of the whole batch, whoever scores them
     total = torch.zeros((), device=model.device)
     mine = optimiser.team.share(batch)
@@ -174,7 +176,9 @@ def teacher_examples(problems: list[countdown.Problem], config: SFTConfig, token
 
 
 def read_examples(path: str, tokenizer: Tokenizer) -> list[Example]:
-    """Mathematics: lines of {"question": ..., "response": ...}. UserError names the file, the line and what is wrong with it."""
+    """Mathematics: lines of {"question": ..., "response": ...}. UserError names the file, the line and what
+    is wrong with it.
+    """
     examples = []
     for i, row in read_rows(path, "traces"):
         question, response = row.get("question"), row.get("response")

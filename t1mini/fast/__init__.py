@@ -1,7 +1,10 @@
-"""The same tokens and gradients sooner: a second `generate` and a second `score`, with the signatures of t1mini.rollout.
+"""The same tokens and gradients sooner: a second `generate` and a second `score`, with the signatures of
+t1mini.rollout.
 
-    decode.py     one token for every row: fused weights, shared prompts      forward.py    whole sequences, gradients by hand
-    schedule.py   generate: which response sits in which row, and when        score.py      score: no padding, no whole logits
+    schedule.py   generate: which response sits in which row, and when
+    decode.py     one token for every row: fused weights, shared prompts
+    score.py      score: nothing padded, no prompt twice, never all logits at once
+    forward.py    whole sequences through the decoder, gradients by hand
 
 `twins` is where a stage chooses. See them agree: python -m pytest tests/fast/test_twins.py
 """
@@ -15,10 +18,10 @@ from t1mini.runs.machine import Clock, autocast
 
 
 def twins(config, clock: Clock | None = None) -> tuple[Callable, Callable]:
-    """(generate, score): those of this folder, or with --plain those of t1mini.rollout, in --precision on --device.
+    """(generate, score): those of this folder, or with --plain those of t1mini.rollout, in --precision.
 
-    A reader's own functions can only stand in plain code, so an --exercise implies --plain. `clock` is told what each
-    call takes.
+    A reader's own functions can only stand in plain code, so an --exercise implies --plain. `clock` is told
+    what each call takes.
     """
     clock = clock or Clock()
     if config.plain or getattr(config, "exercise", ""):
@@ -26,7 +29,8 @@ def twins(config, clock: Clock | None = None) -> tuple[Callable, Callable]:
     else:
         recompute = getattr(config, "recompute", False)
         chosen = partial(schedule.generate, clock=clock), partial(score.score, recompute=recompute)
-    return tuple(partial(_in_precision, function, config, clock, name) for function, name in zip(chosen, ("rollout", "score")))
+    parts = zip(chosen, ("rollout", "score"))
+    return tuple(partial(_in_precision, function, config, clock, name) for function, name in parts)
 
 
 def _in_precision(function: Callable, config, clock: Clock, name: str, *arguments, **keywords):

@@ -1,24 +1,23 @@
-"""The engine: one token for every row as fast as the machine allows. It computes what t1mini.model computes, arranged for
-decoding.
+"""The engine: one token for every row as fast as the machine allows. It computes what t1mini.model computes.
 
-    fused weights   q, k and v in one matrix product, gate and up in another; norm weights and the 1/sqrt(d) of attention
-                    multiplied into the matrices, once a rollout; bfloat16 copies where the model computes in bfloat16
-    shared prompt   a prompt's keys and values are kept once; its K responses attend to them together, as one matrix
-                    product. Scores over prompt and own tokens are joined before the softmax: nothing is approximated
-    own tokens      a row's keys and values, in a cache as wide as its longest response so far: a matrix product over a part
-                    of a block would copy it. `bias` hides what a row has not written yet
-    RoPE            weights are reordered so that the pairs it rotates lie side by side: one complex product turns them
+    fused weights   q, k and v in one matrix product, gate and up in another; norm weights and the 1/sqrt(d)
+                    of attention multiplied into the matrices, once a rollout; bfloat16 copies for bfloat16
+    shared prompt   a prompt's keys and values are kept once; its K responses attend to them together, as one
+                    matrix product. Scores over prompt and own tokens meet before the softmax: it is exact
+    own tokens      a row's keys and values, in a cache as wide as the longest response so far: a product over
+                    a part of a block would copy it. `bias` hides what a row has not written yet
+    RoPE            weights are reordered so that pairs lie side by side: one complex product turns them
 
-Left out: any decision. Which response sits in which row, and when it leaves, is t1mini.fast.schedule's. The plain way,
-t1mini.model with t1mini.kv_cache, is its slow twin. A step runs no Python that depends on data, so a GPU can replay it as a
-graph.
+Left out: any decision. Which response sits in which row, and when it leaves, is t1mini.fast.schedule's. The
+plain way, t1mini.model with t1mini.kv_cache, is its slow twin. A step runs no Python that depends on data,
+so a GPU can replay it as a graph.
 
 See them agree: python -m pytest tests/fast/test_twins.py; what it buys: python -m t1mini bench rollout
 """
 
 import contextlib
 from collections import Counter
-from typing import Sequence
+from typing import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -28,7 +27,7 @@ from t1mini.fast.forward import causal_attention, hidden_states
 from t1mini.model import Layer, Qwen, rope_angles
 from t1mini.runs.batches import length_mask, pad
 
-BUCKET = {"cpu": 8, "cuda": 128}  # tokens by which the cache grows: a copy each time, and on a GPU a new graph
+BUCKET = {"cpu": 8, "cuda": 128}  # tokens by which the cache grows: each time a copy, on a GPU a new graph
 PREFILL_TOKENS = 16384  # of prompts that go through the model together
 
 
@@ -44,20 +43,21 @@ class Engine:
         self.dtype = torch.get_autocast_dtype(self.device.type) if self.casts else model.dtype
         self.wide = torch.promote_types(model.dtype, torch.float32)
         self.bucket = BUCKET.get(self.device.type, BUCKET["cpu"])
-        self.pairs = torch.arange(c.head_dim, device=self.device).view(2, -1).T.flatten()  # 0, d/2, 1, d/2 + 1, ...
+        self.pairs = torch.arange(c.head_dim, device=self.device).view(2, -1).T.flatten()  # 0, d/2, 1, ...
         self.layers = [self.fuse(layer) for layer in model.layers]
         self.head = (model.head_weight * model.norm.weight).detach().to(self.dtype)
         self.eps = torch.full((), c.rms_norm_eps, dtype=self.wide, device=self.device)
         positions = torch.arange(longest + 1, device=self.device)[None]
         angles = rope_angles(positions, c.head_dim, c.rope_theta, self.wide)
-        self.rotations = torch.stack(angles, dim=-1)[0].flatten(1)  # [longest + 1, d], cos and sin side by side
+        self.rotations = torch.stack(angles, dim=-1)[0].flatten(1)  # [longest + 1, d], cos beside sin
 
         empty = lambda *shape: torch.zeros(shape, dtype=self.dtype, device=self.device)
+        kv, d = c.num_key_value_heads, c.head_dim
         self.k, self.slots = k, slots
-        self.prompt_keys = [empty(slots, c.num_key_value_heads, prompt_len, c.head_dim) for _ in self.layers]  # [slots, kv, S, d]
+        self.prompt_keys = [empty(slots, kv, prompt_len, d) for _ in self.layers]  # [slots, kv, S, d]
         self.prompt_values = [torch.zeros_like(keys) for keys in self.prompt_keys]
         self.prompt_lengths = torch.ones(slots, dtype=torch.long, device=self.device)
-        self.keys = [empty(rows, c.num_key_value_heads, 0, c.head_dim) for _ in self.layers]  # [n, kv, C, d]
+        self.keys = [empty(rows, kv, 0, d) for _ in self.layers]  # [n, kv, C, d]
         self.values = [torch.zeros_like(keys) for keys in self.keys]
         self.bias = empty(rows, prompt_len)  # [n, S + C]: 0 where a row may look, else -inf
         self.start = torch.ones(rows, dtype=torch.long, device=self.device)  # where a row's response begins
@@ -71,9 +71,10 @@ class Engine:
         paired = lambda x: x.unflatten(0, (-1, c.head_dim))[:, self.pairs].flatten(0, 1)
         q_scale = 1.0 if c.qk_norm else scale  # a norm would undo it
         q, k, v = ((m.weight * norm, m.bias) for m in (attention.q_proj, attention.k_proj, attention.v_proj))
-        joined = {"qkv": torch.cat([paired(q[0]) * q_scale, paired(k[0]), v[0]]), "out": attention.o_proj.weight.T,
-                  "gate_up": torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight]) * layer.post_attention_layernorm.weight,
-                  "down": mlp.down_proj.weight.T}
+        gate_up = torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight])
+        gate_up = gate_up * layer.post_attention_layernorm.weight
+        joined = {"qkv": torch.cat([paired(q[0]) * q_scale, paired(k[0]), v[0]]),
+                  "out": attention.o_proj.weight.T, "gate_up": gate_up, "down": mlp.down_proj.weight.T}
         if c.qkv_bias:
             joined["bias"] = torch.cat([paired(q[1]) * q_scale, paired(k[1]), v[1]])
         joined = {name: w.detach().to(self.dtype) for name, w in joined.items()}
@@ -83,17 +84,22 @@ class Engine:
             joined["qk_norm"] = torch.cat(norms).detach().to(self.wide)
         return joined
 
-    # --- prompts and rows come and go -------------------------------------------------------------------------------
+    # --- prompts and rows come and go
+    # -------------------------------------------------------------------------------
 
     def prefill(self, slots: Sequence[int], prompts: Sequence[Sequence[int]]) -> Tensor:
         """Puts prompts into slots. Returns the logits after each [len(prompts), V]."""
-        logits, kv, at_once = [], self.config.num_key_value_heads, max(1, PREFILL_TOKENS // max(map(len, prompts)))
+        logits, kv = [], self.config.num_key_value_heads
+        at_once = max(1, PREFILL_TOKENS // max(map(len, prompts)))
         for start in range(0, len(prompts), at_once):
-            chunk, into = prompts[start : start + at_once], torch.tensor(slots[start : start + at_once], device=self.device)
-            ids, lengths = pad(chunk, 0, self.device), torch.tensor([len(p) for p in chunk], device=self.device)  # [P, S], [P]
+            chunk = prompts[start : start + at_once]
+            into = torch.tensor(slots[start : start + at_once], device=self.device)
+            ids = pad(chunk, 0, self.device)  # [P, S]
+            lengths = torch.tensor([len(prompt) for prompt in chunk], device=self.device)
 
             def attend(layer: int, qkv: Tensor) -> Tensor:
-                keys, values = qkv.transpose(1, 2)[:, -2 * kv :].to(self.dtype).chunk(2, dim=1)  # [P, kv, S, d]
+                states = qkv.transpose(1, 2)[:, -2 * kv :].to(self.dtype)
+                keys, values = states.chunk(2, dim=1)  # [P, kv, S, d]
                 self.prompt_keys[layer][into, :, : ids.shape[1]] = keys[..., self.pairs]
                 self.prompt_values[layer][into, :, : ids.shape[1]] = values
                 return causal_attention(qkv, kv)
@@ -107,7 +113,7 @@ class Engine:
         return torch.cat(logits)
 
     def uncached(self):
-        """The model in the precision of this engine, without bfloat16 copies of its weights beside the fused ones."""
+        """The model's precision, without bfloat16 copies of its weights beside the fused ones."""
         if not self.casts:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, self.dtype, cache_enabled=False)
@@ -119,7 +125,7 @@ class Engine:
         self.bias[rows] = self.bias.new_zeros(visible.shape).masked_fill_(~visible, -torch.inf)
 
     def arrange(self, slots: Sequence[int | None]) -> None:
-        """Where rows stand: side by side at their prompts' slots. A row without a response takes what place is left."""
+        """Rows stand side by side at their prompts' slots; those without a response, wherever is room."""
         beside, places = Counter(), []
         for slot in slots:
             places.append(None if slot is None else slot * self.k + beside[slot])
@@ -128,13 +134,14 @@ class Engine:
         self.place.copy_(torch.tensor([next(left) if place is None else place for place in places]))
 
     def select(self, rows: Tensor, slots: Tensor, k: int, width: int) -> None:
-        """Keeps only `rows` [m], of their tokens the first `width`, and the prompts in `slots`, at most k rows beside each."""
+        """Keeps `rows` [m] with their first `width` tokens, and the prompts in `slots`, k rows beside each."""
         width = min(self.rounded(width), self.keys[0].shape[2])
         for states in (self.keys, self.values):  # a layer at a time, so that there never are two caches
             for i in range(len(states)):
                 states[i] = states[i][rows, :, :width]
         if len(slots) < self.slots:
-            self.prompt_keys, self.prompt_values = ([x[slots] for x in states] for states in (self.prompt_keys, self.prompt_values))
+            self.prompt_keys = [keys[slots] for keys in self.prompt_keys]
+            self.prompt_values = [values[slots] for values in self.prompt_values]
         self.slots, self.k = len(slots), k
         self.bias = self.bias[rows, : self.prompt_keys[0].shape[2] + width]
         self.start, self.column, self.place = self.start[rows], self.column[rows], self.place[rows]
@@ -153,7 +160,8 @@ class Engine:
     def rounded(self, width: int) -> int:
         return -(-width // self.bucket) * self.bucket
 
-    # --- one token --------------------------------------------------------------------------------------------------
+    # --- one token
+    # --------------------------------------------------------------------------------------------------
 
     def step(self, token: Tensor) -> Tensor:
         """The logits [n, V] after one more token [n] a row."""
@@ -161,7 +169,8 @@ class Engine:
         heads, kv = c.num_attention_heads, c.num_key_value_heads
         column = self.column.clamp(max=C - 1)  # rows that have ended may run past the cache
         self.bias.scatter_(1, S + column[:, None], 0.0)
-        at = (torch.arange(n * kv, device=self.device) * C).view(n, kv).add_(column[:, None]).flatten()  # in keys and values
+        blocks = torch.arange(n * kv, device=self.device).view(n, kv) * C
+        at = (blocks + column[:, None]).flatten()  # where they go in keys and values
         x = F.embedding(token, self.model.embed_tokens.weight).to(self.wide)  # [n, H]
         rotation = F.embedding(self.start + column, self.rotations)
         rotation = torch.view_as_complex(rotation.view(n, 1, -1, 2))  # [n, 1, d / 2]
@@ -198,7 +207,8 @@ class Engine:
         kv, S = self.config.num_key_value_heads, self.prompt_keys[0].shape[2]
         q = q.reshape(n, kv, -1, d)  # [n, kv, g, d]
         prompt = self.to_rows(self.to_prompts(q) @ self.prompt_keys[layer].flatten(0, 1).mT)  # [n, kv, g, S]
-        own = (q.flatten(0, 1) @ self.keys[layer].flatten(0, 1).mT).view(n, kv, heads // kv, -1)  # [n, kv, g, C]
+        own = q.flatten(0, 1) @ self.keys[layer].flatten(0, 1).mT
+        own = own.view(n, kv, heads // kv, -1)  # [n, kv, g, C]
         p = torch.cat((prompt, own), dim=-1).add_(self.bias[:, None, None]).softmax(-1)
         own = (p[..., S:].flatten(0, 1) @ self.values[layer].flatten(0, 1)).view(q.shape)
         prompt = self.to_rows(self.to_prompts(p[..., :S]) @ self.prompt_values[layer].flatten(0, 1))
@@ -213,3 +223,26 @@ class Engine:
         """The way back, to [n, kv, g, ..]."""
         x = x.view(self.slots, -1, self.k, x.shape[1] // self.k, x.shape[2]).transpose(1, 2).flatten(0, 1)
         return F.embedding(self.place, x.flatten(1)).view(-1, *x.shape[1:])
+
+
+class Replayed:
+    """Calls `work`: on a GPU as a graph, captured at the second call after `forget`. The first warms up."""
+
+    def __init__(self, work: Callable, device: torch.device):
+        self.work, self.on_gpu = work, device.type == "cuda"
+        self.forget()
+
+    def forget(self) -> None:
+        """The tensors that `work` reads or writes have been replaced."""
+        self.calls, self.graph = 0, None
+
+    def __call__(self) -> None:
+        if self.on_gpu and self.calls == 1:
+            self.graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self.graph):  # notes the kernels, runs none
+                self.work()
+        if self.graph is not None:
+            self.graph.replay()
+        else:
+            self.work()
+        self.calls += 1

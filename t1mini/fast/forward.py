@@ -1,15 +1,17 @@
-"""The decoder's forward pass with joined matrices and gradients by hand: t1mini.model's, arranged for whole sequences.
+"""The decoder's forward pass with joined matrices and gradients by hand: t1mini.model's, arranged for whole
+sequences.
 
     joined      q, k and v in one matrix product, gate and up in another
     by hand     RMSNorm, RoPE and SwiGLU, whose arithmetic is little and whose memory traffic is not:
 
-    y = x r w,  r = (mean x^2 + eps)^(-1/2)     dx = r (g - n mean(g n)),  n = x r,  g = w dy     dw = sum n dy
+    y = x r w,  r = (mean x^2 + eps)^(-1/2)     dx = r (g - n mean(g n)),  n = x r,  g = w dy;  dw = sum n dy
     y = R(angle) x                              dx = R(-angle) dy
     y = silu(a) b,  silu(a) = a / (1 + e^-a)    da = b dy silu'(a),  db = silu(a) dy
 
-Autograd would keep every intermediate result and pass over each again. These keep the inputs, and write what belongs
-together into one tensor. The matrix products between them are left to torch. Attention is the caller's, since only it
-knows where a token stands: t1mini.fast.score packs rows, t1mini.fast.decode keeps keys and values.
+Autograd would keep every intermediate result and pass over each again. These keep the inputs, and write what
+belongs together into one tensor. The matrix products between them are left to torch. Attention is the
+caller's, since only it knows where a token stands: t1mini.fast.score packs rows, t1mini.fast.decode keeps
+keys and values.
 
 See it agree with the model and with autograd: python -m pytest tests/fast/test_forward.py
 """
@@ -26,14 +28,17 @@ from t1mini.model import Layer, Qwen, RMSNorm, rope_angles
 Attend = Callable[[int, Tensor], Tensor]
 
 
-def hidden_states(model: Qwen, ids: Tensor, positions: Tensor, attend: Attend, recompute: bool = False) -> Tensor:
+def hidden_states(model: Qwen, ids: Tensor, positions: Tensor, attend: Attend,
+                  recompute: bool = False) -> Tensor:
     """The last layer's normalised states [N, S, H] of tokens `ids` [N, S] at `positions` [N or 1, S].
 
-    `attend(layer, qkv)` is attention, from queries, keys and values [N, S, heads + 2 kv, d] to [N, S, heads * d]. With
-    `recompute` a layer keeps its input alone and computes the rest again in the backward pass: less memory, more time.
+    `attend(layer, qkv)` is attention, from queries, keys and values [N, S, heads + 2 kv, d] to [N, S, heads *
+    d]. With `recompute` a layer keeps its input alone and computes the rest again in the backward pass: less
+    memory, more time.
     """
     c, x = model.config, model.embed_tokens(ids)  # [N, S, H]
-    angles = [angle.unsqueeze(2) for angle in rope_angles(positions, c.head_dim, c.rope_theta, x.dtype)]  # [N, S, 1, d/2]
+    angles = rope_angles(positions, c.head_dim, c.rope_theta, x.dtype)
+    angles = [angle.unsqueeze(2) for angle in angles]  # [N, S, 1, d/2]
     for i, layer in enumerate(model.layers):
         arguments = layer, x, angles, lambda qkv, i=i: attend(i, qkv)
         if recompute and torch.is_grad_enabled():
@@ -55,7 +60,8 @@ def layer_states(layer: Layer, x: Tensor, angles, attend: Callable) -> Tensor:
         q, k, v = qkv.split((heads, kv, kv), dim=2)
         qkv = torch.cat((rms_norm(q, a.q_norm), rms_norm(k, a.k_norm), v), dim=2)
     x = x + a.o_proj(attend(rotate(qkv, *angles, heads + kv)))
-    return x + mlp.down_proj(swiglu(joint_linear(rms_norm(x, layer.post_attention_layernorm), mlp.gate_proj, mlp.up_proj)))
+    gate_up = joint_linear(rms_norm(x, layer.post_attention_layernorm), mlp.gate_proj, mlp.up_proj)
+    return x + mlp.down_proj(swiglu(gate_up))
 
 
 def causal_attention(qkv: Tensor, kv: int) -> Tensor:
@@ -78,7 +84,7 @@ def rms_norm(x: Tensor, norm: RMSNorm) -> Tensor:
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor, heads: int) -> Tensor:
-    """The first `heads` of x [N, S, H, d] turned, pair (x_i, x_{i + d/2}) by its angle [N, S, 1, d/2]; the others stay."""
+    """The first `heads` of x [N, S, H, d] turned, pair (x_i, x_{i + d/2}) by its angle [N, S, 1, d/2]."""
     return _Rotate.apply(x, cos, sin, heads)
 
 

@@ -1,18 +1,19 @@
-"""The scheduler: which response sits in which row of the engine, so that no row decodes for nothing (continuous batching).
+"""The scheduler: which response sits in which row of the engine, so that none decodes for nothing.
 
-    admit      waiting responses take the rows that are free: their prompt is prefilled if no row has it yet, and their
-               first token is sampled from its logits
-    decode     a window of some tokens for all rows: step, sample, note. No look at any value, so a GPU never waits for
-               Python
+    admit      waiting responses take the rows that are free: their prompt is prefilled if no row has it yet,
+               and their first token is sampled from its logits
+    decode     a window of some tokens for all rows: step, sample, note. No look at any value, so a GPU never
+               waits for Python
     record     tokens up to each row's end go into the result; what a row sampled after its end is dropped
     release    ended rows are free again. Once nothing waits, they leave, and the batch becomes smaller
 
-Lengths of responses are heavy-tailed: a batch that waits for its longest response mostly decodes rows that have ended.
-The number of rows follows from a budget of tokens: every row may grow to the limit, and prompts are kept once.
+This is continuous batching: lengths are heavy-tailed, and a batch that waits for its longest response mostly
+decodes rows that have ended. The number of rows follows from a budget of tokens: every row may grow to the limit, and prompts
+are kept once.
 
-On a GPU the decoding of one token, sampling included, is captured as a CUDA graph and replayed: a small model spends more
-time on starting some 40 kernels a layer than on running them. A graph is bound to its tensors, so it is captured anew when
-those change.
+On a GPU the decoding of one token, sampling included, is captured as a CUDA graph and replayed: a small model
+spends more time on starting some 40 kernels a layer than on running them. A graph is bound to its tensors, so
+it is captured anew when those change.
 
 See it agree with the plain way: python -m pytest tests/fast/test_twins.py
 """
@@ -25,14 +26,14 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from t1mini.fast.decode import Engine
+from t1mini.fast.decode import Engine, Replayed
 from t1mini.model import Qwen
 from t1mini.rollout import Rollouts, noise_keys, require_finite
 from t1mini.runs.machine import Clock
 from t1mini.sampler import Sampling, fold, sample
 
-WINDOW = {"cpu": 4, "cuda": 16}  # tokens between looks at which rows have ended; on a GPU a look means waiting for it
-PROMPTS_KEPT = 2  # as a multiple of those that fill all rows: the last rows of one linger while the next begins
+WINDOW = {"cpu": 4, "cuda": 16}  # tokens between looks at which rows have ended: a GPU has to be waited for
+PROMPTS_KEPT = 2  # as a multiple of those that fill all rows: the last rows of one linger as the next begins
 
 
 @torch.no_grad()
@@ -53,7 +54,7 @@ def generate(model: Qwen, prompts: Sequence[Sequence[int]], k: int, sampling: Sa
 
 @dataclass
 class Row:
-    """Which response a row of the engine holds, at which slot's prompt, and how many of its tokens went through."""
+    """Which response a row of the engine holds, at which slot's prompt, and how many tokens went through."""
 
     response: int | None = None
     slot: int | None = None
@@ -61,10 +62,10 @@ class Row:
 
 
 class Schedule:
-    """Samples k responses to each prompt, limits [N] tokens each at most; keys [N] are the responses' noise."""
+    """Samples k responses to each prompt, at most limits [N] tokens each; keys [N] are their noise."""
 
-    def __init__(self, model: Qwen, prompts: Sequence[Sequence[int]], k: int, keys: Tensor, limits: Tensor, rows: int,
-                 slots: int, sampling: Sampling, eos_id: int | None, clock: Clock):
+    def __init__(self, model: Qwen, prompts: Sequence[Sequence[int]], k: int, keys: Tensor, limits: Tensor,
+                 rows: int, slots: int, sampling: Sampling, eos_id: int | None, clock: Clock):
         N, limit, self.device, longest = len(keys), int(limits.max()), model.device, max(map(len, prompts))
         self.engine = Engine(model, rows, slots, k, longest, longest + limit)
         self.prompts, self.k, self.clock, self.sampling = prompts, k, clock, vars(sampling)
@@ -103,7 +104,8 @@ class Schedule:
         self.admit()
         while live := [row for row in self.rows if row.response is not None]:
             responses = self.responses()
-            steps = min(len(self.window[0]), int((self.limits - self.lengths)[responses].max()))  # the last may have fewer
+            most = int((self.limits - self.lengths)[responses].max())  # the last ones may have fewer to go
+            steps = min(len(self.window[0]), most)
             if self.engine.reserve(max(row.tokens for row in live) + steps):
                 decode.forget()
             self.place.zero_()
@@ -121,7 +123,8 @@ class Schedule:
 
     def responses(self) -> Tensor:
         """The response of each row [n]; of one without, the number after the last."""
-        return torch.tensor([len(self.ids) - 1 if row.response is None else row.response for row in self.rows], device=self.device)
+        numbers = [len(self.ids) - 1 if row.response is None else row.response for row in self.rows]
+        return torch.tensor(numbers, device=self.device)
 
     def decode(self) -> None:
         """One token for every row, noted in the window."""
@@ -143,7 +146,8 @@ class Schedule:
         """Adds tokens [W, m] and what goes with them to `responses` [m], each up to its end."""
         t = self.lengths[responses] + torch.arange(len(tokens), device=self.device)[:, None]  # [W, m]
         ends = tokens == self.eos_id
-        counts = (ends.cumsum(0) - ends.long() == 0) & (t < self.limits[responses]) & ~self.finished[responses]
+        before_end = ends.cumsum(0) - ends.long() == 0
+        counts = before_end & (t < self.limits[responses]) & ~self.finished[responses]
         places = responses.expand_as(t)[counts], t[counts]
         self.ids[places], self.logprobs[places] = tokens[counts], logprobs[counts]
         self.kept[responses] += (mass * counts).sum(0)
@@ -163,7 +167,7 @@ class Schedule:
         return len(ended)
 
     def shrink(self) -> bool:
-        """Lets the rows without a response leave. A graph is worth some idle rows. True if the batch has become smaller."""
+        """Lets rows without a response leave, but for some where a graph is worth it. True if any left."""
         live = [i for i, row in enumerate(self.rows) if row.response is not None]
         enough = len(self.rows) // 2 if self.device.type == "cuda" else len(self.rows) - 1
         if not live or len(live) > enough:
@@ -181,7 +185,7 @@ class Schedule:
         return True
 
     def admit(self) -> None:
-        """Gives free rows to waiting responses, as far as there is a slot for their prompt, and samples their first tokens."""
+        """Gives free rows to waiting responses whose prompt has or finds a slot, and samples first tokens."""
         begun, new = [], []
         for i, row in enumerate(self.rows):
             if row.response is None and self.waiting:
@@ -201,8 +205,8 @@ class Schedule:
             rows, slots, responses = torch.tensor(rows, device=self.device).T
             self.engine.begin(rows, slots)
             self.row_noise[rows] = self.noise[responses]
-            row_keys = fold(self.noise[responses], 0)
-            sampled = sample(self.prompt_logits[slots], row_keys=row_keys, return_kept_mass=True, **self.sampling)
+            logits, row_keys = self.prompt_logits[slots], fold(self.noise[responses], 0)
+            sampled = sample(logits, row_keys=row_keys, return_kept_mass=True, **self.sampling)
             self.token[rows] = sampled[0]
             self.record(responses, *(values[None] for values in sampled))
             self.clock.lap("sampling")
@@ -218,31 +222,8 @@ class Schedule:
         self.clock.lap("prefill")
 
 
-class Replayed:
-    """Calls `work`: on a GPU as a graph, captured at the second call after `forget`. The first, plain one, warms up."""
-
-    def __init__(self, work, device: torch.device):
-        self.work, self.on_gpu = work, device.type == "cuda"
-        self.forget()
-
-    def forget(self) -> None:
-        """The tensors that `work` reads or writes have been replaced."""
-        self.calls, self.graph = 0, None
-
-    def __call__(self) -> None:
-        if self.on_gpu and self.calls == 1:
-            self.graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self.graph):  # notes the kernels, runs none
-                self.work()
-        if self.graph is not None:
-            self.graph.replay()
-        else:
-            self.work()
-        self.calls += 1
-
-
 def fit(responses: int, k: int, limit: int, prompt_len: int, budget: int) -> tuple[int, int]:
-    """Rows to decode at once, and prompts to keep, so that their keys and values are of at most `budget` tokens (or one row).
+    """Rows to decode at once, and prompts to keep, for keys and values of `budget` tokens (or of one row).
 
     >>> fit(responses=64, k=8, limit=100, prompt_len=20, budget=10_000)  # all of it
     (64, 8)

@@ -1,17 +1,19 @@
-"""Scoring sooner: responses without padding, each prompt once, and no more logits at a time than fit the memory.
+"""Scoring sooner: responses without padding, each prompt once, and no more logits at a time than fit the
+memory.
 
-A rectangle [n, S] of prompts and responses computes the prompt again in every row, and the padding behind every
-response. Only attention needs rows, though: the matrix products of a decoder treat each token alone. So tokens stand
-in one line, and go to rows and back within each layer:
+A rectangle [n, S] of prompts and responses computes the prompt again in every row, and the padding behind
+every response. Only attention needs rows, though: the matrix products of a decoder treat each token alone. So
+tokens stand in one line, and go to rows and back within each layer:
 
     tokens [M]     prompt A, its responses, prompt B, its responses, ...      each prompt once, nothing padded
-    rows [n, S]    which of them stands where, for attention: prompt, response, then anything (causality hides it)
-    home [M]       where in rows.flatten() attention's result for a token is found; of a prompt, in its first row
+    rows [n, S]    which of them stands where, for attention: prompt, response, then anything (it is not seen)
+    home [M]       where in rows.flatten() a token's result of attention is found; a prompt's in its first row
 
-A prompt's gradient is the sum over its rows, by itself: that is the backward of reading a token more than once.
+A prompt's gradient is the sum over its rows, by itself: that is the backward of reading a token more than
+once.
 
-Of the vocabulary, a chunk of tokens is scored and forgotten, and scored again in the backward pass: Qwen's 151,936
-words make 5 GB of logits of 8,192 tokens.
+Of the vocabulary, a chunk of tokens is scored and forgotten, and scored again in the backward pass: Qwen's
+151,936 words make 5 GB of logits of 8,192 tokens.
 
 See it agree with t1mini.rollout.score: python -m pytest tests/fast/test_twins.py
 """
@@ -36,14 +38,17 @@ def score(model: Qwen, prompts: Sequence[Sequence[int]], responses: Sequence[Seq
 
     Row i is responses[i] after prompts[i]. With `recompute` no activations are kept within a layer.
     """
-    packing = pack(prompts, [response[:-1] for response in responses], model.device)  # nothing follows the last token
+    but_the_last = [response[:-1] for response in responses]  # what would follow it is not asked for
+    packing = pack(prompts, but_the_last, model.device)
     kv = model.config.num_key_value_heads
     attend = lambda layer, qkv: packing.to_tokens(causal_attention(packing.to_rows(qkv), kv))
-    hidden = hidden_states(model, packing.tokens[None], packing.positions[None], attend, recompute)[0]  # [M, H]
+    ids, positions = packing.tokens[None], packing.positions[None]  # [1, M]
+    hidden = hidden_states(model, ids, positions, attend, recompute)  # [1, M, H]
     lengths = torch.tensor([len(response) for response in responses], device=model.device)
     mask = length_mask(lengths, max(map(len, responses)))  # [n, T]
     before, targets = packing.before(mask), pad(responses, 0, model.device)[mask]
-    values = token_logprobs(F.embedding(before, hidden), model.head_weight, targets, sampling.temperature, sampling.vocab_limit)
+    values = token_logprobs(F.embedding(before, hidden[0]), model.head_weight, targets, sampling.temperature,
+                            sampling.vocab_limit)
     logprobs, entropy = (value.new_zeros(mask.shape).masked_scatter(mask, value) for value in values)
     return logprobs, entropy, mask
 
@@ -64,7 +69,7 @@ class Packing(NamedTuple):
         return F.embedding(self.home, x.flatten(0, 1))[None]
 
     def before(self, mask: Tensor) -> Tensor:
-        """For each response token of `mask` [n, T] the token that stands before it, which predicts it: [mask.sum()]"""
+        """For each response token of `mask` [n, T], the token before it, which predicts it: [mask.sum()]"""
         columns = self.starts[:, None] - 1 + torch.arange(mask.shape[1], device=mask.device)
         return self.rows.gather(1, columns.clamp(max=self.rows.shape[1] - 1))[mask]
 
@@ -94,7 +99,8 @@ def pack(prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]], d
         after = add(response, row, len(prompt))
         rows.append([*first[key], *after, *[0] * (width - len(prompt) - len(response))])
     starts = [len(prompt) for prompt in prompts]
-    return Packing(*(torch.tensor(x, dtype=torch.long, device=device) for x in (tokens, positions, rows, home, starts)))
+    lists = tokens, positions, rows, home, starts
+    return Packing(*(torch.tensor(x, dtype=torch.long, device=device) for x in lists))
 
 
 def token_logprobs(hidden: Tensor, lm_head_weight: Tensor, targets: Tensor, temperature: float,
@@ -128,7 +134,8 @@ class _TokenLogprobs(torch.autograd.Function):
     def backward(ctx, grad_logprobs, grad_entropy):
         hidden, weight, targets, entropy = ctx.saved_tensors
         temperature, vocab_limit, dtype = ctx.settings
-        grad_hidden, grad_weight, start = [], torch.zeros_like(weight), 0  # one buffer, in the weights' own precision
+        grad_hidden, start = [], 0
+        grad_weight = torch.zeros_like(weight)  # one buffer, in the weights' own precision
         for h, w, target, logp in _chunks(hidden, weight, targets, *ctx.settings):
             rows = slice(start, start := start + len(h))
             g, g_entropy = grad_logprobs[rows, None], grad_entropy[rows, None]
@@ -144,7 +151,8 @@ class _TokenLogprobs(torch.autograd.Function):
         return torch.cat(grad_hidden), grad_weight, None, None, None, None
 
 
-def _chunks(hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float, vocab_limit: int | None, dtype):
+def _chunks(hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float, vocab_limit: int | None,
+            dtype: torch.dtype):
     """A chunk of rows at a time: (hidden [m, H], weight [V, H], targets [m], log-probabilities [m, V])."""
     w = weight[:vocab_limit].to(dtype)
     m = max(1, CHUNK_ELEMENTS // len(w))

@@ -1,8 +1,8 @@
 """A reader's own functions in the real loop: rl --exercise FILE.
 
-The exercises of tutorials/ ask for functions by the names and signatures that the plain stages call. Where FILE has one of
-them, it takes the library's place for the run; a blank stub does not. So what is checked on small tensors can be seen to
-train, or not to.
+The exercises of tutorials/ ask for functions by the names and signatures that the plain stages call. Where
+FILE has one of them, it takes the library's place for the run; a blank stub does not. So what is checked on
+small tensors can be seen to train, or not to.
 
 Run it: python -m t1mini rl --exercise tutorials/exercises/ex06_policy_gradient.py --steps 20
 """
@@ -18,7 +18,8 @@ from typing import Callable, Iterator
 from t1mini import loss, penalties, reference
 from t1mini.runs.settings import UserError
 
-CALLED = {loss: ("rloo_advantages", "sequence_kl", "centred_kl", "policy_gradient_loss", "logprobs_from_logits", "token_entropy"),
+CALLED = {loss: ("rloo_advantages", "sequence_kl", "centred_kl", "policy_gradient_loss",
+                 "logprobs_from_logits", "token_entropy"),
           reference: ("ema_update",), penalties: ("is_repetitive", "is_overlong", "penalised_reward")}
 NAMES = [name for names in CALLED.values() for name in names]
 
@@ -27,8 +28,9 @@ NAMES = [name for names in CALLED.values() for name in names]
 def in_place(functions: dict[str, Callable]) -> Iterator[None]:
     """While the block runs, these functions stand wherever the library's of the same name did."""
     library = {name: getattr(module, name) for module, names in CALLED.items() for name in names}
-    places = [(module, name) for module in list(sys.modules.values()) if getattr(module, "__name__", "").startswith("t1mini.")
-              for name in functions if getattr(module, name, None) is library[name]]
+    ours = [module for name, module in sys.modules.items() if name.startswith("t1mini.")]
+    places = [(module, name) for module in ours for name in functions
+              if getattr(module, name, None) is library[name]]
     for module, name in places:
         setattr(module, name, functions[name])
     try:
@@ -40,13 +42,13 @@ def in_place(functions: dict[str, Callable]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def exercise(path: str) -> Iterator[None]:
-    """in_place, of the functions of a file. UserError where it has none, or cannot be run, or fails in the loop."""
+    """in_place, for the functions of a file. UserError where it has none, or fails."""
     functions = read_functions(Path(path))
     print(f"{path}: {', '.join(functions)} take the library's place")
     try:
         with in_place(functions):
             yield
-    except (TypeError, ValueError, IndexError, AttributeError, RuntimeError) as error:  # what the loop makes of a wrong result
+    except (TypeError, ValueError, IndexError, AttributeError, RuntimeError) as error:  # of a wrong result
         raise UserError(f"with {path} the step fails: {type(error).__name__}: {error}; "
                         "python tutorials/check.py may say why") from error
 
@@ -63,7 +65,8 @@ def read_functions(path: Path) -> dict[str, Callable]:
     written = [node.name for node in tree.body if isinstance(node, ast.FunctionDef) and not is_blank(node)]
     own = {name: named(path, getattr(module, name)) for name in NAMES if name in written}
     if not own:
-        raise UserError(f"--exercise {path}: it has none of the functions that the loop calls, or only blank ones: {', '.join(NAMES)}")
+        raise UserError(f"--exercise {path}: it has none of the functions that the loop calls, or only blank "
+                        f"ones: {', '.join(NAMES)}")
     return own
 
 

@@ -1,7 +1,8 @@
 """Batching: sequences of unequal length in rectangular tensors, with as little padding as possible.
 
-A batch is as wide as its longest row, so sequences of like length belong together. Rows are padded on the right: in a
-causal decoder nothing real looks at what comes after it, so the padding needs no mask in attention, only in the loss.
+A batch is as wide as its longest row, so sequences of like length belong together. Rows are padded on the
+right: in a causal decoder nothing real looks at what comes after it, so the padding needs no mask in
+attention, only in the loss.
 
 See it: python -m pytest tests/runs/test_batches.py
 """
@@ -21,7 +22,8 @@ def pad(sequences: Sequence[Sequence[int]], pad_id: int, device="cpu") -> Tensor
             [4, 0, 0]])
     """
     width = max(map(len, sequences))
-    return torch.tensor([[*s, *[pad_id] * (width - len(s))] for s in sequences], dtype=torch.long, device=device)
+    rows = [[*ids, *[pad_id] * (width - len(ids))] for ids in sequences]
+    return torch.tensor(rows, dtype=torch.long, device=device)
 
 
 def length_mask(lengths: Tensor, width: int) -> Tensor:
@@ -34,8 +36,9 @@ def length_mask(lengths: Tensor, width: int) -> Tensor:
     return torch.arange(width, device=lengths.device) < lengths[:, None]
 
 
-def micro_batches(lengths: Sequence[int], token_budget: int, groups: Sequence[int] | None = None) -> Iterator[list[int]]:
-    """Row numbers, longest first, in batches of at most `token_budget` tokens, padding counted (or of one row).
+def micro_batches(lengths: Sequence[int], token_budget: int,
+                  groups: Sequence[int] | None = None) -> Iterator[list[int]]:
+    """Row numbers, longest first, in batches of at most `token_budget` tokens with padding, or of one row.
 
     With `groups` the rows of a group stay together, for what they share, longest first within it.
 
@@ -57,10 +60,10 @@ def micro_batches(lengths: Sequence[int], token_budget: int, groups: Sequence[in
 
 def scoring_batches(rows: Sequence[int], prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]],
                     token_budget: int) -> list[list[int]]:
-    """Micro-batches of `rows` of rollouts: like lengths together, or a prompt's rows together, whichever costs less.
+    """Micro-batches of rows of rollouts: like lengths together, or a prompt's rows, whichever costs less.
 
-    `responses` are prompt-major. Matrix products see a prompt once a micro-batch and no padding, attention sees whole
-    rectangles (t1mini.fast.score).
+    `responses` are prompt-major. Matrix products see a prompt once a micro-batch and no padding, attention
+    sees whole rectangles (t1mini.fast.score).
 
     >>> scoring_batches(range(4), [[1, 1, 1], [1]], [[2], [2, 2, 2], [2], [2, 2, 2]], token_budget=12)
     [[1, 0], [3, 2]]
@@ -77,14 +80,17 @@ def scoring_batches(rows: Sequence[int], prompts: Sequence[Sequence[int]], respo
         return total
 
     lengths = [length(row) for row in rows]
-    ways = micro_batches(lengths, token_budget), micro_batches(lengths, token_budget, [row // k for row in rows])
+    groups = [row // k for row in rows]
+    ways = micro_batches(lengths, token_budget), micro_batches(lengths, token_budget, groups)
     return min(([[rows[i] for i in picks] for picks in way] for way in ways), key=work)
 
 
-def bucketed_batches(lengths: Sequence[int], batch: int, rng: random.Random, pool: int = 32) -> list[list[int]]:
+def bucketed_batches(lengths: Sequence[int], batch: int, rng: random.Random,
+                     pool: int = 32) -> list[list[int]]:
     """Every example once, in batches of `batch` of like length, in random order.
 
-    Examples are shuffled, then sorted by length within pools of `pool` batches, so each batch is random but narrow.
+    Examples are shuffled, then sorted by length within pools of `pool` batches, so each batch is random but
+    narrow.
     """
     order = list(range(len(lengths)))
     rng.shuffle(order)

@@ -1,8 +1,10 @@
-"""The machine a stage runs on: threads, device, precision, repeatability, a clock, and two habits of the allocator.
+"""The machine a stage runs on: threads, device, precision, repeatability, a clock, and two habits of the
+allocator.
 
-Deterministic algorithms are asked for, so that the same seed gives the same run, bit for bit, on a CPU with the same number
-of threads and workers. glibc by default hands memory of large tensors back to the system after every use and zeroes it again at the
-next; told not to, a training step here takes about a quarter less time. Other systems' allocators are left as they are.
+Deterministic algorithms are asked for, so that the same seed gives the same run, bit for bit, on a CPU with
+the same number of threads and workers. glibc by default hands memory of large tensors back to the system
+after every use and zeroes it again at the next; told not to, a training step here takes about a quarter less
+time. Other systems' allocators are left as they are.
 """
 
 import contextlib
@@ -29,9 +31,9 @@ def prepare(config: StageConfig) -> None:
     """Applies --threads and --device. UserError if torch cannot use that device."""
     keep_freed_memory()
     torch.set_num_threads(config.threads or usable_cores())
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what CUDA's matrix products need to be repeatable
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # for repeatable matrix products on CUDA
     torch.use_deterministic_algorithms(True, warn_only=config.device.startswith("cuda"))
-    torch.utils.deterministic.fill_uninitialized_memory = False  # nothing here reads memory it has not written
+    torch.utils.deterministic.fill_uninitialized_memory = False  # nothing reads memory it has not written
     if config.device != "cpu" and not config.device.startswith("cuda"):
         raise UserError(f"--device {config.device}: t1mini runs on cpu and cuda")
     try:
@@ -45,8 +47,8 @@ def prepare(config: StageConfig) -> None:
 def autocast(precision: str, device: str):
     """bfloat16 matrix products over float32 weights where `precision` says so.
 
-    A context of its own for every use: autocast keeps its bfloat16 copies of the weights until it is left, and copies
-    made while sampling carry no gradient.
+    A context of its own for every use: autocast keeps its bfloat16 copies of the weights until it is left,
+    and copies made while sampling carry no gradient.
     """
     if precision == "float32":
         return contextlib.nullcontext()
@@ -98,16 +100,18 @@ class Clock:
 
 
 def made_by(config: StageConfig) -> dict[str, str | None]:
-    """What a result depends on besides its settings: versions, the commit if this is a git checkout, the device."""
+    """What a result depends on besides its settings: versions, the commit if there is one, the device."""
     cuda = config.device.startswith("cuda")
-    return {"t1mini": __version__, "commit": commit(), "python": platform.python_version(), "torch": torch.__version__,
-            "device": torch.cuda.get_device_name(config.device) if cuda else f"cpu ({platform.machine()})"}
+    device = torch.cuda.get_device_name(config.device) if cuda else f"cpu ({platform.machine()})"
+    return {"t1mini": __version__, "commit": commit(), "python": platform.python_version(),
+            "torch": torch.__version__, "device": device}
 
 
 def commit() -> str | None:
     """The commit of the checkout that this package lies in, with "-dirty" where files differ from it."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    command = "git describe --always --dirty --abbrev=40 --exclude=*".split()
     try:
-        return subprocess.run(command, capture_output=True, text=True).stdout.strip() or None
+        done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True)
+        return done.stdout.strip() or None
     except OSError:  # there is no git
         return None

@@ -8,7 +8,8 @@ import torch
 from t1mini import rollout
 from t1mini.fast import schedule, twins
 from t1mini.fast import score as scoring
-from t1mini.fast.schedule import Replayed, fit
+from t1mini.fast.decode import Replayed
+from t1mini.fast.schedule import fit
 from t1mini.rl import RLConfig
 from t1mini.runs.machine import Clock
 from t1mini.sampler import Sampling
