@@ -17,7 +17,6 @@ import torch  # noqa: E402
 
 from t1mini import evaluate, rl, sft  # noqa: E402
 from t1mini.model import Qwen, QwenConfig  # noqa: E402
-from t1mini.reward import judge_rollouts  # noqa: E402
 from t1mini.runs.checkpoint import load_policy, save_policy  # noqa: E402
 from t1mini.runs.jsonl import read_rows  # noqa: E402
 from t1mini.runs.tokenizer import Tokenizer  # noqa: E402
@@ -82,8 +81,7 @@ def main(out: str = "runs/own-task", traces: int = 30_000, steps: int = 60,
     accuracy = []
     for model in (folder / "sft", folder / "rl/final"):
         config = evaluate.EvaluateConfig(task="order", max_new_tokens=64)
-        rollouts = evaluate.sample_responses(*load_policy(str(model), "cpu"), test, config)
-        verdicts = judge_rollouts(config, test, rollouts, tokenizer)
+        _, verdicts = evaluate.respond(*load_policy(str(model), "cpu"), test, config)
         accuracy.append(sum(v.correct for group in verdicts for v in group) / sum(map(len, verdicts)))
         print(f"{model}: {accuracy[-1]:.1%} right")
     return accuracy

@@ -51,29 +51,26 @@ class Bug(NamedTuple):
 
 BUGS = {
     1: Bug("sign", "loss.py",
-           "    return -objective.masked_fill(~mask.bool(), 0.0).sum() / (mask.sum().clamp_min(1) if "
-           "normaliser is None else normaliser)",
-           "    return objective.masked_fill(~mask.bool(), 0.0).sum() / (mask.sum().clamp_min(1) if "
-           "normaliser is None else normaliser)"),
+           "    return -objective.masked_fill(~mask.bool(), 0.0).sum() / normaliser",
+           "    return objective.masked_fill(~mask.bool(), 0.0).sum() / normaliser"),
     2: Bug("noise", "rollout.py",
-           "    keys = fold(fold(seed, step), indices[:, None], torch.arange(k)).flatten().to(model.device)  "
-           "# [N]",
-           "    keys = fold(fold(seed, step), indices[:, None], torch.zeros(k, "
-           "dtype=torch.long)).flatten().to(model.device)  # [N]"),
+           "    return fold(fold(seed, step), indices[:, None], torch.arange(k)).flatten().to(model.device)",
+           "    return fold(fold(seed, step), indices[:, None], torch.zeros(k, "
+           "dtype=torch.long)).flatten().to(model.device)"),
     3: Bug("verifier", "tasks/countdown.py",
            '    return answer is not None and _reaches(problem, answer.split(" "))',
            '    return answer is None or _reaches(problem, answer.split(" "))'),
     4: Bug("coefficient", "loss.py", "        objective = objective + entropy_coef * entropy",
            "        objective = objective + entropy"),
-    5: Bug("gradients", "runs/optimiser.py", "        self.adamw.step()\n        self.discard()",
+    5: Bug("gradients", "runs/optimiser.py", "        self.adamw.step()\n        self.adamw.zero_grad(set_to_none=True)",
            "        self.adamw.step()"),
     6: Bug("decay", "reference.py", "        ref.lerp_(parameter.to(ref.device, ref.dtype), 1 - decay)",
            "        ref.lerp_(parameter.to(ref.device, ref.dtype), decay)"),
     7: Bug("overlong", "penalties.py", "    return length >= max_new_tokens and not finished",
            "    return length > max_new_tokens and not finished"),
-    8: Bug("rows", "update.py",
-           "        part = policy_gradient_loss(logprobs, advantages[picked], mask, entropy=entropy,",
-           "        part = policy_gradient_loss(logprobs, advantages[: len(picked)], mask, entropy=entropy,"),
+    8: Bug("rows", "rl.py",
+           "        loss = policy_gradient_loss(logprobs, advantages.flatten()[rows], mask, entropy=entropy,",
+           "        loss = policy_gradient_loss(logprobs, advantages.flatten()[: len(rows)], mask, entropy=entropy,"),
     9: Bug("detached", "loss.py", "    objective = advantages.detach()[:, None] * logprobs",
            "    objective = advantages[:, None] * logprobs.detach()"),
     10: Bug("limit", "penalties.py", "    return max(counts.values(), default=0) > limit",

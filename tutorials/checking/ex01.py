@@ -39,7 +39,7 @@ def rope_cases(seed: int) -> list[Case]:
 
 
 ROPE = Task(
-    "rope", rope_cases, rope, answers=("t1mini.model.rope", "t1mini.fast.gradients.rotate"),
+    "rope", rope_cases, rope, answers=("t1mini.model.rope", "t1mini.fast.forward.rotate"),
     mistakes=(Mistake("pairs: x[i] turns with x[i + d/2] in Qwen's layout, yours with its neighbour x[i + 1]",
                       lambda x, pos: rope(x, pos, interleaved=True)),
               Mistake("direction: (a, b) becomes (a cos - b sin, b cos + a sin); yours turns the other way",
@@ -123,7 +123,7 @@ def _attend(says: str, **how) -> Mistake:
 
 
 ATTEND = Task(
-    "attend", attend_cases, attend, seeds=2, answers=("t1mini.model.attend", "t1mini.model.attention"),
+    "attend", attend_cases, attend, seeds=2, answers=("t1mini.model.attend", "t1mini.fast.forward.causal_attention"),
     mistakes=(
         _attend("scale: scores are divided by sqrt(d); yours are not", scale=lambda d: 1.0),
         _attend("scale: scores are divided by sqrt(d); yours by d", scale=lambda d: 1 / d),

@@ -86,7 +86,7 @@ RLOO = Task(
         Mistake("1 response has no others: raise ValueError for K < 2",
                 lambda r: rloo(r) if r.shape[-1] > 1 else r)
     ),
-    answers=("t1mini.loss.rloo_advantages", "t1mini.loss.mean_advantages", "t1mini.rl.group_advantages")
+    answers=("t1mini.loss.rloo_advantages", "t1mini.lab.study.mean_advantages")
 )
 
 
@@ -130,7 +130,7 @@ def averaged(fn):
 
 LOGPROBS = Task(
     "logprobs_from_logits", logprobs_cases, logprobs,
-    answers=("t1mini.loss.logprobs_from_logits", "t1mini.loss.token_logprobs", "t1mini.rollout.score"),
+    answers=("t1mini.loss.logprobs_from_logits", "t1mini.fast.score.token_logprobs", "t1mini.rollout.score"),
     mistakes=(
         Mistake("shift: logits[:, t] scores ids[:, t + 1]; yours scores ids[:, t] with logits[:, t]",
                 lambda l, i, t: logprobs(l, i, t, shift=0)),

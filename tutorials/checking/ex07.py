@@ -50,7 +50,7 @@ def _nan(z):
 
 TASK = Task(
     "token_entropy", entropy_cases, token_entropy,
-    answers=("t1mini.loss.token_entropy", "t1mini.loss.token_logprobs"),
+    answers=("t1mini.loss.token_entropy", "t1mini.fast.score.token_logprobs"),
     mistakes=(
         Mistake("0 * log 0 is NaN where a logit is -inf: such a token adds 0 (torch.where, xlogy, "
                 "torch.special.entr)",

@@ -88,7 +88,7 @@ CENTRED = Task(
     lambda seed: [Case("3 prompts, 5 responses", (randn(seed, 3, 5),)),
                   Case("float32, 2 responses", (randn(seed, 4, 2, dtype=torch.float32) + 3,)),
                   Case("1 response: 0", (randn(seed, 3, 1),))],
-    centred_kl, answers=("t1mini.loss.centred_kl", "t1mini.loss.mean_advantages"),
+    centred_kl, answers=("t1mini.loss.centred_kl", "t1mini.lab.study.mean_advantages"),
     mistakes=(Mistake("the mean is over all prompts; each prompt has its own", lambda kl: kl - kl.mean()),
               Mistake("the mean is over prompts (dim 0); it should be over a prompt's responses (the last "
                       "axis)",

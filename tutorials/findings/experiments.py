@@ -21,14 +21,14 @@ sys.path[:0] = [str(ROOT)]
 import torch  # noqa: E402
 
 from t1mini import evaluate  # noqa: E402
+from t1mini.fast import twins  # noqa: E402
 from t1mini.loss import policy_gradient_loss, rloo_advantages  # noqa: E402
 from t1mini.model import Qwen  # noqa: E402
-from t1mini.reward import judge_rollouts  # noqa: E402
-from t1mini.rl import RLConfig, rewards_of, run as run_rl, sample_responses  # noqa: E402
-from t1mini.rollout import generate, score  # noqa: E402
+from t1mini.penalties import judge_rollouts, rewards_of  # noqa: E402
+from t1mini.rl import RLConfig, run as run_rl  # noqa: E402
 from t1mini.runs.checkpoint import load_policy  # noqa: E402
 from t1mini.runs.folder import csv_text, read_rows  # noqa: E402
-from t1mini.sampler import sampling_distribution  # noqa: E402
+from t1mini.sampler import Sampling, sampling_distribution  # noqa: E402
 from t1mini.statistics import pass_at_k  # noqa: E402
 from t1mini.tasks import countdown  # noqa: E402
 
@@ -86,7 +86,9 @@ def response_logits(problems: int) -> torch.Tensor:
     policy, tokenizer = load(MODELS["SFT"])
     prompts = [countdown.prompt_ids(p, tokenizer)
                for p in countdown.load_problems(ROOT / "data/validation.jsonl")[:problems]]
-    rollouts = generate(policy, prompts, 1, max_new_tokens=192, **tokenizer.limits, seed=0)
+    generate, _ = twins(RLConfig())
+    rollouts = generate(policy, prompts, 1, Sampling(vocab_limit=tokenizer.size), max_new_tokens=192,
+                        eos_id=tokenizer.eos_id, seed=0)
     with torch.no_grad():
         return torch.cat([policy(torch.tensor([prompt + rollouts.ids(i)]))[0, len(prompt) - 1 : -1]
                           for i, prompt in enumerate(prompts)])
@@ -125,8 +127,7 @@ def passk(samples: int = 64, problems: int = 150,
         policy, tokenizer = load(folder)
         config = evaluate.EvaluateConfig(data=str(ROOT / "data"), samples=samples, problems=problems)
         chosen = evaluate.pick_problems(config)
-        verdicts = judge_rollouts(config, chosen,
-                                  evaluate.sample_responses(policy, tokenizer, chosen, config), tokenizer)
+        _, verdicts = evaluate.respond(policy, tokenizer, chosen, config)
         right = [sum(v.correct for v in group) for group in verdicts]
         for k in (k for k in ks if k <= samples):
             yield Row(line, k, 100 * sum(pass_at_k(samples, c, k) for c in right) / len(right))
@@ -159,15 +160,13 @@ def variance(ks: Sequence[int] = (2, 4, 8, 16, 32), batches: int = 24, prompts: 
 def sampled(policy: Qwen, tokenizer, problems: list, k: int,
             step: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """(rewards [P, K], log-probabilities with gradient, mask, both [N, T]) of K responses to each problem."""
-    config = RLConfig(k=k)
+    generate, score = twins(RLConfig())
+    sampling = Sampling(RLConfig.temperature, vocab_limit=tokenizer.size)
     prompts = [countdown.prompt_ids(problem, tokenizer) for problem in problems]
-    rollouts = sample_responses(policy, tokenizer, prompts, range(len(prompts)), config, step)
-    rewards = rewards_of(judge_rollouts(config, problems, rollouts, tokenizer), config)
-    rows = range(len(rollouts.lengths))
-    logprobs, _, mask = score(policy, [prompts[row // k] for row in rows],
-                              [rollouts.ids(row) for row in rows], temperature=config.temperature,
-                              vocab_limit=tokenizer.size)
-    return rewards, logprobs, mask
+    rollouts = generate(policy, prompts, k, sampling, max_new_tokens=192, eos_id=tokenizer.eos_id, seed=0, step=step)
+    verdicts = judge_rollouts(countdown, problems, rollouts, tokenizer, max_new_tokens=192, repeat_limit=4)
+    logprobs, _, mask = score(policy, [prompt for prompt in prompts for _ in range(k)], rollouts.unpadded, sampling)
+    return rewards_of(verdicts), logprobs, mask
 
 
 # --- lessons 7 and 8 ------------------------------------------------------------------------------

@@ -24,15 +24,14 @@ def paired_bootstrap(a, b, generator):
 
 
 FOUND = {1: ("sign",
-             "return -objective.masked_fill(~mask.bool(), 0.0).sum() / (mask.sum().clamp_min(1) if "
-             "normaliser is None else normaliser)"),
+             "return -objective.masked_fill(~mask.bool(), 0.0).sum() / normaliser"),
          2: ("noise",
-             "keys = fold(fold(seed, step), indices[:, None], torch.arange(k)).flatten().to(model.device)"),
+             "return fold(fold(seed, step), indices[:, None], torch.arange(k)).flatten().to(model.device)"),
          3: ("verifier", 'return answer is not None and _reaches(problem, answer.split(" "))'),
          4: ("coefficient", "objective = objective + entropy_coef * entropy"),
-         5: ("gradients", "self.adamw.step()\nself.discard()"),
+         5: ("gradients", "self.adamw.step()\nself.adamw.zero_grad(set_to_none=True)"),
          6: ("decay", "ref.lerp_(parameter.to(ref.device, ref.dtype), 1 - decay)"),
          7: ("overlong", "return length >= max_new_tokens and not finished"),
-         8: ("rows", "part = policy_gradient_loss(logprobs, advantages[picked], mask, entropy=entropy,"),
+         8: ("rows", "loss = policy_gradient_loss(logprobs, advantages.flatten()[rows], mask, entropy=entropy,"),
          9: ("detached", "objective = advantages.detach()[:, None] * logprobs"),
          10: ("limit", "return max(counts.values(), default=0) > limit")}
