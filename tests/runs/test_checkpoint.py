@@ -10,10 +10,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from t1mini.runs import weights
+from t1mini.runs import checkpoint as weights
 from t1mini.runs.checkpoint import load_model, load_policy, save_model, save_policy
 from t1mini.runs.settings import UserError
-from t1mini.runs.model_config import parameter_shapes
+
 from t1mini.runs.tokenizer import Tokenizer
 
 GOLDEN = Path(__file__).parents[1] / "golden"
