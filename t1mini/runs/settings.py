@@ -84,11 +84,14 @@ def add_flags(parser: argparse.ArgumentParser, config_class: type) -> None:
         several = isinstance(f.default, tuple)
         kind = type((f.default or ("",))[0] if several else f.default)
         options = {"help": _help(f), "default": argparse.SUPPRESS}
+        if "positional" in f.metadata:
+            parser.add_argument(f.name, nargs="*", type=kind, **options)
+            options["help"] = argparse.SUPPRESS  # for `read_saved` a flag as well
         if kind is bool:
-            parser.add_argument(_flag(f), action=argparse.BooleanOptionalAction, **options)
+            parser.add_argument(_flag(f.name), action=argparse.BooleanOptionalAction, **options)
         else:
-            nargs = "*" if "positional" in f.metadata else "+" if several else None
-            parser.add_argument(_flag(f), type=kind, nargs=nargs, metavar=kind.__name__.upper(), **options)
+            metavar, nargs = kind.__name__.upper(), "+" if several else None
+            parser.add_argument(_flag(f.name), type=kind, nargs=nargs, metavar=metavar, **options)
 
 
 def from_flags(config_class: type, flags: dict):
@@ -104,18 +107,17 @@ def from_flags(config_class: type, flags: dict):
 
 
 def to_flags(settings: dict) -> list[str]:
-    """The command line that gives these settings. No --out or --resume is written where there is none.
+    """The command line that gives these settings; what cannot be given empty is left away.
 
     >>> to_flags({"k": 4, "penalties": False, "budgets": (20, 40), "resume": ""})
     ['--k', '4', '--no-penalties', '--budgets', '20', '40']
     """
     words = []
     for name, value in settings.items():
-        flag = name.replace("_", "-")
         if isinstance(value, bool):
-            words.append(f"--{flag}" if value else f"--no-{flag}")
-        elif value or name not in ("out", "resume"):
-            words += [f"--{flag}", *map(str, _each(value))]
+            words.append(_flag(name if value else f"no-{name}"))
+        elif value not in ((), []) and (value != "" or name not in ("out", "resume")):
+            words += [_flag(name), *map(str, _each(value))]
     return words
 
 
@@ -127,10 +129,10 @@ def checked(config):
         limits = [(*LIMITS[name], rules[name]) for name in LIMITS if name in rules]
         for x in _each(getattr(config, f.name)):
             if x not in rules.get("choices", (x,)):
-                raise UserError(f"{_flag(f)} {x}: choose one of {', '.join(filter(None, rules['choices']))}")
+                raise UserError(f"{_flag(f.name)} {x}: choose one of {', '.join(filter(None, rules['choices']))}")
             if not (all(holds(x, limit) for _, holds, limit in limits) or zero and x == 0):
                 allowed = " and ".join(f"{words} {limit}" for words, _, limit in limits)
-                raise UserError(f"{_flag(f)} {x}: must be {zero}{allowed}")
+                raise UserError(f"{_flag(f.name)} {x}: must be {zero}{allowed}")
     return config
 
 
@@ -187,8 +189,8 @@ def _default(f: Field, preset: str):
     return f.default
 
 
-def _flag(f: Field) -> str:
-    return f.name if "positional" in f.metadata else "--" + f.name.replace("_", "-")
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
 
 
 def _help(f: Field) -> str:

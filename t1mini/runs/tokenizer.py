@@ -16,7 +16,7 @@ from typing import Sequence
 import tokenizers
 from tokenizers import models, pre_tokenizers
 
-from t1mini.runs.jsonl import excerpt, parse_object, read_bytes
+from t1mini.runs.jsonl import excerpt, read_bytes, read_object
 from t1mini.runs.settings import UserError
 
 PAD, EOS = "<pad>", "<eos>"
@@ -28,26 +28,22 @@ LARGEST_FILE = 2**26  # bytes of any of them; Qwen's largest has 11 million
 class Tokenizer:
     """`eos_id` ends a response; `pad_id` fills rows that are shorter than their batch."""
 
-    def __init__(self, files: dict[str, bytes], folder: str | Path = ""):
-        """From the files of a checkpoint's `folder`. UserError names the one that is wrong."""
-        self.files = files
+    def __init__(self, files: dict[str, bytes], config: dict, folder: str | Path = ""):
+        """From the files of a checkpoint's `folder`; `config` is what tokenizer_config.json says."""
+        self.files, self.path = files, Path(folder, CONFIG)
         self.backend = read_backend(files[TOKENIZER], Path(folder, TOKENIZER))
-        path = Path(folder, CONFIG)
-        try:
-            config = parse_object(files[CONFIG])
-        except ValueError as error:
-            raise UserError(f"cannot read {path}: {error}") from None
-        self.eos_id = self.token_id(path, config.get("eos_token"))
+        self.eos_id = self.id_of(config.get("eos_token"))
         if self.eos_id is None:
-            raise UserError(f"{path} names no eos_token")
-        pad_id = self.token_id(path, config.get("pad_token"))
+            raise UserError(f"{self.path} names no eos_token")
+        pad_id = self.id_of(config.get("pad_token"))
         self.pad_id = self.eos_id if pad_id is None else pad_id
 
     @classmethod
     def from_dir(cls, folder: str | Path) -> "Tokenizer":
         """A checkpoint's. UserError names the file that is missing or unreadable."""
         names = [TOKENIZER, CONFIG, *(name for name in HANDED_ON if Path(folder, name).is_file())]
-        return cls({name: read_bytes(Path(folder, name), LARGEST_FILE) for name in names}, folder)
+        files = {name: read_bytes(Path(folder, name), LARGEST_FILE) for name in names}
+        return cls(files, read_object(Path(folder, CONFIG), LARGEST_FILE), folder)
 
     @classmethod
     def for_words(cls, words: Sequence[str]) -> "Tokenizer":
@@ -57,21 +53,22 @@ class Tokenizer:
         backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
         backend.add_special_tokens([PAD, EOS])
         config = {"eos_token": EOS, "pad_token": PAD, "tokenizer_class": "PreTrainedTokenizerFast"}
-        return cls({TOKENIZER: backend.to_str(pretty=True).encode(), CONFIG: json.dumps(config, indent=1).encode()})
+        files = {TOKENIZER: backend.to_str(pretty=True), CONFIG: json.dumps(config, indent=1)}
+        return cls({name: text.encode() for name, text in files.items()}, config)
 
     def save(self, folder: str | Path) -> None:
         """The files it was made from."""
         for name, content in self.files.items():
             Path(folder, name).write_bytes(content)
 
-    def token_id(self, path: Path, token) -> int | None:
-        """The id of what tokenizer_config.json names, by its text or by an object that has it; None for no name."""
+    def id_of(self, token) -> int | None:
+        """Of a token by its text, or by an object that has it as transformers writes; None for anything else."""
         text = token.get("content") if isinstance(token, dict) else token
         if not isinstance(text, str):
             return None
         number = self.backend.token_to_id(text)
         if number is None:
-            raise UserError(f"{path}: the tokenizer has no token {excerpt(text)}")
+            raise UserError(f"{self.path}: the tokenizer has no token {excerpt(text)}")
         return number
 
     @property
