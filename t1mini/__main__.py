@@ -47,7 +47,8 @@ STAGES = {  # where its settings are; no other stage's module is imported
 def main(arguments: list[str] | None = None) -> int:
     """Runs a stage. Returns the exit code."""
     try:
-        run(*read(sys.argv[1:] if arguments is None else arguments))
+        module, config_class, flags = read(sys.argv[1:] if arguments is None else arguments)
+        run(module, from_flags(config_class, flags))
     except (UserError, MemoryError, Stopped) as error:
         return complain(error)
     except BrokenPipeError:  # whoever read our output has gone
@@ -62,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def read(words: list[str]) -> tuple:
-    """The stage's module and its settings. UserError names the word that does not fit."""
+    """The stage's module, the class of its settings, and the flags given. UserError names a word that does not fit."""
     texts = {"formatter_class": argparse.RawDescriptionHelpFormatter, "prog": "python -m t1mini"}
     parser = Parser(description=__doc__, **texts)
     parser.add_argument("stage", choices=STAGES, metavar="STAGE")
@@ -71,7 +72,7 @@ def read(words: list[str]) -> tuple:
     module = importlib.import_module("t1mini." + module_name)
     config_class = getattr(module, config_name)
     texts |= {"prog": f"python -m t1mini {stage}", "description": module.__doc__}
-    return module, from_flags(config_class, parse(config_class, words[1:], **texts))
+    return module, config_class, parse(config_class, words[1:], **texts)
 
 
 def run(module, config: StageConfig) -> None:
@@ -91,7 +92,7 @@ def run(module, config: StageConfig) -> None:
 
 
 def complain(error: Exception) -> int:
-    """One line on stderr, the error with its notes, and its exit code.
+    """One line on stderr: the error with its notes. Returns the exit code.
 
     Of a team, whose ranks find the same mistake, only the first speaks; but memory can end on one alone.
     """

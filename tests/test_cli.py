@@ -15,8 +15,8 @@ from t1mini.__main__ import STAGES, main
 from t1mini.lab import plot
 
 ROOT = Path(__file__).parent.parent
-FILES = """config.json evaluation.json report.txt budget_curve.csv data/test.jsonl sft/metrics.csv rl/metrics.csv
-    rl/timing.csv rl/samples.txt rl/step-0001/config.json rl/final/tokenizer.json sft/final/model.safetensors"""
+FILES = """budget_curve.csv data/test.jsonl evaluation.json report.txt rl/final/tokenizer.json rl/metrics.csv
+    rl/samples.txt rl/step-0001/config.json rl/timing.csv sft/final/model.safetensors sft/metrics.csv"""
 
 
 @pytest.fixture(autouse=True)
@@ -90,7 +90,7 @@ def test_every_stage_explains_its_flags(stage, capsys):
 
 
 def test_a_stage_is_read_without_the_others():
-    code = "import sys; from t1mini.__main__ import read; read(['data']); print(*sys.modules)"
+    code = "import sys; from t1mini.__main__ import read; read(['data', '--show', '1']); print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.split()
     assert "t1mini.lab.data" in loaded and not {"t1mini.rl", "t1mini.sft", "t1mini.lab.study"} & set(loaded)
 

@@ -15,6 +15,7 @@ GOLDEN = ROOT / "tests/golden/qwen2-tiny"
 PROBLEM = '{"numbers": [3, 4, 11], "target": 77}\n'
 LINES = [line for line in (ROOT / "tests/mistakes.txt").read_text().splitlines() if line and not line.startswith("#")]
 MISTAKES = dict(zip(LINES[::2], LINES[1::2], strict=True))
+assert len(MISTAKES) > 115
 TEXTS = {
     "broken/test.jsonl": PROBLEM + '{"numbers": [3, 4], "target": 77}\n',
     "single.jsonl": PROBLEM,
@@ -27,15 +28,9 @@ TEXTS = {
     "file": "",
     "line.txt": "3 4 11 77\n",
     "lines.txt": "3 4 11 77\n3 4 11\n",
-    "taken/config.json": "{}",
-    "sft-run/config.json": '{"epochs": 3}',
-    "twisted/config.json": '{"k": "many"}',
-    "wild/config.json": '{"k": 1}',
-    "torn/config.json": '{"k": ',
-    "listed/config.json": '["k", 4]',
-    "plain/config.json": '{"k": 4}',
-    "far/config.json": '{"init": "models/mine"}',
 }
+RUNS = {"taken": "{}", "sft-run": '{"epochs": 3}', "twisted": '{"k": "many"}', "wild": '{"k": 1}', "torn": '{"k": ',
+        "listed": '["k", 4]', "plain": '{"k": 4}', "far": '{"init": "models/mine"}'}
 
 
 def checkpoint(folder: Path, source: Path = GOLDEN, **files):
@@ -68,7 +63,7 @@ def mishaps(tmp_path_factory):
     checkpoint(tmp / "huge", ROOT / "data/tiny-sft")
     huge = tmp / "huge/model.safetensors"
     save_file({name: w * 1e30 for name, w in load_file(huge).items()}, huge)
-    for name, content in TEXTS.items():
+    for name, content in (TEXTS | {f"{run}/config.json": text for run, text in RUNS.items()}).items():
         (tmp / name).parent.mkdir(exist_ok=True)
         (tmp / name).write_text(content)
     (tmp / "binary.jsonl").write_bytes(PROBLEM.encode() + b"\xff\xfe\x00\n")
@@ -93,7 +88,3 @@ def test_a_mistake_is_one_line_exit_code_2_and_nothing_written(line, mishaps, mo
     assert fill(MISTAKES[line].strip()) in printed
     assert printed.startswith("t1mini: ") and printed.count("\n") == 1 and "Traceback" not in printed
     assert everything(mishaps) == before
-
-
-def test_there_are_many():
-    assert len(MISTAKES) >= 115 and len(LINES) == 2 * len(MISTAKES)

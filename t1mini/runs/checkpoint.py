@@ -37,7 +37,6 @@ from t1mini.runs.tokenizer import Tokenizer
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 FLOATS = ("F16", "BF16", "F32", "F64")
 LARGEST_JSON = 2**24  # bytes of config.json, an index or a header; large models' have a hundredth
-LARGEST_MODEL = 10**11  # parameters
 LARGEST_SIZE = 2**20  # of these numbers in config.json:
 SIZES = ("vocab_size", "hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads",
          "max_position_embeddings")
@@ -85,10 +84,12 @@ def save_policy(model: Qwen, tokenizer: Tokenizer, folder: str | Path, dtype: to
 def load_model(folder: str | Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Qwen:
     """The checkpoint in `folder` as a Qwen. UserError names the file, field or tensor that is wrong."""
     folder = Path(folder)
-    model = hollow_model(read_config(folder / "config.json"))
+    config = read_config(folder / "config.json")
+    with torch.device("meta"):  # shapes, without memory for numbers
+        model = Qwen(config)
     shapes = {name: tuple(p.shape) for name, p in model.named_parameters()}
     stored = stored_tensors(folder)
-    if model.config.tie_word_embeddings:
+    if config.tie_word_embeddings:
         stored.pop("lm_head.weight", None)  # the embedding: some files repeat it under this name
     for name in sorted(shapes.keys() | stored.keys()):
         check_header(f"{folder}: tensor {excerpt(name)}", shapes.get(name), stored.get(name))
@@ -125,16 +126,12 @@ def read_config(path: Path) -> QwenConfig:
     fields |= {name: read_field(path, name, given.get(name), *limits) for name, limits in RANGES.items()}
     hidden, bias = fields["hidden_size"], fields.pop("attention_bias")
     head_dim = read_field(path, "head_dim", raw.get("head_dim", hidden // heads), 1, LARGEST_SIZE)
-    config = QwenConfig(**fields, head_dim=head_dim, qkv_bias=bias, qk_norm=kind == "qwen3")
-    if heads % config.num_key_value_heads:
-        raise UserError(f"{path}: {heads} attention heads cannot share {config.num_key_value_heads} key/value heads")
+    kv_heads = fields["num_key_value_heads"]
+    if heads % kv_heads:
+        raise UserError(f"{path}: {heads} attention heads cannot share {kv_heads} key/value heads")
     if head_dim % 2 or ("head_dim" not in raw and hidden % heads):
         raise UserError(f"{path}: hidden_size {hidden} over {heads} heads gives no even head_dim")
-    parameters = sum(p.numel() for p in hollow_model(config).parameters())
-    if parameters > LARGEST_MODEL:
-        most = f"{parameters:.1e} parameters, where t1mini reads up to {LARGEST_MODEL:.0e}"
-        raise UserError(f"{path}: sizes too large: {most}")
-    return config
+    return QwenConfig(**fields, head_dim=head_dim, qkv_bias=bias, qk_norm=kind == "qwen3")
 
 
 def read_rope(path: Path, raw: dict) -> dict:
@@ -174,12 +171,6 @@ def hf_config(config: QwenConfig, dtype: torch.dtype) -> dict:
         "use_cache": True,
         "torch_dtype": str(dtype).removeprefix("torch."),
     }
-
-
-def hollow_model(config: QwenConfig) -> Qwen:
-    """A model of shapes, without memory for its numbers."""
-    with torch.device("meta"):
-        return Qwen(config)
 
 
 # --- weights ----------------------------------------------------------------------------------------------

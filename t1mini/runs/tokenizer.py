@@ -35,8 +35,7 @@ class Tokenizer:
         self.eos_id = self.id_of(config.get("eos_token"))
         if self.eos_id is None:
             raise UserError(f"{self.path} names no eos_token")
-        pad_id = self.id_of(config.get("pad_token"))
-        self.pad_id = self.eos_id if pad_id is None else pad_id
+        self.pad_id = self.id_of(config.get("pad_token"), self.eos_id)
 
     @classmethod
     def from_dir(cls, folder: str | Path) -> "Tokenizer":
@@ -61,11 +60,11 @@ class Tokenizer:
         for name, content in self.files.items():
             Path(folder, name).write_bytes(content)
 
-    def id_of(self, token) -> int | None:
-        """Of a token by its text, or by an object that has it as transformers writes; None for anything else."""
+    def id_of(self, token, otherwise: int | None = None) -> int | None:
+        """The id of a token, which transformers writes as its text or as an object that has it; else `otherwise`."""
         text = token.get("content") if isinstance(token, dict) else token
         if not isinstance(text, str):
-            return None
+            return otherwise
         number = self.backend.token_to_id(text)
         if number is None:
             raise UserError(f"{self.path}: the tokenizer has no token {excerpt(text)}")

@@ -38,7 +38,7 @@ def edit_json(path: Path, **changes):
 
 
 def edit_weights(path: Path, **changes):
-    """Tensors changed by a function, or left out where it gives None; "+" adds one under that name."""
+    """Tensors changed by a function, which makes new ones of None; those for which it gives None go."""
     tensors = load_file(path)
     for name, change in changes.items():
         tensors[name] = change(tensors.get(name))

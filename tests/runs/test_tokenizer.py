@@ -49,13 +49,6 @@ def test_a_saved_tokenizer_loads_equal(source, tmp_path):
     assert loaded.encode(TRACE) == ids and loaded.decode(ids) == tokenizer.decode(ids) == TRACE
 
 
-def test_only_countdowns_own_tokenizer_passes_as_such():
-    countdown.require_tokenizer(countdown.make_tokenizer(), "here")
-    for other in (Tokenizer.from_dir(GOLDEN / "qwen2-tiny"), Tokenizer.for_words(["1", "2"])):
-        with pytest.raises(UserError, match="here"):
-            countdown.require_tokenizer(other, "here")
-
-
 @pytest.mark.parametrize("name", QWENS)
 def test_qwen_ids_are_those_of_transformers_and_decode_back(name):
     tokenizer = Tokenizer.from_dir(GOLDEN / name)
@@ -77,10 +70,8 @@ def test_a_chat_prompt_opens_the_assistants_turn():
         countdown.make_tokenizer().chat_prompt(question)
 
 
-BROKEN = {"missing": None, "empty": b"", "cut short": b"{", "a list": b"[]", "not text": b"\xff"}
 CONFIGS = [
     ({}, "names no eos_token"),
-    ({"eos_token": None}, "names no eos_token"),
     ({"eos_token": {}}, "names no eos_token"),
     ({"eos_token": 7}, "names no eos_token"),
     ({"eos_token": "<|nowhere|>"}, r"no token <\|nowhere\|>"),
@@ -96,7 +87,7 @@ def folder(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json"])
-@pytest.mark.parametrize("content", BROKEN.values(), ids=list(BROKEN))
+@pytest.mark.parametrize("content", [None, b"", b"{", b"[]", b"\xff"])
 def test_a_missing_or_broken_file_is_reported_by_name(name, content, folder):
     (folder / name).unlink()
     if content is not None:
