@@ -63,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def read(words: list[str]) -> tuple:
-    """The stage's module, the class of its settings, and the flags given. UserError names a word that does not fit."""
+    """The stage's module, its settings' class and the flags given. UserError names a word that is none."""
     texts = {"formatter_class": argparse.RawDescriptionHelpFormatter, "prog": "python -m t1mini"}
     parser = Parser(description=__doc__, **texts)
     parser.add_argument("stage", choices=STAGES, metavar="STAGE")
@@ -84,11 +84,12 @@ def run(module, config: StageConfig) -> None:
         sys.stdout.flush()
     except (MemoryError, RuntimeError) as error:
         on_cpu = "can't allocate memory" in str(error)
+        where = "this machine" if on_cpu else config.device
         if not on_cpu and not isinstance(error, (MemoryError, torch.OutOfMemoryError)):
             raise
         names = ("micro_batch_tokens", "max_batch_tokens", "max_new_tokens")
         flags = " or ".join("--" + name.replace("_", "-") for name in names if hasattr(config, name))
-        raise MemoryError(f"{'this machine' if on_cpu else config.device} is out of memory: lower {flags}") from error
+        raise MemoryError(f"{where} is out of memory: lower {flags}") from error
 
 
 def complain(error: Exception) -> int:

@@ -1,6 +1,7 @@
 """The command line: every stage runs, and what `train` leaves is what it promises."""
 
 import contextlib
+import dataclasses
 import json
 import os
 import signal
@@ -11,8 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from t1mini.__main__ import STAGES, main
+from t1mini.__main__ import STAGES, main, read
 from t1mini.lab import plot
+from t1mini.runs.settings import LIMITS, PRESETS
 
 ROOT = Path(__file__).parent.parent
 FILES = """budget_curve.csv data/test.jsonl evaluation.json report.txt rl/final/tokenizer.json rl/metrics.csv
@@ -63,7 +65,8 @@ def test_train_leaves_what_it_promises(run):
 def test_each_stage_runs_by_itself_on_what_train_left(run, command, tmp_path, capsys):
     words = command.format(sft=run / "sft/final").split()
     assert main([*words, "--threads", "1", "--out", str(tmp_path / "out")]) == 0
-    assert any((tmp_path / "out").iterdir()) and (words[0] != "evaluate" or "pass@1" in capsys.readouterr().out)
+    assert any((tmp_path / "out").iterdir())
+    assert words[0] != "evaluate" or "pass@1" in capsys.readouterr().out
     if words[0] == "data":
         assert (tmp_path / "out/test.jsonl").read_text() == (ROOT / "data/test.jsonl").read_text()
 
@@ -87,6 +90,8 @@ def test_every_stage_explains_its_flags(stage, capsys):
     printed = capsys.readouterr().out
     assert stop.value.code == 0
     assert all(flag in printed for flag in ("--preset", "--out", "--seed", "--device", "--threads"))
+    rules = {"help", "choices", "positional", "or_zero", "qwen", *LIMITS, *PRESETS}
+    assert all(set(f.metadata) <= rules for f in dataclasses.fields(read([stage])[1]))  # a word misspelt does nothing
 
 
 def test_a_stage_is_read_without_the_others():

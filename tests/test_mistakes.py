@@ -13,7 +13,8 @@ from t1mini.__main__ import STAGES, main
 ROOT = Path(__file__).parent.parent
 GOLDEN = ROOT / "tests/golden/qwen2-tiny"
 PROBLEM = '{"numbers": [3, 4, 11], "target": 77}\n'
-LINES = [line for line in (ROOT / "tests/mistakes.txt").read_text().splitlines() if line and not line.startswith("#")]
+TABLE = (ROOT / "tests/mistakes.txt").read_text().splitlines()
+LINES = [line for line in TABLE if line and line[0] != "#"]
 MISTAKES = dict(zip(LINES[::2], LINES[1::2], strict=True))
 assert len(MISTAKES) > 115
 TEXTS = {
@@ -29,12 +30,12 @@ TEXTS = {
     "line.txt": "3 4 11 77\n",
     "lines.txt": "3 4 11 77\n3 4 11\n",
 }
-RUNS = {"taken": "{}", "sft-run": '{"epochs": 3}', "twisted": '{"k": "many"}', "wild": '{"k": 1}', "torn": '{"k": ',
-        "listed": '["k", 4]', "plain": '{"k": 4}', "far": '{"init": "models/mine"}'}
+RUNS = {"taken": "{}", "sft-run": '{"epochs": 3}', "twisted": '{"k": "many"}', "wild": '{"k": 1}',
+        "torn": '{"k": ', "listed": '["k", 4]', "plain": '{"k": 4}', "far": '{"init": "models/mine"}'}
 
 
 def checkpoint(folder: Path, source: Path = GOLDEN, **files):
-    """A copy of a checkpoint with some files replaced: by text or bytes, by changes to its JSON, or by nothing."""
+    """A copy of a checkpoint with some files replaced: by text, by changes to its JSON, or by nothing."""
     shutil.copytree(source, folder)
     names = {"weights": "model.safetensors", "index": "model.safetensors.index.json"}
     for name, content in files.items():
@@ -55,7 +56,7 @@ def mishaps(tmp_path_factory):
     checkpoint(tmp / "damaged", manifest={"model.safetensors": {"bytes": len(weights), "sha256": "0" * 64}})
     checkpoint(tmp / "impossible", config={"num_key_value_heads": 3})
     checkpoint(tmp / "llama", config={"model_type": "llama"})
-    checkpoint(tmp / "giant", config={"num_hidden_layers": 4000, "hidden_size": 2**20, "intermediate_size": 2**22})
+    checkpoint(tmp / "giant", config={"num_hidden_layers": 4000, "hidden_size": 2**20})
     checkpoint(tmp / "noconfig", config='{"model_type": "qwen2", ')
     checkpoint(tmp / "escape", index={"weight_map": {"model.norm.weight": "../../secret.safetensors"}})
     checkpoint(tmp / "mute", tokenizer=None)
@@ -71,8 +72,8 @@ def mishaps(tmp_path_factory):
 
 
 def everything(tmp: Path) -> list:
-    files = [*tmp.rglob("*"), *(ROOT / "data").rglob("*"), *ROOT.iterdir()]
-    return sorted((path, path.stat().st_size, path.stat().st_mtime_ns) for path in files if path.name != ".pytest_cache")
+    files = *tmp.rglob("*"), *(ROOT / "data").rglob("*"), *ROOT.glob("[!.]*")
+    return sorted((path, path.stat().st_size, path.stat().st_mtime_ns) for path in files)
 
 
 @pytest.mark.parametrize("line", MISTAKES)

@@ -1,15 +1,16 @@
 """Checkpoints: a model on disk in the Hugging Face layout, so that it comes from and goes to other programs.
 
     config.json             the decoder's shape
-    model.safetensors       its weights; or several such files, and model.safetensors.index.json on which holds what
+    model.safetensors       its weights; or several such files, listed in model.safetensors.index.json
     tokenizer.json ...      (t1mini.runs.tokenizer)
     generation_config.json  the tokens that end a response, for transformers and vLLM
 
-A checkpoint from the net is not to be trusted. Nothing in these files can run, unlike in a pickle; but they can be
-of any size and claim anything. So config.json is read first, each number in its range; what the decoder does not
-do (scaled RoPE, sliding windows, other activations) is refused, not ignored. A model of that shape is made without
-memory, and the header of every weights file is compared with it: a tensor that is missing, extra, there twice, of
-another shape or of whole numbers is an error that names it. Only then are numbers read; each must be finite.
+A checkpoint from the net is not to be trusted. Nothing in these files can run, unlike in a pickle; but
+they can be of any size and claim anything. So config.json is read first, each number in its range; what
+the decoder does not do (scaled RoPE, sliding windows, other activations) is refused, not ignored. A
+model of that shape is made without memory, and the header of every weights file is compared with it: a
+tensor that is missing, extra, there twice, of another shape or of whole numbers is an error that names
+it. Only then are numbers read; each must be finite.
 
 Simplified: weights are read from one file or several, and written to one.
 
@@ -68,11 +69,12 @@ def load_policy(folder: str | Path, device: str = "cpu") -> tuple[Qwen, Tokenize
     tokenizer = Tokenizer.from_dir(folder)
     model = load_model(folder, device)
     if tokenizer.size > model.config.vocab_size:
-        raise UserError(f"{folder}: the tokenizer has {tokenizer.size} ids, the model only {model.config.vocab_size}")
+        rows = model.config.vocab_size
+        raise UserError(f"{folder}: the tokenizer has {tokenizer.size} ids, the model only {rows}")
     return model, tokenizer
 
 
-def save_policy(model: Qwen, tokenizer: Tokenizer, folder: str | Path, dtype: torch.dtype | None = None) -> None:
+def save_policy(model: Qwen, tokenizer: Tokenizer, folder: str | Path, dtype: torch.dtype | None = None):
     """A folder that t1mini, transformers and vLLM can load; it appears when all of it is on the disk."""
     with whole_folder(Path(folder)) as part:
         save_model(model, part, dtype)
@@ -99,11 +101,13 @@ def load_model(folder: str | Path, device: str = "cpu", dtype: torch.dtype = tor
 
 
 def save_model(model: Qwen, folder: str | Path, dtype: torch.dtype | None = None) -> None:
-    """Writes config.json and the weights, as they are or as `dtype`. They get their name only when complete."""
+    """Writes config.json and the weights, as they are or as `dtype`; they get their name when complete."""
     folder, dtype = Path(folder), dtype or model.dtype
     folder.mkdir(parents=True, exist_ok=True)
-    hf_name = lambda name: name if name == "lm_head.weight" else "model." + name
-    weights = {hf_name(name): p.detach().to("cpu", dtype).contiguous() for name, p in model.named_parameters()}
+    weights = {}
+    for name, p in model.named_parameters():
+        prefix = "" if name.startswith("lm_head") else "model."
+        weights[prefix + name] = p.detach().to("cpu", dtype).contiguous()
     part = folder / (WEIGHTS + ".part")
     save_file(weights, part, metadata={"format": "pt"})
     os.replace(part, folder / WEIGHTS)
@@ -121,7 +125,8 @@ def read_config(path: Path) -> QwenConfig:
     if kind not in ("qwen2", "qwen3"):
         raise UserError(f"{path}: model_type is {shortened(kind)}; t1mini reads qwen2 and qwen3")
     heads = raw.get("num_attention_heads")
-    given = {**DEFAULTS, "attention_bias": kind == "qwen2", "num_key_value_heads": heads} | raw | read_rope(path, raw)
+    given = {**DEFAULTS, "attention_bias": kind == "qwen2", "num_key_value_heads": heads}
+    given |= raw | read_rope(path, raw)
     fields = {name: read_field(path, name, given.get(name), 1, LARGEST_SIZE) for name in SIZES}
     fields |= {name: read_field(path, name, given.get(name), *limits) for name, limits in RANGES.items()}
     hidden, bias = fields["hidden_size"], fields.pop("attention_bias")
@@ -177,7 +182,7 @@ def hf_config(config: QwenConfig, dtype: torch.dtype) -> dict:
 
 
 def stored_tensors(folder: Path) -> dict:
-    """Every tensor of a checkpoint by its name in the model, as a slice of its file of which nothing is read yet."""
+    """Every tensor of a checkpoint by its name in the model, as a slice of its file; nothing is read yet."""
     weight_map = read_index(folder)
     found = {}
     for file_name in sorted(set(weight_map.values())) or [WEIGHTS]:
@@ -185,7 +190,8 @@ def stored_tensors(folder: Path) -> dict:
         for full_name in file.keys():
             name = full_name.removeprefix("model.")
             if weight_map and weight_map.get(full_name) != file_name:
-                raise UserError(f"{folder}: tensor {excerpt(full_name)} is not listed for {file_name}; see {INDEX}")
+                wrong = f"tensor {excerpt(full_name)} is not listed for {file_name}"
+                raise UserError(f"{folder}: {wrong}; see {INDEX}")
             if name in found:
                 raise UserError(f"{folder}: tensor {excerpt(name)} is there twice")
             found[name] = file.get_slice(full_name)
@@ -214,11 +220,12 @@ def open_weights(path: Path) -> safetensors.safe_open:
                 raise ValueError(f"its header is larger than {LARGEST_JSON >> 20} MiB")
         return safetensors.safe_open(path, framework="pt")
     except (OSError, ValueError, safetensors.SafetensorError) as error:
-        raise UserError(f"cannot read weights from {path}: {reason(error)}; copy or download it again") from None
+        text = f"cannot read weights from {path}: {reason(error)}; copy or download it again"
+        raise UserError(text) from None
 
 
 def check_header(tensor: str, shape: tuple[int, ...] | None, stored) -> None:
-    """UserError unless `tensor` is stored in the shape that the model gives it, and in floating-point numbers."""
+    """UserError unless a tensor is stored in the shape that the model gives it, as floating-point numbers."""
     if stored is None or shape is None:
         raise UserError(f"{tensor} is {'missing' if stored is None else 'not one of this model'}")
     found, kind = tuple(stored.get_shape()), stored.get_dtype()

@@ -6,13 +6,13 @@ A stage declares its settings once, help text and range beside each:
     class RLConfig(StageConfig):
         k: int = setting(16, "responses sampled for each prompt", low=2, gpu=64)
 
-The value in front is the `tiny` preset, `gpu=` the larger one, `qwen=` that of the four presets for Qwen checkpoints,
-which otherwise follow `gpu=`. From this `add_flags` makes `--k` with its help, `from_flags` checks the range before
-any work starts, and `to_dict` is what a run saves as config.json.
+The value in front is the `tiny` preset, `gpu=` the larger one, `qwen=` that of the four presets for Qwen
+checkpoints, which otherwise follow `gpu=`. From this `add_flags` makes `--k` with its help, `from_flags`
+checks the range before any work starts, and `to_dict` is what a run saves as config.json.
 
-`--resume RUN` takes every setting from RUN/config.json, which is read as the command line it stands for: a folder from
-elsewhere is checked like anything typed. Settings of MAY_CHANGE can be given anew; any other that differs is refused,
-because the run would no longer be the one that was begun.
+`--resume RUN` takes every setting from RUN/config.json, which is read as the command line it stands for:
+a folder from elsewhere is checked like anything typed. Settings of MAY_CHANGE can be given anew; any
+other that differs is refused, because the run would no longer be the one that was begun.
 
 See them all: python -m t1mini rl --help
 """
@@ -26,12 +26,12 @@ from dataclasses import Field, dataclass, fields
 from pathlib import Path
 
 QWEN = ("qwen2.5-0.5b", "qwen2.5-1.5b", "qwen3-0.6b", "qwen3-1.7b")  # checkpoints with a preset of their own
-SMALL_CACHE = {"qwen3-0.6b": 80_000, "qwen3-1.7b": 80_000}  # tokens at once: the KV cache takes 115 kB a token
+SMALL_CACHE = {"qwen3-0.6b": 80_000, "qwen3-1.7b": 80_000}  # tokens at once: their caches take 115 kB each
 PRESETS = ("tiny", "gpu", *QWEN)
 LIMITS = {"low": ("at least", operator.ge), "above": ("above", operator.gt), "high": ("at most", operator.le)}
 # what --resume may change: it decides memory, speed and what is kept, and at most the last digits of a result
-MAY_CHANGE = ("micro_batch_tokens", "max_batch_tokens", "recompute", "reference_on_cpu", "workers", "state_every",
-              "keep_last", "checkpoint_every")
+MAY_CHANGE = ("micro_batch_tokens", "max_batch_tokens", "recompute", "reference_on_cpu", "workers",
+              "state_every", "keep_last", "checkpoint_every")
 
 
 class UserError(Exception):
@@ -67,7 +67,7 @@ def setting(default, help: str, **rules):
 class StageConfig:
     """What every stage takes."""
 
-    preset: str = setting("tiny", f"tiny for 2 CPU cores, others for a GPU: {', '.join(PRESETS)}", choices=PRESETS)
+    preset: str = setting("tiny", f"tiny for a CPU, others for a GPU: {', '.join(PRESETS)}", choices=PRESETS)
     out: str = setting("", "folder to write to (default: runs/STAGE-PRESET-SEED)")
     seed: int = setting(0, "the run's one source of randomness", low=0, high=2**31 - 1)
     device: str = setting("cpu", "torch device, such as cpu, cuda or cuda:0", gpu="cuda")
@@ -79,7 +79,7 @@ class StageConfig:
 
 
 def add_flags(parser: argparse.ArgumentParser, config_class: type) -> None:
-    """Adds one --flag a field; those left away are not among the parsed. Fields of tuple type take several values."""
+    """Adds one --flag a field, for tuples with several values. What is left away is not among the parsed."""
     for f in fields(config_class):
         several = isinstance(f.default, tuple)
         kind = type((f.default or ("",))[0] if several else f.default)
@@ -95,7 +95,7 @@ def add_flags(parser: argparse.ArgumentParser, config_class: type) -> None:
 
 
 def from_flags(config_class: type, flags: dict):
-    """A stage's settings: the flags given, else those of the run to resume, else the preset's, else the defaults.
+    """A stage's settings: flags given, else the preset's values, else the defaults; or a run's to resume.
 
     UserError names a flag that is out of range, or not the run's.
     """
@@ -129,7 +129,8 @@ def checked(config):
         limits = [(*LIMITS[name], rules[name]) for name in LIMITS if name in rules]
         for x in _each(getattr(config, f.name)):
             if x not in rules.get("choices", (x,)):
-                raise UserError(f"{_flag(f.name)} {x}: choose one of {', '.join(filter(None, rules['choices']))}")
+                choices = ", ".join(filter(None, rules["choices"]))
+                raise UserError(f"{_flag(f.name)} {x}: choose one of {choices}")
             if not (all(holds(x, limit) for _, holds, limit in limits) or zero and x == 0):
                 allowed = " and ".join(f"{words} {limit}" for words, _, limit in limits)
                 raise UserError(f"{_flag(f.name)} {x}: must be {zero}{allowed}")
@@ -137,14 +138,15 @@ def checked(config):
 
 
 def resumed(config_class: type, given: dict):
-    """The settings of the run given["resume"], with those of MAY_CHANGE as given. UserError where another differs."""
+    """The settings of the run to resume, those of MAY_CHANGE as given. UserError where another differs."""
     run = given["resume"]
     saved = read_saved(config_class, run)
     for name, value in given.items():
         before = getattr(saved, name)
         if value != before and name not in MAY_CHANGE:
             now, before = (" ".join(to_flags({name: x})) for x in (value, before))
-            raise UserError(f"{now}: {run} was begun with {before}, and keeps it; leave it away, or begin a new run")
+            advice = "leave it away, or begin a new run"
+            raise UserError(f"{now}: {run} was begun with {before}, and keeps it; {advice}")
     return checked(dataclasses.replace(saved, **given))
 
 
@@ -154,7 +156,7 @@ def read_saved(config_class: type, run: str):
     if not run:
         raise UserError("--resume: which folder?")
     if not path.is_file():
-        raise UserError(f"cannot go on with {run}: it holds no config.json; --resume takes the folder of a run")
+        raise UserError(f"cannot go on with {run}: it holds no config.json; --resume takes a run's folder")
     try:
         saved = dict(json.loads(path.read_text(encoding="utf-8"))) | {"resume": ""}
         saved.pop("made_by", None)
@@ -194,7 +196,8 @@ def _flag(name: str) -> str:
 
 
 def _help(f: Field) -> str:
-    values = {"default": f.default} | {name: f.metadata[name] for name in (*PRESETS, "qwen") if name in f.metadata}
+    presets = {name: f.metadata[name] for name in (*PRESETS, "qwen") if name in f.metadata}
+    values = {"default": f.default, **presets}
     shown = "; ".join(f"{name}: {' '.join(map(str, _each(value)))}" for name, value in values.items())
     text = f.metadata["help"] + (f" ({shown})" if f.default not in ("", ()) else "")
     return text.replace("%", "%%")

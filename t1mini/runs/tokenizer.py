@@ -1,10 +1,12 @@
 """The tokenizer: text to token ids and back, for Countdown's words and for any Qwen checkpoint alike.
 
-Both are a tokenizer.json read by the `tokenizers` package. Countdown's knows one word a token (every number from
-0 to 99 is one), which a reader can follow with the finger; Qwen's is byte-level BPE. What to stop at is not in
-tokenizer.json: `eos_token` and `pad_token` are named in tokenizer_config.json beside it.
+Both are a tokenizer.json read by the `tokenizers` package. Countdown's knows one word a token (every
+number from 0 to 99 is one), which a reader can follow with the finger; Qwen's is byte-level BPE. What to
+stop at is not in tokenizer.json: `eos_token` and `pad_token` are named in tokenizer_config.json beside
+it.
 
-`size` is the number of ids the tokenizer can produce. A model may have more rows than that; they are never sampled.
+`size` is the number of ids the tokenizer can produce. A model may have more rows; they are never
+sampled.
 
 See it: python -m pytest tests/runs/test_tokenizer.py
 """
@@ -21,7 +23,8 @@ from t1mini.runs.settings import UserError
 
 PAD, EOS = "<pad>", "<eos>"
 TOKENIZER, CONFIG = "tokenizer.json", "tokenizer_config.json"
-HANDED_ON = ("vocab.json", "merges.txt", "added_tokens.json", "special_tokens_map.json", "chat_template.jinja")
+HANDED_ON = ("vocab.json", "merges.txt", "added_tokens.json", "special_tokens_map.json",
+             "chat_template.jinja")
 LARGEST_FILE = 2**26  # bytes of any of them; Qwen's largest has 11 million
 
 
@@ -61,7 +64,7 @@ class Tokenizer:
             Path(folder, name).write_bytes(content)
 
     def id_of(self, token, otherwise: int | None = None) -> int | None:
-        """The id of a token, which transformers writes as its text or as an object that has it; else `otherwise`."""
+        """Of a token, which transformers writes as its text or as an object with it; else `otherwise`."""
         text = token.get("content") if isinstance(token, dict) else token
         if not isinstance(text, str):
             return otherwise
