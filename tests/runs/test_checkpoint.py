@@ -148,8 +148,8 @@ def test_a_file_cut_short_or_with_another_header_than_it_says_is_refused(folder,
 
 def test_an_index_maps_tensors_to_files_of_its_folder(sharded):
     for name in ("", ".", "..", "/etc/passwd", "../model.safetensors", "..\\model.safetensors",
-                 ".safetensors", "C:model.safetensors", "sub/model.safetensors", "model.safetensors\0", "model.safetensors\n",
-                 "m\u00e9.safetensors", "config.json", 7, None, ["a"]):
+                 ".safetensors", "C:model.safetensors", "sub/model.safetensors", "model.safetensors\0",
+                 "model.safetensors\n", "m\u00e9.safetensors", "config.json", 7, None, ["a"]):
         edit_json(sharded / INDEX, weight_map={"model.norm.weight": name})
         assert "weight_map must name files of this folder" in refusal(sharded), name
     for weight_map in (None, {}, [], "model.safetensors", 7):
