@@ -90,7 +90,7 @@ def test_every_stage_explains_its_flags(stage, capsys):
     printed = capsys.readouterr().out
     assert stop.value.code == 0
     assert all(flag in printed for flag in ("--preset", "--out", "--seed", "--device", "--threads"))
-    rules = {"help", "choices", "positional", "or_zero", "qwen", *LIMITS, *PRESETS}  # one misspelt does nothing
+    rules = {"help", "choices", "positional", "or_zero", "qwen", *LIMITS, *PRESETS}
     assert all(set(f.metadata) <= rules for f in dataclasses.fields(read([stage])[1]))
 
 

@@ -75,6 +75,12 @@ def test_a_config_from_elsewhere_is_checked(content, tmp_path):
     assert len(str(error.value)) < 500
 
 
+def test_a_config_that_names_itself_to_resume_ends(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"budgets": ["1", "--resume", str(tmp_path)]}))
+    with pytest.raises(UserError, match="cannot go on with"):
+        read("--resume", tmp_path)
+
+
 def test_a_run_gets_the_first_name_that_is_free(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("rl-tiny-0", "rl-tiny-0-2", "rl-tiny-0-3"):
