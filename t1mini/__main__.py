@@ -24,9 +24,9 @@ import sys
 import torch
 from safetensors import SafetensorError
 
+from t1mini.runs.folder import Stopped, Stopping
 from t1mini.runs.machine import prepare
 from t1mini.runs.settings import Parser, StageConfig, UserError, from_flags, parse
-from t1mini.runs.stopping import AtOnce, Stopped
 
 STAGES = {  # where its settings are; no other stage's module is imported
     "train": "lab.train.TrainConfig",
@@ -79,7 +79,7 @@ def run(module, config: StageConfig) -> None:
     """Runs the stage. MemoryError says which settings decide how much it takes."""
     prepare(config)
     try:
-        with AtOnce():
+        with Stopping(at_once=True):
             module.run(config)
         sys.stdout.flush()
     except (MemoryError, RuntimeError) as error:

@@ -30,7 +30,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from t1mini.model import Qwen, QwenConfig
-from t1mini.runs.durable import require_whole, whole_folder, write_text
+from t1mini.runs.folder import replace, require_whole, whole_folder, write_text
 from t1mini.runs.jsonl import excerpt, open_regular, read_object, reason
 from t1mini.runs.settings import UserError
 from t1mini.runs.tokenizer import Tokenizer
@@ -110,7 +110,7 @@ def save_model(model: Qwen, folder: str | Path, dtype: torch.dtype | None = None
         weights[prefix + name] = p.detach().to("cpu", dtype).contiguous()
     part = folder / (WEIGHTS + ".part")
     save_file(weights, part, metadata={"format": "pt"})
-    os.replace(part, folder / WEIGHTS)
+    replace(part, folder / WEIGHTS)
     (folder / INDEX).unlink(missing_ok=True)  # of what the folder held before
     write_text(folder / "config.json", json.dumps(hf_config(model.config, dtype), indent=1))
 

@@ -1,4 +1,4 @@
-"""The machine a stage runs on: threads, device, repeatability, and two habits of the allocator.
+"""The machine a stage runs on: threads, device, precision, repeatability, a clock, and two habits of the allocator.
 
 Deterministic algorithms are asked for, so that the same seed gives the same run, bit for bit, on a CPU with the same number
 of threads and workers. glibc by default hands memory of large tensors back to the system after every use and zeroes it again at the
@@ -8,10 +8,16 @@ next; told not to, a training step here takes about a quarter less time. Other s
 import contextlib
 import ctypes
 import os
+import platform
+import subprocess
 import sys
+import time
+from pathlib import Path
+from typing import Iterator
 
 import torch
 
+from t1mini import __version__
 from t1mini.runs.settings import StageConfig, UserError, usable_cores
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -36,16 +42,12 @@ def prepare(config: StageConfig) -> None:
         raise UserError(f"--device {config.device}: torch cannot use it here; try --device cpu") from None
 
 
-def compute_precision(config: StageConfig):
-    """bfloat16 matrix products over float32 weights where --precision asks for them.
-
-    A context of its own for every use: autocast keeps its bfloat16 copies of the weights until it is left, and copies made
-    while sampling carry no gradient.
-    """
-    return autocast(config.precision, config.device)
-
-
 def autocast(precision: str, device: str):
+    """bfloat16 matrix products over float32 weights where `precision` says so.
+
+    A context of its own for every use: autocast keeps its bfloat16 copies of the weights until it is left, and copies
+    made while sampling carry no gradient.
+    """
     if precision == "float32":
         return contextlib.nullcontext()
     return torch.autocast(device.split(":")[0], dtype=torch.bfloat16)
@@ -58,3 +60,54 @@ def keep_freed_memory() -> None:
         if mallopt:
             mallopt(M_MMAP_THRESHOLD, 2**30)
             mallopt(M_TRIM_THRESHOLD, 2**30)
+
+
+class Clock:
+    """Adds up seconds by part. Given a CUDA device it waits for it: work there is only queued."""
+
+    def __init__(self, device: str = "cpu"):
+        self.seconds: dict[str, float] = {}
+        self.device = device
+        self.last = self.now()
+
+    def now(self) -> float:
+        if self.device.startswith("cuda"):
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
+    def add(self, part: str, since: float) -> None:
+        self.last = self.now()
+        self.seconds[part] = self.seconds.get(part, 0.0) + self.last - since
+
+    def lap(self, part: str) -> None:
+        """`part` has taken the time since the clock was last looked at."""
+        self.add(part, self.last)
+
+    def take(self, *parts: str) -> dict[str, float]:
+        """The seconds of these parts since they were last taken; all others are forgotten."""
+        taken = {part: self.seconds.get(part, 0.0) for part in parts}
+        self.seconds.clear()
+        return taken
+
+    @contextlib.contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """The block is `name`, whatever laps are taken within it."""
+        began = self.last = self.now()
+        yield
+        self.add(name, began)
+
+
+def made_by(config: StageConfig) -> dict[str, str | None]:
+    """What a result depends on besides its settings: versions, the commit if this is a git checkout, the device."""
+    cuda = config.device.startswith("cuda")
+    return {"t1mini": __version__, "commit": commit(), "python": platform.python_version(), "torch": torch.__version__,
+            "device": torch.cuda.get_device_name(config.device) if cuda else f"cpu ({platform.machine()})"}
+
+
+def commit() -> str | None:
+    """The commit of the checkout that this package lies in, with "-dirty" where files differ from it."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True).stdout.strip() or None
+    except OSError:  # there is no git
+        return None
