@@ -25,8 +25,7 @@ from t1mini.penalties import Verdict, judge_rollouts
 from t1mini.rollout import Rollouts
 from t1mini.runs.checkpoint import load_policy
 from t1mini.runs.folder import RunFolder
-from t1mini.runs.machine import PRECISIONS
-from t1mini.runs.settings import SMALL_CACHE, StageConfig, UserError, default_out, setting
+from t1mini.runs.settings import PRECISIONS, SMALL_CACHE, StageConfig, UserError, default_out, setting
 from t1mini.runs.tokenizer import Tokenizer
 from t1mini.sampler import Sampling
 from t1mini.statistics import clustered_interval, majority_at_k, pass_at_k

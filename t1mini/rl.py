@@ -2,10 +2,10 @@
 
     for each update:
         1. problems      P prompts
-        2. rollouts      K responses a prompt at temperature tau > 1 (T1: more is better, 1.2 is best)     [N, T]
-        3. rewards       1 if right, 0 if not, -1 if repetitive, overlong or garbled                       [P, K]
-        4. reference     log-probabilities of the same responses under a slow copy of the policy           [N, T]
-        5. advantages    A = RLOO(r') - kl_coef * (KL - mean KL of the prompt)                             [P, K]
+        2. rollouts      K responses a prompt at temperature tau > 1 (T1: more is better, 1.2 is best)  [N, T]
+        3. rewards       1 if right, 0 if not, -1 if repetitive, overlong or garbled                    [P, K]
+        4. reference     log-probabilities of the same responses under a slow copy of the policy        [N, T]
+        5. advantages    A = RLOO(r') - kl_coef * (KL - mean KL of the prompt)                          [P, K]
         6. update        loss = -1/tokens * sum(A * log pi + entropy_coef * H), one gradient step, on-policy
         7. reference     pi_ref <- decay * pi_ref + (1 - decay) * pi
         8. metrics       a row in metrics.csv
@@ -36,20 +36,21 @@ from t1mini.reference import EMAReference
 from t1mini.rollout import rows_to_score, score_rollouts
 from t1mini.runs.checkpoint import load_policy, save_policy
 from t1mini.runs.folder import RunFolder
-from t1mini.runs.machine import DTYPES, PRECISIONS, Clock
+from t1mini.runs.machine import DTYPES, Clock
 from t1mini.runs.optimiser import NotFinite, Optimiser
-from t1mini.runs.settings import SMALL_CACHE, StageConfig, setting
+from t1mini.runs.settings import SMALL_CACHE, TrainingConfig, setting
 from t1mini.runs.state import TrainingState
 from t1mini.runs.team import Team, leads, team
 from t1mini.runs.tokenizer import Tokenizer
 from t1mini.sampler import Sampling
 from t1mini.tasks import TASKS, load_problems
 
+SHOWN = ("reward", "accuracy", "length", "entropy")  # beside the progress bar
+
 
 @dataclass(frozen=True)
-class RLConfig(StageConfig):
+class RLConfig(TrainingConfig):
     task: str = setting("countdown", "what the problems are", choices=tuple(TASKS), qwen="math")
-    resume: str = setting("", "folder of an earlier run to go on with; its own settings are used")
     init: str = setting("data/tiny-sft", "checkpoint folder to start from", qwen="")
     data: str = setting("data", "file of problems, or folder of train.jsonl", qwen="")
     steps: int = setting(70, "updates", low=1, high=10**6, gpu=300)
@@ -62,39 +63,32 @@ class RLConfig(StageConfig):
     final_lr: float = setting(0.1, "last learning rate as a share of the peak", low=0, high=1)
     warmup: int = setting(5, "updates of warm-up", low=0, high=10**6)
     weight_decay: float = setting(0.0, "AdamW weight decay of matrices", low=0, high=10)
-    clip: float = setting(1.0, "gradient norm to clip to", above=0)
     kl_coef: float = setting(2e-4, "weight of the centred KL in the advantage (beta)", low=0, high=100)
     entropy_coef: float = setting(0.001, "weight of the token entropy in the loss (alpha)", low=0, high=100)
-    ema_decay: float = setting(0.99, "how much of the reference stays at each update; 1 freezes it", low=0, high=1)
+    ema_decay: float = setting(0.99, "share of the reference that stays; 1 freezes it", low=0, high=1)
     repeat_limit: int = setting(4, "times an attempt, or a run of 20 tokens, may occur in a response", low=1)
     penalties: bool = setting(True, "give -1 to responses that show a pattern of --patterns")
     patterns: tuple = setting(PATTERNS, "which patterns are penalised", choices=PATTERNS)
-    variant: str = setting("", "a comparison of t1mini.lab.study in place of T1's own way: mean, std or length")
+    variant: str = setting("", "a comparison in place of T1's own way, by its name in t1mini.lab.study")
     exercise: str = setting("", "a file of tutorials/exercises whose functions take the library's place")
-    plain: bool = setting(False, "the plain twins of generate and score, for reading along")
-    max_batch_tokens: int = setting(100_000, "tokens that responses sampled at once may have, with their prompts: rows x limit",
+    max_batch_tokens: int = setting(100_000, "tokens of all rows sampled at once, up to their limit",
                                     low=1, gpu=800_000, qwen=300_000, **SMALL_CACHE)
-    micro_batch_tokens: int = setting(2048, "tokens of one forward and backward pass, padding counted", low=1, gpu=65536,
+    micro_batch_tokens: int = setting(2048, "tokens of one forward and backward pass", low=1, gpu=65536,
                                       qwen=16384)
-    precision: str = setting("float32", "what the model computes in; weights stay float32", choices=PRECISIONS, gpu="bfloat16")
-    save_precision: str = setting("float32", "what checkpoints are written in", choices=PRECISIONS)
-    recompute: bool = setting(False, "keep no activations within a layer: less memory, a third more time", qwen=True)
     reference_on_cpu: bool = setting(False, "keep the reference in the CPU's memory while it is not scoring")
     checkpoint_every: int = setting(35, "updates between checkpoints", low=1)
     state_every: int = setting(10, "updates between saves of the state that --resume goes on from", low=1)
-    keep_last: int = setting(2, "saved states to keep, the oldest go", low=1)
-    workers: int = setting(2, "processes that share training and threads; never more than threads", low=1, high=1024, gpu=1)
 
 
 def t1_step(step: int, problems: Sequence, indices: Sequence[int], policy: Qwen, reference: EMAReference,
             optimiser: Optimiser, tokenizer: Tokenizer, config: RLConfig, generate: Callable,
             score: Callable) -> tuple[dict[str, float], str]:
-    """One update on P problems, whose noise `indices` name. Returns its metrics row, and two responses to
-    read.
+    """One update on P problems, whose noise `indices` name. Returns its metrics row, and responses to read.
 
     NotFinite, and nothing changed, where the update has to be refused.
     """
-    task, sampling = TASKS[config.task], Sampling(config.temperature, min_p=config.min_p, vocab_limit=tokenizer.size)
+    task = TASKS[config.task]
+    sampling = Sampling(config.temperature, min_p=config.min_p, vocab_limit=tokenizer.size)
     # 1. problems
     prompts = [task.prompt_ids(problem, tokenizer) for problem in problems]
     # 2. rollouts
@@ -107,7 +101,8 @@ def t1_step(step: int, problems: Sequence, indices: Sequence[int], policy: Qwen,
     rewards = rewards_of(verdicts, config.patterns if config.penalties else ()).to(policy.device)  # [P, K]
     # 4. reference
     with reference.on(policy.device) as slow_copy:
-        ref_logprobs = score_rollouts(score, slow_copy, prompts, rollouts, sampling, config.micro_batch_tokens)  # [N, T]
+        ref_logprobs = score_rollouts(score, slow_copy, prompts, rollouts, sampling,
+                                      config.micro_batch_tokens)  # [N, T]
     kl = sequence_kl(rollouts.logprobs, ref_logprobs, rollouts.mask).view_as(rewards)  # [P, K]
     # 5. advantages
     advantages = rloo_advantages(rewards) - config.kl_coef * centred_kl(kl)  # [P, K]
@@ -134,40 +129,42 @@ def run(config: RLConfig) -> None:
     problems = load_problems(config.task, config.data, "train")
     policy, tokenizer = load_policy(config.init, config.device)
     TASKS[config.task].require_tokenizer(tokenizer, config.init)
-    with RunFolder.open(config, "rl", leads(config.prompts)) as folder, team(config, "rl", config.prompts) as ranks:
-        train(policy, tokenizer, problems, config, folder, ranks)
+    with RunFolder.open(config, "rl", leads(config.prompts)) as folder:
+        with team(config, "rl", config.prompts) as ranks:
+            train(policy, tokenizer, problems, config, folder, ranks)
     if folder:
         print(f"saved {folder.path / 'final'}; metrics in {folder.path / 'metrics.csv'}")
 
 
 def train(policy: Qwen, tokenizer: Tokenizer, problems: list, config: RLConfig, folder: RunFolder | None,
           team: Team = Team()) -> None:
-    """Reinforces `policy` in place. Each rank takes its share of a step's problems; only the one that leads
-    has a `folder`.
-    """
-    reference = EMAReference(policy, config.ema_decay, home="cpu" if config.reference_on_cpu else config.device)
-    optimiser = Optimiser(policy, team, lr=config.lr, steps=config.steps, warmup=config.warmup, clip=config.clip,
-                          weight_decay=config.weight_decay, final=config.final_lr)
+    """Reinforces `policy` in place. Each rank takes its share of problems; the one that leads has a folder."""
+    home = "cpu" if config.reference_on_cpu else config.device
+    reference = EMAReference(policy, config.ema_decay, home)
+    optimiser = Optimiser(policy, team, lr=config.lr, steps=config.steps, warmup=config.warmup,
+                          clip=config.clip, weight_decay=config.weight_decay, final=config.final_lr)
     clock = Clock(config.device)
     generate, score = twins(config, clock)
     state = TrainingState(config, folder, team, optimiser, policy=policy, reference=reference.model)
     order = itertools.islice(problem_order(len(problems), config.seed), state.step * config.prompts, None)
     with state:
         for step in state.updates(config.steps, "RL"):
-            batch = [problems[i] for i in itertools.islice(order, config.prompts)]
+            batch = team.share([problems[i] for i in itertools.islice(order, config.prompts)])
+            indices = team.share(range(config.prompts))
             try:
                 with clock.part("step"):
-                    row, sample = t1_step(step, team.share(batch), team.share(range(len(batch))), policy, reference,
-                                          optimiser, tokenizer, config, generate, score)
+                    row, sample = t1_step(step, batch, indices, policy, reference, optimiser, tokenizer,
+                                          config, generate, score)
             except NotFinite as refused:
                 state.refuse(step + 1, str(refused), refused.rows)
             else:
                 state.record(row, clock.take("step", "rollout", "score"), sample)
-                state.bar.set_postfix({name: f"{row[name]:.2f}" for name in ("reward", "accuracy", "length", "entropy")})
+                state.bar.set_postfix({name: f"{row[name]:.2f}" for name in SHOWN})
                 for sign in signs(row):
                     state.note(step + 1, *sign)
             if folder and (step + 1) % config.checkpoint_every == 0:
-                save_policy(policy, tokenizer, folder.path / f"step-{step + 1:04d}", DTYPES[config.save_precision])
+                path = folder.path / f"step-{step + 1:04d}"
+                save_policy(policy, tokenizer, path, DTYPES[config.save_precision])
             state.after(step + 1)
         if folder:
             save_policy(policy, tokenizer, folder.path / "final", DTYPES[config.save_precision])

@@ -27,9 +27,9 @@ from t1mini.runs.batches import bucketed_batches, micro_batches
 from t1mini.runs.checkpoint import load_policy, save_policy
 from t1mini.runs.folder import RunFolder
 from t1mini.runs.jsonl import read_rows
-from t1mini.runs.machine import DTYPES, PRECISIONS
+from t1mini.runs.machine import DTYPES
 from t1mini.runs.optimiser import NotFinite, Optimiser
-from t1mini.runs.settings import StageConfig, UserError, setting
+from t1mini.runs.settings import TrainingConfig, UserError, setting
 from t1mini.runs.state import TrainingState
 from t1mini.runs.team import Team, leads, team
 from t1mini.runs.tokenizer import Tokenizer
@@ -48,31 +48,25 @@ class Example(NamedTuple):
 
 
 @dataclass(frozen=True)
-class SFTConfig(StageConfig):
+class SFTConfig(TrainingConfig):
     task: str = setting("countdown", "what the problems are", choices=tuple(TASKS), qwen="math")
-    data: str = setting("data", "file, or folder of train.jsonl: Countdown problems, or traces of the collect stage", qwen="")
-    resume: str = setting("", "folder of an earlier run to go on with; its own settings are used")
+    data: str = setting("data", "file, or folder of train.jsonl: problems, or traces of collect", qwen="")
     init: str = setting("", "checkpoint folder to start from (default: random weights of the shape below)")
     hidden: int = setting(96, "hidden size of a new model", low=2, high=8192, gpu=512)
     layers: int = setting(3, "layers of a new model", low=1, high=128, gpu=6)
-    heads: int = setting(3, "query heads of a new model; they share one key/value head", low=1, high=128, gpu=8)
+    heads: int = setting(3, "query heads of a new model, with one key/value head", low=1, high=128, gpu=8)
     intermediate: int = setting(256, "width of a new model's MLP", low=1, high=65536, gpu=1408)
-    traces: int = setting(120_000, "chains of thought to learn from, at most", low=1, high=10**8, gpu=400_000, qwen=10**8)
+    traces: int = setting(120_000, "chains of thought to learn from, at most", low=1, high=10**8, gpu=400_000,
+                          qwen=10**8)
     epochs: int = setting(1, "times each is seen", low=1, high=1000, gpu=2, qwen=3)
     batch: int = setting(16, "traces an update", low=1, high=65536, gpu=256, qwen=32)
     lr: float = setting(4e-3, "peak learning rate", above=0, high=1, gpu=1e-3, qwen=1e-5)
     warmup: int = setting(100, "updates of warm-up", low=0, high=10**6, qwen=20)
     weight_decay: float = setting(0.1, "AdamW weight decay of matrices", low=0, high=10)
-    clip: float = setting(1.0, "gradient norm to clip to", above=0)
-    micro_batch_tokens: int = setting(8192, "tokens of one forward and backward pass, padding counted", low=1, gpu=65536, qwen=16384)
-    precision: str = setting("float32", "what the model computes in; weights stay float32", choices=PRECISIONS, gpu="bfloat16")
-    save_precision: str = setting("float32", "what checkpoints are written in", choices=PRECISIONS)
-    recompute: bool = setting(False, "keep no activations within a layer: less memory, a third more time", qwen=True)
-    plain: bool = setting(False, "the plain twin of score, for reading along")
-    state_every: int = setting(200, "updates between saves of the state that --resume goes on from", low=1, qwen=50)
-    keep_last: int = setting(2, "saved states to keep, the oldest go", low=1)
-    workers: int = setting(2, "processes that share training and threads; never more than threads", low=1, high=1024, gpu=1)
-    spread: float = setting(Teacher.spread, "teacher: chains are drawn in proportion to exp(-|value - target| / spread)", above=0)
+    micro_batch_tokens: int = setting(8192, "tokens of one forward and backward pass", low=1, gpu=65536,
+                                      qwen=16384)
+    state_every: int = setting(200, "updates between saves of the state to resume from", low=1, qwen=50)
+    spread: float = setting(Teacher.spread, "teacher: chains weigh exp(-|value - target| / spread)", above=0)
     give_up: float = setting(Teacher.give_up, "teacher: chance of giving up after a miss", low=0, high=1)
     repeat: float = setting(Teacher.repeat, "teacher: chance of repeating an attempt", low=0, high=1)
     slip: float = setting(Teacher.slip, "teacher: chance of a slip in arithmetic", low=0, high=1)
@@ -93,8 +87,9 @@ def run(config: SFTConfig) -> None:
         examples = read_examples(config.data, tokenizer)[: config.traces]
     else:
         examples = teacher_examples(load_problems(config.task, config.data, "train"), config, tokenizer, rng)
-    with RunFolder.open(config, "sft", leads(config.batch)) as folder, team(config, "sft", config.batch) as ranks:
-        train(model, tokenizer, examples, rng, config, folder, ranks)
+    with RunFolder.open(config, "sft", leads(config.batch)) as folder:
+        with team(config, "sft", config.batch) as ranks:
+            train(model, tokenizer, examples, rng, config, folder, ranks)
     if folder:
         print(f"saved {folder.path / 'final'}")
 
@@ -119,8 +114,8 @@ def train(model: Qwen, tokenizer: Tokenizer, examples: list[Example], rng: rando
     """
     lengths = [len(example.response) for example in examples]
     batches = [batch for _ in range(config.epochs) for batch in bucketed_batches(lengths, config.batch, rng)]
-    optimiser = Optimiser(model, team, lr=config.lr, steps=len(batches), warmup=config.warmup, clip=config.clip,
-                          weight_decay=config.weight_decay)
+    optimiser = Optimiser(model, team, lr=config.lr, steps=len(batches), warmup=config.warmup,
+                          clip=config.clip, weight_decay=config.weight_decay)
     _, score = twins(config)
     state = TrainingState(config, folder, team, optimiser, policy=model)
     started = time.perf_counter()
@@ -143,13 +138,12 @@ def train(model: Qwen, tokenizer: Tokenizer, examples: list[Example], rng: rando
 
 def sft_step(step: int, batch: list[Example], model: Qwen, optimiser: Optimiser, token_budget: int,
              score: Callable) -> torch.Tensor:
-    """One update on a batch, of which this rank takes its share. Returns the batch's loss. NotFinite where it
-    is refused.
-    """
+    """One update on a batch, of which this rank takes its share. Returns the batch's loss, or NotFinite."""
     tokens = sum(len(example.response) for example in batch)  # of the whole batch, whoever scores them
     total = torch.zeros((), device=model.device)
     mine = optimiser.team.share(batch)
-    for picks in micro_batches([len(example.prompt) + len(example.response) for example in mine], token_budget):
+    lengths = [len(example.prompt) + len(example.response) for example in mine]
+    for picks in micro_batches(lengths, token_budget):
         loss = sft_loss(model, *zip(*(mine[i] for i in picks)), score=score, normaliser=tokens)
         loss.backward()
         total += loss.detach()
@@ -158,8 +152,8 @@ def sft_step(step: int, batch: list[Example], model: Qwen, optimiser: Optimiser,
     return total
 
 
-def sft_loss(model: Qwen, prompts: Sequence[list[int]], responses: Sequence[list[int]], score: Callable = score,
-             normaliser: float | None = None) -> torch.Tensor:
+def sft_loss(model: Qwen, prompts: Sequence[list[int]], responses: Sequence[list[int]],
+             score: Callable = score, normaliser: float | None = None) -> torch.Tensor:
     """Mean negative log-probability of the response tokens, end token included, prompt excluded.
 
     `normaliser` is the number of response tokens of the whole batch; by default those given.
@@ -168,22 +162,25 @@ def sft_loss(model: Qwen, prompts: Sequence[list[int]], responses: Sequence[list
     return -(logprobs * mask).sum() / (normaliser or mask.sum())
 
 
-def teacher_examples(problems: list[countdown.Problem], config: SFTConfig, tokenizer: Tokenizer, rng: random.Random) -> list[Example]:
+def teacher_examples(problems: list[countdown.Problem], config: SFTConfig, tokenizer: Tokenizer,
+                     rng: random.Random) -> list[Example]:
     """Countdown: traces of the teacher."""
     chosen = [rng.choice(problems) for _ in range(config.traces)]
-    return [Example(countdown.prompt_ids(p, tokenizer), [*tokenizer.encode(teach(p, config.teacher, rng)), tokenizer.eos_id])
-            for p in tqdm(chosen, desc="traces", leave=False)]
+    examples = []
+    for problem in tqdm(chosen, desc="traces", leave=False):
+        response = tokenizer.encode(teach(problem, config.teacher, rng))
+        examples.append(Example(countdown.prompt_ids(problem, tokenizer), [*response, tokenizer.eos_id]))
+    return examples
 
 
 def read_examples(path: str, tokenizer: Tokenizer) -> list[Example]:
-    """Mathematics: lines of {"question": ..., "response": ...}. UserError names the file, the line and what
-    is wrong with it.
-    """
+    """Mathematics: lines of {"question": ..., "response": ...}. UserError names file, line and why."""
     examples = []
     for i, row in read_rows(path, "traces"):
         question, response = row.get("question"), row.get("response")
-        if not (isinstance(question, str) and isinstance(response, str) and question.strip() and response.strip()):
-            raise UserError(f'{path}, line {i}: want {{"question": "...", "response": "..."}}, as the collect stage writes')
+        if not all(isinstance(text, str) and text.strip() for text in (question, response)):
+            raise UserError(f'{path}, line {i}: want {{"question": "...", "response": "..."}}, '
+                            "as the collect stage writes")
         prompt = maths.prompt_ids(maths.Problem(question, ""), tokenizer)
         examples.append(Example(prompt, [*tokenizer.encode(response), tokenizer.eos_id]))
     if not examples:

@@ -23,7 +23,6 @@ from t1mini import __version__
 from t1mini.runs.settings import StageConfig, UserError, usable_cores
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-PRECISIONS = tuple(DTYPES)
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # from glibc's malloc.h
 
 

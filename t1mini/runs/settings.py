@@ -28,6 +28,7 @@ from pathlib import Path
 QWEN = ("qwen2.5-0.5b", "qwen2.5-1.5b", "qwen3-0.6b", "qwen3-1.7b")  # checkpoints with a preset of their own
 SMALL_CACHE = {"qwen3-0.6b": 80_000, "qwen3-1.7b": 80_000}  # tokens at once: their caches take 115 kB each
 PRESETS = ("tiny", "gpu", *QWEN)
+PRECISIONS = ("float32", "bfloat16")
 LIMITS = {"low": ("at least", operator.ge), "above": ("above", operator.gt), "high": ("at most", operator.le)}
 # what --resume may change: it decides memory, speed and what is kept, and at most the last digits of a result
 MAY_CHANGE = ("micro_batch_tokens", "max_batch_tokens", "recompute", "reference_on_cpu", "workers",
@@ -76,6 +77,22 @@ class StageConfig:
     def to_dict(self) -> dict:
         """Every setting, with the number of threads in place of 0."""
         return dataclasses.asdict(self) | {"threads": self.threads or usable_cores()}
+
+
+@dataclass(frozen=True)
+class TrainingConfig(StageConfig):
+    """What a stage takes that trains."""
+
+    resume: str = setting("", "folder of an earlier run to go on with, with its own settings")
+    clip: float = setting(1.0, "gradient norm to clip to", above=0)
+    precision: str = setting("float32", "what the model computes in; weights stay float32",
+                             choices=PRECISIONS, gpu="bfloat16")
+    save_precision: str = setting("float32", "what checkpoints are written in", choices=PRECISIONS)
+    recompute: bool = setting(False, "keep no activations within a layer: less memory, more time", qwen=True)
+    plain: bool = setting(False, "the plain twins of generate and score, for reading along")
+    keep_last: int = setting(2, "saved states to keep, the oldest go", low=1)
+    workers: int = setting(2, "processes that share training and threads; never more than threads",
+                           low=1, high=1024, gpu=1)
 
 
 def add_flags(parser: argparse.ArgumentParser, config_class: type) -> None:
