@@ -138,7 +138,7 @@ def run(config: RLConfig) -> None:
 
 def train(policy: Qwen, tokenizer: Tokenizer, problems: list, config: RLConfig, folder: RunFolder | None,
           team: Team = Team()) -> None:
-    """Reinforces `policy` in place. Each rank takes its share of problems; the one that leads has a folder."""
+    """Reinforces `policy` in place. Each rank takes its share; only the one that leads has a folder."""
     home = "cpu" if config.reference_on_cpu else config.device
     reference = EMAReference(policy, config.ema_decay, home)
     optimiser = Optimiser(policy, team, lr=config.lr, steps=config.steps, warmup=config.warmup,
