@@ -13,22 +13,23 @@ Run it: python -m t1mini scale --init data/tiny-sft data/tiny-rl
 """
 
 import bisect
+import dataclasses
 from dataclasses import dataclass
 from typing import Sequence
 
 import numpy as np
 from tqdm import tqdm
 
-from t1mini.runs.checkpoint import load_policy
-from t1mini.runs.settings import UserError, default_out, setting
-from t1mini.evaluate import EvaluateConfig, pick_problems, sample_responses
-from t1mini.runs.machine import compute_precision
+from t1mini.evaluate import EvaluateConfig, pick_problems, respond
+from t1mini.fast import twins
 from t1mini.model import Qwen
-from t1mini.rollout import Rollouts, generate
+from t1mini.rollout import Rollouts
+from t1mini.runs.checkpoint import load_policy
 from t1mini.runs.folder import RunFolder
+from t1mini.runs.settings import UserError, default_out, setting
+from t1mini.runs.tokenizer import Tokenizer
 from t1mini.statistics import clustered_interval
 from t1mini.tasks import TASKS
-from t1mini.runs.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def run(config: ScaleConfig) -> None:
     for path, (_, tokenizer) in policies.items():
         TASKS[config.task].require_tokenizer(tokenizer, path)
     with RunFolder(default_out(config, "scale"), config) as folder:
-        curves = {path: budget_curve(*policy, problems, sample_responses(*policy, problems, config), config)
+        curves = {path: budget_curve(*policy, problems, respond(*policy, problems, config)[0], config)
                   for path, policy in policies.items()}
         write_curves(folder, curves, config.budgets)
     print(curve_table(curves, config.budgets))
@@ -58,20 +59,22 @@ def run(config: ScaleConfig) -> None:
 def budget_curve(policy: Qwen, tokenizer: Tokenizer, problems: list, thinking: Rollouts,
                  config: ScaleConfig) -> np.ndarray:
     """Correct or not at each budget: [budgets, problems, samples]. The same `thinking` is cut at every budget."""
-    task, samples = TASKS[config.task], len(thinking.lengths) // len(problems)
+    task, (generate, _) = TASKS[config.task], twins(config)
+    samples = len(thinking.lengths) // len(problems)
     prompts = [task.prompt_ids(problem, tokenizer) for problem in problems]
+    sampling = dataclasses.replace(config.sampling, vocab_limit=tokenizer.size)
     lengths, finished = thinking.lengths.tolist(), thinking.finished.tolist()
     opener = tokenizer.encode(task.FORCED_ANSWER)
     rows, correct = range(len(lengths)), []
     for i, budget in enumerate(tqdm(config.budgets, desc="budgets", leave=False)):
         answers = {row: tokenizer.decode(thinking.ids(row)) for row in rows if finished[row] and lengths[row] <= budget}
         cut = [row for row in rows if row not in answers]
-        forced = [prompts[row // samples] + thoughts(thinking.ids(row), budget, tokenizer, task.END_OF_THINKING) + opener for row in cut]
+        forced = [[*prompts[row // samples], *thoughts(thinking.ids(row), budget, tokenizer, task.END_OF_THINKING), *opener]
+                  for row in cut]
         if cut:
-            with compute_precision(config):
-                ends = generate(policy, forced, 1, seed=config.seed, step=1 + i,  # noise of its own
-                                prompt_indices=cut, **tokenizer.limits,
-                                max_new_tokens=config.answer_tokens, temperature=config.temperature, max_batch_tokens=config.max_batch_tokens)
+            ends = generate(policy, forced, 1, sampling, max_new_tokens=config.answer_tokens, eos_id=tokenizer.eos_id,
+                            seed=config.seed, step=1 + i, prompt_indices=cut,  # noise of its own
+                            max_batch_tokens=config.max_batch_tokens)
             answers |= {row: task.FORCED_ANSWER + tokenizer.decode(ends.ids(j)) for j, row in enumerate(cut)}
         correct.append([task.is_correct(problems[row // samples], answers[row]) for row in rows])
     return np.array(correct, dtype=float).reshape(len(config.budgets), len(problems), samples)

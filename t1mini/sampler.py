@@ -20,11 +20,24 @@ See it: python -m pytest tests/test_sampler.py (exact distributions, and a chi-s
 """
 
 import math
+from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 GOLDEN = -7046029254386353131  # 2^64 / golden ratio, odd, as a signed 64-bit integer
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """What a token is drawn from. 0 for top_k, 1 for top_p, 0 for min_p and None for vocab_limit keep every token."""
+
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    vocab_limit: int | None = None
 
 
 def sampling_distribution(logits: Tensor, *, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0,
@@ -35,8 +48,8 @@ def sampling_distribution(logits: Tensor, *, temperature: float = 1.0, top_k: in
     tensor([0.7310, 0.2690, 0.0000])
     """
     z = truncate(scale(logits, temperature, vocab_limit), top_k, top_p, min_p)
-    p = torch.nn.functional.one_hot(z.argmax(-1), z.shape[-1]).to(z.dtype) if temperature == 0 else z.softmax(-1)
-    return torch.nn.functional.pad(p, (0, logits.shape[-1] - p.shape[-1]))
+    p = F.one_hot(z.argmax(-1), z.shape[-1]).to(z.dtype) if temperature == 0 else z.softmax(-1)
+    return F.pad(p, (0, logits.shape[-1] - p.shape[-1]))
 
 
 def sample(logits: Tensor, *, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0,

@@ -1,0 +1,34 @@
+"""The same tokens and gradients sooner: a second `generate` and a second `score`, with the signatures of t1mini.rollout.
+
+    decode.py     one token for every row: fused weights, shared prompts      forward.py    whole sequences, gradients by hand
+    schedule.py   generate: which response sits in which row, and when        score.py      score: no padding, no whole logits
+
+`twins` is where a stage chooses. See them agree: python -m pytest tests/fast/test_twins.py
+"""
+
+from functools import partial
+from typing import Callable
+
+from t1mini import rollout
+from t1mini.fast.schedule import generate
+from t1mini.fast.score import score
+from t1mini.runs.machine import Clock, autocast
+
+
+def twins(config, clock: Clock | None = None) -> tuple[Callable, Callable]:
+    """(generate, score): those of this folder, or with --plain those of t1mini.rollout, in --precision on --device.
+
+    A reader's own functions can only stand in plain code, so an --exercise implies --plain. `clock` is told what each
+    call takes.
+    """
+    clock = clock or Clock()
+    if config.plain or getattr(config, "exercise", ""):
+        chosen = rollout.generate, rollout.score
+    else:
+        chosen = partial(generate, clock=clock), partial(score, recompute=getattr(config, "recompute", False))
+    return tuple(partial(_in_precision, function, config, clock, name) for function, name in zip(chosen, ("rollout", "score")))
+
+
+def _in_precision(function: Callable, config, clock: Clock, name: str, *arguments, **keywords):
+    with clock.part(name), autocast(getattr(config, "precision", "float32"), config.device):
+        return function(*arguments, **keywords)

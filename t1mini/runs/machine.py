@@ -1,4 +1,4 @@
-"""The machine a stage runs on: threads, device, repeatability, and two habits of the allocator.
+"""The machine a stage runs on: threads, device, precision, repeatability, a clock, and two habits of the allocator.
 
 Deterministic algorithms are asked for, so that the same seed gives the same run, bit for bit, on a CPU with the same number
 of threads and workers. glibc by default hands memory of large tensors back to the system after every use and zeroes it again at the
@@ -9,6 +9,8 @@ import contextlib
 import ctypes
 import os
 import sys
+import time
+from typing import Iterator
 
 import torch
 
@@ -36,16 +38,12 @@ def prepare(config: StageConfig) -> None:
         raise UserError(f"--device {config.device}: torch cannot use it here; try --device cpu") from None
 
 
-def compute_precision(config: StageConfig):
-    """bfloat16 matrix products over float32 weights where --precision asks for them.
-
-    A context of its own for every use: autocast keeps its bfloat16 copies of the weights until it is left, and copies made
-    while sampling carry no gradient.
-    """
-    return autocast(config.precision, config.device)
-
-
 def autocast(precision: str, device: str):
+    """bfloat16 matrix products over float32 weights where `precision` says so.
+
+    A context of its own for every use: autocast keeps its bfloat16 copies of the weights until it is left, and copies
+    made while sampling carry no gradient.
+    """
     if precision == "float32":
         return contextlib.nullcontext()
     return torch.autocast(device.split(":")[0], dtype=torch.bfloat16)
@@ -58,3 +56,32 @@ def keep_freed_memory() -> None:
         if mallopt:
             mallopt(M_MMAP_THRESHOLD, 2**30)
             mallopt(M_TRIM_THRESHOLD, 2**30)
+
+
+class Clock:
+    """Adds up seconds by part. Given a CUDA device it waits for it: work there is only queued."""
+
+    def __init__(self, device: str = "cpu"):
+        self.seconds: dict[str, float] = {}
+        self.device = device
+        self.last = self.now()
+
+    def now(self) -> float:
+        if self.device.startswith("cuda"):
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
+    def add(self, part: str, since: float) -> None:
+        self.last = self.now()
+        self.seconds[part] = self.seconds.get(part, 0.0) + self.last - since
+
+    def lap(self, part: str) -> None:
+        """`part` has taken the time since the clock was last looked at."""
+        self.add(part, self.last)
+
+    @contextlib.contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """The block is `name`, whatever laps are taken within it."""
+        began = self.last = self.now()
+        yield
+        self.add(name, began)
