@@ -28,15 +28,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from t1mini import evaluate
-from t1mini import rl
-from t1mini import sft
+from t1mini import evaluate, rl, sft
 from t1mini.evaluate import EvaluateConfig
 from t1mini.inference_scaling import ScaleConfig
 from t1mini.lab import data
+from t1mini.lab.exercise import in_place
 from t1mini.lab.train import ensure, measure, stage_config
 from t1mini.loss import policy_gradient_loss
-from t1mini.reward import PATTERNS, Verdict, judge_rollouts
+from t1mini.penalties import PATTERNS, Verdict
 from t1mini.rl import RLConfig
 from t1mini.runs.checkpoint import load_policy
 from t1mini.runs.folder import RunFolder, read_rows
@@ -111,8 +110,8 @@ STUDIES = {
         samples=16),
     "credit": Study(
         "what other advantages do to length and accuracy",
-        {"leave-one-out": {}, "group mean": dict(credit="mean"), "over the standard deviation": dict(credit="std"),
-         "shared out over tokens": dict(credit="length")},
+        {"leave-one-out": {}, "group mean": dict(variant="mean"), "over the standard deviation": dict(variant="std"),
+         "shared out over tokens": dict(variant="length")},
         [f"{figure}, {other} - leave-one-out" for figure in ("accuracy", "length")
          for other in ("group mean", "over the standard deviation", "shared out over tokens")]),
     "difficulty": Study(
@@ -211,7 +210,9 @@ def trained(folder: RunFolder, stage, config: SFTConfig | RLConfig):
     """Runs a stage in the folder that is named by its settings, unless it has been. Returns the settings with that folder."""
     digest = hashlib.sha256(repr(config).encode()).hexdigest()[:10]
     config = replace(config, out=str(folder.path / f"{stage.__name__.rpartition('.')[2]}-{digest}"))
-    ensure(stage, config, folder.resume)
+    variant = getattr(config, "variant", "")
+    with in_place(VARIANTS[variant](config) if variant else {}):
+        ensure(stage, config, folder.resume)
     return config
 
 
@@ -222,7 +223,7 @@ def hard_problems(policy: Path, problems: str, config: StudyConfig) -> str:
         c = stage_config(EvaluateConfig, config, data=problems, split="train", samples=16, problems=FILTERED)
         chosen = evaluate.pick_problems(c)
         model, tokenizer = load_policy(policy, config.device)
-        verdicts = judge_rollouts(c, chosen, evaluate.sample_responses(model, tokenizer, chosen, c), tokenizer)
+        _, verdicts = evaluate.respond(model, tokenizer, chosen, c)
         countdown.save_problems(path, [p for p, group in zip(chosen, verdicts) if np.mean([v.correct for v in group]) <= 0.3])
     return str(path)
 
@@ -279,11 +280,12 @@ def standardised_advantages(rewards: Tensor) -> Tensor:
 
 
 def shared_out(config: RLConfig) -> Callable:
-    """A response's tokens share its advantage, so that a long one weighs no more than a short one: A * mean length / length, then the loss."""
+    """A loss in which a response's tokens share its advantage: A * mean length / length. So a long one weighs no more than a short one."""
+    library = policy_gradient_loss  # the loss itself, whatever takes the place of its name later
 
-    def loss(logprobs: Tensor, advantages: Tensor, mask: Tensor, *, normaliser: float | Tensor, **bonus) -> Tensor:
+    def loss(logprobs: Tensor, advantages: Tensor, mask: Tensor, *, normaliser: Tensor, **bonus) -> Tensor:
         mean_length = normaliser / (config.prompts * config.k)
-        return policy_gradient_loss(logprobs, advantages * mean_length / mask.sum(-1), mask, normaliser=normaliser, **bonus)
+        return library(logprobs, advantages * mean_length / mask.sum(-1), mask, normaliser=normaliser, **bonus)
 
     return loss
 

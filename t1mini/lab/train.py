@@ -18,17 +18,14 @@ from pathlib import Path
 
 import numpy as np
 
-from t1mini import evaluate
-from t1mini import inference_scaling
-from t1mini import rl
-from t1mini import sft
+from t1mini import evaluate, inference_scaling, rl, sft
 from t1mini.inference_scaling import ScaleConfig
 from t1mini.lab import data
-from t1mini.reward import Verdict, judge_rollouts
+from t1mini.penalties import Verdict
 from t1mini.rl import RLConfig
 from t1mini.runs.checkpoint import load_policy
-from t1mini.runs.clock import Clock
 from t1mini.runs.folder import RunFolder
+from t1mini.runs.machine import Clock
 from t1mini.runs.settings import QWEN, StageConfig, UserError, from_flags, setting
 from t1mini.sft import SFTConfig
 from t1mini.statistics import paired_bootstrap
@@ -109,8 +106,7 @@ def ensure(stage, config: SFTConfig | RLConfig, again: str) -> None:
 def measure(policy: Path, problems: list, config: ScaleConfig) -> tuple[dict, np.ndarray, list[list[Verdict]]]:
     """A policy's evaluation, its right answers at each budget [budgets, problems, samples], its verdicts [problems][samples]."""
     model, tokenizer = load_policy(policy, config.device)
-    rollouts = evaluate.sample_responses(model, tokenizer, problems, config)
-    verdicts = judge_rollouts(config, problems, rollouts, tokenizer)
+    rollouts, verdicts = evaluate.respond(model, tokenizer, problems, config)
     curve = inference_scaling.budget_curve(model, tokenizer, problems, rollouts, config)
     return evaluate.summarise(countdown, problems, verdicts), curve, verdicts
 
