@@ -1,15 +1,16 @@
 """Tables and figures of studies, and figures of runs of `train`.
 
-    STUDY.svg           a study's variants, a dot a run (thinking-budget: the budget curves), and RL on the way there
+    STUDY.svg           a study's variants, a dot a run (thinking-budget: budget curves), and RL on the way there
     budget_curve.svg    accuracy against the thinking budget: SFT start, half-way, final policy
     learning.svg        accuracy, length and entropy over the updates
 
-Lines are means over runs, bands run from the lowest to the highest. Colours are those of Okabe and Ito, which the colour-blind
-can tell apart, and every line has its own dashes for print. Drawing needs matplotlib (tutorials/requirements.txt); --text does
-not: it prints a study's variants as a table, and its contrasts with 95% intervals.
+Lines are means over runs, bands run from the lowest to the highest; over updates both are means of five. Colours
+are those of Okabe and Ito, which the colour-blind can tell apart, and every line has its own dashes for print.
+Drawing needs matplotlib (tutorials/requirements.txt). With --text a study is printed, without it: its variants as a
+table, its contrasts with 95% intervals.
 
-    accuracy    of scores on the same test problems; the interval is from a bootstrap over problems and seeds, for both are
-                samples of what could have been
+    accuracy    of scores on the same test problems; the interval is from a bootstrap over problems and seeds, for
+                both are samples of what could have been
     gain        what a thinking budget of 192 tokens adds to the accuracy at 48: the same bootstrap
     others      one figure a seed: paired differences over the seeds, with Student's t
 
@@ -26,7 +27,7 @@ from pathlib import Path
 
 import numpy as np
 
-from t1mini.lab.study import STUDIES
+from t1mini.lab.findings import STUDIES
 from t1mini.runs.folder import read_rows
 from t1mini.runs.settings import StageConfig, UserError, setting
 from t1mini.statistics import crossed_bootstrap, t_interval
@@ -52,7 +53,7 @@ PANELS = {
 
 @dataclass(frozen=True)
 class PlotConfig(StageConfig):
-    runs: tuple = setting(("runs/train-tiny-0",), "run folders of the train stage, or studies", positional=True)
+    runs: tuple = setting(("runs/train-tiny-0",), "run folders of train, or studies", positional=True)
     studies: str = setting("tutorials/findings/studies", "folder of the studies' CSV files")
     text: bool = setting(False, "print studies as tables instead")
     out: str = setting("figures", "folder to write the figures to")
@@ -67,9 +68,9 @@ def run(config: PlotConfig) -> None:
     if config.text:
         print("\n\n".join(table(name, rows[name]) for name in studies))
         return
-    figures = {name: draw_study(name, rows[name], read_rows(Path(config.studies, f"{name}-steps.csv"))) for name in studies}
-    if runs:
-        figures |= draw_runs(runs)
+    figures = draw_runs(runs) if runs else {}
+    for name in studies:
+        figures[name] = draw_study(name, rows[name], read_rows(Path(config.studies, f"{name}-steps.csv")))
     Path(config.out).mkdir(parents=True, exist_ok=True)
     for name, figure in figures.items():
         save(figure, f"{config.out}/{name}.svg")
@@ -86,7 +87,7 @@ def read(path: str, *columns: str) -> Rows:
         wrong = "no rows, or no numbers"
     except (OSError, ValueError, TypeError, KeyError, csv.Error) as error:
         wrong = getattr(error, "strerror", None) or error
-    raise UserError(f"cannot read {path}: {wrong}; plot takes what the train or study stage leaves, with {', '.join(columns)}")
+    raise UserError(f"cannot read {path}: {wrong}; plot takes what train or study leaves")
 
 
 def groups(rows: Rows, column: str) -> dict[str, Rows]:
@@ -103,8 +104,10 @@ def table(name: str, rows: Rows) -> str:
     lines = [f"{name:{width}}{'seeds':>6}" + "".join(f"{column:>14}" for column in columns)]
     for variant, of in variants.items():
         figures = [[float(row[column]) for row in of if row[column]] for column in columns]
-        lines.append(f"{variant:{width}}{len(of):>6}" + "".join(f"{np.mean(x):>14.3f}" if x else f"{'-':>14}" for x in figures))
-    return "\n".join([*lines, "", *(f"{contrast}: {finding(contrast, rows)}" for contrast in STUDIES[name].contrasts)])
+        means = "".join(f"{np.mean(x):>14.3f}" if x else f"{'-':>14}" for x in figures)
+        lines.append(f"{variant:{width}}{len(of):>6}{means}")
+    contrasts = [f"{contrast}: {finding(contrast, rows)}" for contrast in STUDIES[name].contrasts]
+    return "\n".join([*lines, "", *contrasts])
 
 
 def finding(contrast: str, rows: Rows) -> str:
@@ -119,7 +122,7 @@ def finding(contrast: str, rows: Rows) -> str:
 
 
 def estimate(contrast: str, rows: Rows) -> tuple[float, float, float, int] | None:
-    """(estimate, low, high, seeds), over the seeds that both variants have; None where there are none (or, of a figure a run, one)."""
+    """(estimate, low, high, seeds), over the seeds that both variants have; None for too few of them."""
     figure, *variants = parts(contrast)
     found = {(row["variant"], row["seed"]): scores(figure, row) for row in rows if row["variant"] in variants}
     seeds = [seed for seed in groups(rows, "seed") if all((variant, seed) in found for variant in variants)]
@@ -144,11 +147,11 @@ def parts(contrast: str) -> list[str]:
 
 
 def scores(figure: str, row: dict[str, str]) -> np.ndarray:
-    """The share of right responses to each test problem [problems], or what 192 tokens of thinking add to it over 48; or a figure of the run [1]."""
+    """The share of right responses to each test problem, or the gain in it [problems]; another figure [1]."""
     if figure not in POINTS:
         return np.array([float(row[figure])])
-    right = {int(budget): digits for budget, digits in zip(json.loads(row["budgets"]), row["curve_correct"].split())}
-    cuts = [row["correct"]] if figure == "accuracy" else [right[192], right[48]]
+    at = dict(zip(json.loads(row["budgets"]), row["curve_correct"].split()))
+    cuts = [row["correct"]] if figure == "accuracy" else [at[192], at[48]]
     first, *second = (np.array([int(digit, 36) for digit in digits]) / int(row["samples"]) for digits in cuts)
     return first - sum(second)
 
@@ -159,59 +162,72 @@ def draw_runs(runs: list[str]) -> dict:
     for run in runs:
         curve = read(f"{run}/budget_curve.csv", "budget", "accuracy")
         if not POLICIES.keys() <= groups(curve, "policy").keys():
-            raise UserError(f"{run}/budget_curve.csv has not the policies {', '.join(POLICIES)}; plot takes run folders of the train stage")
-        curves += [{**row, "variant": POLICIES[row["policy"]], "seed": run, "test": 100 * float(row["accuracy"])} for row in curve]
-        logs += [{**row, "variant": "", "seed": run} for row in read(f"{run}/rl/metrics.csv", "step", "accuracy", "length", "entropy")]
-    return {"budget_curve": draw([(curves, "budget test")]), "learning": draw([(logs, axes) for axes in LEARNING])}
+            raise UserError(f"{run}/budget_curve.csv has not the policies {', '.join(POLICIES)}; is it a run of train?")
+        for row in curve:
+            accuracy = 100 * float(row["accuracy"])
+            curves.append(row | {"variant": POLICIES.get(row["policy"], ""), "seed": run, "test": accuracy})
+        for row in read(f"{run}/rl/metrics.csv", "step", "accuracy", "length", "entropy"):
+            logs.append(row | {"variant": "runs", "seed": run})
+    panels = {"budget_curve": [(curves, "budget test")], "learning": [(logs, axes) for axes in LEARNING]}
+    return {name: draw(of) for name, of in panels.items()}
 
 
 def draw_study(name: str, rows: Rows, steps: Rows):
     """A study's figure, from its two CSV files."""
     first = (rows, "pass@1 variant")
-    if name == "thinking-budget":
-        first = [{**row, "budget": budget, "test": 100 * accuracy} for row in rows
-                 for budget, accuracy in zip(json.loads(row["budgets"]), json.loads(row["curve"]))], "budget test"
-        steps = [step for step in steps if step["variant"] == rows[-1]["variant"]]  # the others are earlier moments of the same runs
+    if name == "thinking-budget":  # whose variants are moments of the same runs: the last has all steps
+        steps = [step for step in steps if step["variant"] == rows[-1]["variant"]]
+        first = [], "budget test"
+        for row in rows:
+            for budget, accuracy in zip(json.loads(row["budgets"]), json.loads(row["curve"])):
+                first[0].append(row | {"budget": budget, "test": 100 * accuracy})
     return draw([first, *((steps, axes) for axes in PANELS.get(name, LEARNING) if steps)])
 
 
 def draw(panels: list[tuple[Rows, str]]):
-    """A figure of panels side by side, each of rows and the columns to show. UserError where matplotlib is missing."""
+    """A figure of panels side by side, each of rows and the columns to show. UserError without matplotlib."""
     try:
         import matplotlib
         from matplotlib.figure import Figure
     except ImportError:
-        raise UserError("figures need matplotlib: pip install -r tutorials/requirements.txt; studies can be read with --text") from None
-    matplotlib.rcParams.update({"svg.hashsalt": "t1mini", "axes.spines.top": False, "axes.spines.right": False, "font.size": 11})
-    figure = Figure(figsize=(2 + 3.4 * len(panels), 3.8), layout="tight")
+        raise UserError("figures need matplotlib: pip install -r tutorials/requirements.txt; "
+                        "studies can be read with --text") from None
+    matplotlib.rcParams.update({"svg.hashsalt": "t1mini", "font.size": 11})
+    figure = Figure(figsize=(2 + 3.4 * len(panels), 3.8))
+    order = list(groups([row for rows, _ in panels for row in rows], "variant"))
     for ax, (rows, axes) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels):
         x, y = axes.split()
         ax.set(xlabel=LABELS.get(x, x), ylabel=LABELS.get(y, ""))
-        for i, (variant, of) in enumerate(groups(rows, "variant").items()):
-            if y == "variant":
-                ax.plot([float(row[x]) for row in of], [variant] * len(of), "o", color=COLOURS[i % len(COLOURS)], alpha=0.7)
-            else:
-                line(ax, of, x, y, i, variant)
-    figure.axes[min(1, len(panels) - 1)].legend(frameon=False, fontsize=8)
+        ax.spines[["top", "right"]].set_visible(False)
+        for variant, of in groups(rows, "variant").items():
+            show = dots if y == "variant" else line
+            show(ax, of, x, y, order.index(variant), variant)
+    named = [ax for ax in figure.axes if ax.get_legend_handles_labels()[0]]
+    for ax in named[:1]:
+        ax.legend(frameon=False, fontsize=8)
     return figure
 
 
+def dots(ax, rows: Rows, x: str, y: str, i: int, label: str) -> None:
+    """A dot a run, a bar at their mean."""
+    values = [float(row[x]) for row in rows]
+    ax.plot(values, [label] * len(values), "o", color=COLOURS[i % 6])
+    ax.plot(np.mean(values), label, "|", color="black", markersize=20)
+
+
 def line(ax, rows: Rows, x: str, y: str, i: int, label: str) -> None:
-    """The runs' mean, and their range; over updates as means of five."""
+    """The mean over runs, and their range."""
     runs = [[(float(row[x]), float(row[y])) for row in run] for run in groups(rows, "seed").values()]
     points = min(map(len, runs))
     found = np.array([run[:points] for run in runs])  # [runs, points, 2]
     if x != "budget":
-        found = np.lib.stride_tricks.sliding_window_view(found, min(5, points), axis=1).mean(-1)
-    band(ax, found[..., 0].mean(axis=0), found[..., 1], i, label)
-
-
-def band(ax, x, ys: np.ndarray, i: int, label: str) -> None:
-    """The mean of ys [runs, points], and their range."""
-    colour = COLOURS[i % len(COLOURS)]
-    ax.plot(x, ys.mean(axis=0), color=colour, linestyle=DASHES[i % len(DASHES)], label=label)
-    ax.fill_between(x, ys.min(axis=0), ys.max(axis=0), color=colour, alpha=0.15, linewidth=0)
+        found = np.lib.stride_tricks.sliding_window_view(found, min(5, points), axis=1).mean(axis=-1)
+    xs, ys = found[..., 0].mean(axis=0), found[..., 1]
+    ax.plot(xs, ys.mean(axis=0), color=COLOURS[i % 6], linestyle=DASHES[i % 6], label=label)
+    if x != "kl":  # where the runs' xs differ
+        ax.fill_between(xs, ys.min(axis=0), ys.max(axis=0), color=COLOURS[i % 6], alpha=0.15, linewidth=0)
 
 
 def save(figure, file: str) -> None:
+    figure.tight_layout()
     figure.savefig(file, metadata={"Date": None})

@@ -5,8 +5,9 @@
     RUN/sft/         metrics.csv, timing.csv, final/
     RUN/rl/          metrics.csv, timing.csv, samples.txt, step-NNNN/ (half-way among them), final/
 
-It does what `data`, `sft`, `rl`, `evaluate` and `scale` do one after the other. Three policies are compared on test problems whose numbers
-were never seen: the SFT start, RL after half of its updates (rounded down, at least one), RL at the end.
+It does what `data`, `sft`, `rl`, `evaluate` and `scale` do one after the other. Three policies are compared on
+test problems whose numbers were never seen: the SFT start, RL after half of its updates (rounded down, at least
+one), RL at the end.
 
 Run it: python -m t1mini train
 """
@@ -21,7 +22,6 @@ import numpy as np
 from t1mini import evaluate, inference_scaling, rl, sft
 from t1mini.inference_scaling import ScaleConfig
 from t1mini.lab import data
-from t1mini.penalties import Verdict
 from t1mini.rl import RLConfig
 from t1mini.runs.checkpoint import load_policy
 from t1mini.runs.folder import RunFolder
@@ -40,56 +40,55 @@ class TrainConfig(StageConfig):
     problems: int = setting(0, "test problems; 0 means all", low=2, or_zero=True)
     samples: int = setting(0, "responses to each test problem; 0 means the preset's", low=0, high=65536)
     plain: bool = setting(False, "the plain twins of generate and score, for reading along")
-    workers: int = setting(2, "processes that share training and threads; never more than threads", low=1, high=1024, gpu=1)
+    workers: int = setting(2, "processes that share training and threads", low=1, high=1024, gpu=1)
 
 
 def run(config: TrainConfig) -> None:
     if config.preset in QWEN:
-        raise UserError(f"--preset {config.preset}: train is for Countdown; for checkpoints run collect, sft, rl and evaluate (README)")
+        raise UserError(f"--preset {config.preset}: train is for Countdown; run collect, sft, rl and evaluate one by one")
     if os.environ.get("WORLD_SIZE", "1") != "1":
-        raise UserError("train is one process, which starts its own workers; under torchrun run data, sft, rl and evaluate")
+        raise UserError("train starts its own workers; under torchrun run data, sft, rl and evaluate")
     clock = Clock(config.device)
     with RunFolder.open(config, "train") as folder:
         print(f"run folder: {folder.path}")
         data.write(folder.path / "data")
-        at = {"data": str(folder.path / "data")}
-        sft_config = stage_config(SFTConfig, config, **at, out=str(folder.path / "sft"))
-        rl_config = stage_config(RLConfig, config, **at, out=str(folder.path / "rl"), init=f"{sft_config.out}/final")
+        run, problems = folder.path, f"{folder.path}/data"
+        sft_config = stage_config(SFTConfig, config, data=problems, out=f"{run}/sft")
+        rl_config = stage_config(RLConfig, config, data=problems, out=f"{run}/rl", init=f"{run}/sft/final")
         rl_config = replace(rl_config, checkpoint_every=max(1, rl_config.steps // 2))
-        test = stage_config(ScaleConfig, config, **at)
+        test = stage_config(ScaleConfig, config, data=problems)
         print(f"\nSFT: {sft_config.traces} chains of thought that try, fail, check and try again")
         ensure(sft, sft_config, folder.resume)
         clock.lap("sft")
-        c = rl_config
-        print(f"\nRL: {c.steps} updates of {c.prompts} prompts x {c.k} responses at temperature {c.temperature}")
+        batch = f"{rl_config.prompts} prompts x {rl_config.k} responses"
+        print(f"\nRL: {rl_config.steps} updates of {batch} at temperature {rl_config.temperature}")
         ensure(rl, rl_config, folder.resume)
         clock.lap("rl")
-        half = f"rl/step-{rl_config.checkpoint_every:04d}"
-        policies = {"sft": "sft/final", "half": half, "rl": "rl/final"}
+        policies = {"sft": "sft/final", "half": f"rl/step-{rl_config.checkpoint_every:04d}", "rl": "rl/final"}
         problems = evaluate.pick_problems(test)
         print(f"\nEvaluation: {len(problems)} test problems x {test.samples} responses")
         results, curves = {}, {}
         for name, policy in policies.items():
-            results[name], curves[name], _ = measure(folder.path / policy, problems, test)
+            results[name], curves[name], _ = measure(run / policy, problems, test)
         clock.lap("evaluate")
         seconds = clock.seconds | {"total": sum(clock.seconds.values())}
         write_summary(folder, config, seconds, results, curves, test.budgets)
-        tables = (evaluate.table(results), inference_scaling.curve_table(curves, test.budgets), gains(curves, test.budgets, config.seed))
-        folder.write_text("report.txt", "\n\n".join(tables) + "\n")
-    print("\n" + "\n\n".join(tables))
-    print(f"\n{seconds['total'] / 60:.1f} minutes. Read the final policy's thinking:")
-    print(f"python -m t1mini sample --init {folder.path / 'rl/final'}")
+        report = "\n\n".join((evaluate.table(results), inference_scaling.curve_table(curves, test.budgets),
+                               gains(curves, test.budgets, config.seed)))
+        folder.write_text("report.txt", report + "\n")
+    print(f"\n{report}\n\n{seconds['total'] / 60:.1f} minutes. Read the final policy's thinking:")
+    print(f"python -m t1mini sample --init {run}/rl/final")
 
 
 def stage_config(stage: type, config: StageConfig, **changes):
-    """A stage's settings: what the command that runs it says (0 says nothing), else `changes`, else the preset's."""
-    shared = ("preset", "seed", "device", "threads", "workers", "plain", "traces", "steps", "prompts", "problems", "samples")
-    said = {name: getattr(config, name) for name in shared if getattr(config, name, None)}
-    return from_flags(stage, {name: value for name, value in (changes | said).items() if hasattr(stage, name)})
+    """A stage's settings: what its command says (0 says nothing), else `changes`, else the preset's."""
+    said = {name: value for name, value in vars(config).items() if value and name not in ("out", "resume")}
+    values = changes | said
+    return from_flags(stage, {name: values[name] for name in values if hasattr(stage, name)})
 
 
 def ensure(stage, config: SFTConfig | RLConfig, again: str) -> None:
-    """Runs a stage, unless its folder has its end; one that was stopped goes on. An error's advice on how to go on becomes `again`."""
+    """Runs a stage unless its folder has its end; one that was stopped goes on, by `again` as errors advise."""
     folder = Path(config.out)
     if (folder / "final").exists():
         return
@@ -103,15 +102,15 @@ def ensure(stage, config: SFTConfig | RLConfig, again: str) -> None:
         raise
 
 
-def measure(policy: Path, problems: list, config: ScaleConfig) -> tuple[dict, np.ndarray, list[list[Verdict]]]:
-    """A policy's evaluation, its right answers at each budget [budgets, problems, samples], its verdicts [problems][samples]."""
+def measure(policy: Path, problems: list, config: ScaleConfig) -> tuple[dict, np.ndarray, list]:
+    """Evaluation, right or not at each budget [budgets, problems, samples], verdicts [problems][samples]."""
     model, tokenizer = load_policy(policy, config.device)
     rollouts, verdicts = evaluate.respond(model, tokenizer, problems, config)
     curve = inference_scaling.budget_curve(model, tokenizer, problems, rollouts, config)
     return evaluate.summarise(countdown, problems, verdicts), curve, verdicts
 
 
-def write_summary(folder: RunFolder, config: TrainConfig, seconds: dict, results: dict, curves: dict, budgets: tuple) -> None:
+def write_summary(folder: RunFolder, config: TrainConfig, seconds: dict, results: dict, curves: dict, budgets):
     folder.write_results("evaluation.json", results)
     inference_scaling.write_curves(folder, curves, budgets)
     gaps = [float(row["logprob_gap"]) for row in folder.rows("rl/metrics.csv")]
@@ -121,7 +120,7 @@ def write_summary(folder: RunFolder, config: TrainConfig, seconds: dict, results
         "preset": config.preset,
         "seconds": {name: round(s, 1) for name, s in seconds.items()},
         **{name: {key: results[name][key] for key in kept} for name in ("sft", "rl")},
-        "budget_curve": {"budgets": budgets, **{name: scores.mean(axis=(1, 2)).tolist() for name, scores in curves.items()}},
+        "budget_curve": {"budgets": budgets} | {name: x.mean(axis=(1, 2)).tolist() for name, x in curves.items()},
         "logprob_gap_max": max(gaps, default=None),
     })
 
@@ -137,5 +136,6 @@ def gains(curves: dict[str, np.ndarray], budgets: tuple, seed: int) -> str:
     columns = "{:>17}{:>26}{:>26}{:>26}".format
     lines = [columns("gain, in points", "RL over SFT", "half-way over SFT", f"RL, {budgets[-1]} over this")]
     for i, budget in enumerate(budgets):
-        lines.append(columns(f"{budget} tokens", gain(rl[i], sft[i]), gain(half[i], sft[i]), gain(rl[-1], rl[i])))
+        found = gain(rl[i], sft[i]), gain(half[i], sft[i]), gain(rl[-1], rl[i])
+        lines.append(columns(f"{budget} tokens", *found))
     return "\n".join(lines)
