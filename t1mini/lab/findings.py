@@ -1,7 +1,7 @@
 """The paper's findings as studies: what is switched, and what is then compared, in one table.
 
-    variants     by name, what differs from the preset in SFT or in RL. `share` is that of RL's updates after which
-                 the policy is measured (0: the SFT model); `hard` keeps what the SFT model mostly fails
+    variants     by name, what differs from the preset in SFT or in RL. `share` is that of RL's updates after
+                 which the policy is measured (0: the SFT model); `hard` keeps what the SFT model mostly fails
     contrasts    "figure, a - b": what to compare; t1mini.lab.plot gives each its 95% interval
     common       what differs from the preset in every variant
     samples      responses to each test problem

@@ -1,16 +1,16 @@
 """Tables and figures of studies, and figures of runs of `train`.
 
-    STUDY.svg           a study's variants, a dot a run (thinking-budget: budget curves), and RL on the way there
+    STUDY.svg           a study's variants, a dot a run (thinking-budget: budget curves), and RL on the way
     budget_curve.svg    accuracy against the thinking budget: SFT start, half-way, final policy
     learning.svg        accuracy, length and entropy over the updates
 
-Lines are means over runs, bands run from the lowest to the highest; over updates both are means of five. Colours
-are those of Okabe and Ito, which the colour-blind can tell apart, and every line has its own dashes for print.
-Drawing needs matplotlib (tutorials/requirements.txt). With --text a study is printed, without it: its variants as a
-table, its contrasts with 95% intervals.
+Lines are means over runs, bands run from the lowest to the highest; over updates both are means of five.
+Colours are those of Okabe and Ito, which the colour-blind can tell apart, and every line has its own dashes
+for print. Drawing needs matplotlib (tutorials/requirements.txt). --text does not: it prints a study's variants,
+and its contrasts with 95% intervals.
 
-    accuracy    of scores on the same test problems; the interval is from a bootstrap over problems and seeds, for
-                both are samples of what could have been
+    accuracy    of scores on the same test problems; the interval is from a bootstrap over problems and seeds,
+                for both are samples of what could have been
     gain        what a thinking budget of 192 tokens adds to the accuracy at 48: the same bootstrap
     others      one figure a seed: paired differences over the seeds, with Student's t
 
@@ -161,11 +161,11 @@ def draw_runs(runs: list[str]) -> dict:
     curves, logs = [], []
     for run in runs:
         curve = read(f"{run}/budget_curve.csv", "budget", "accuracy")
-        if not POLICIES.keys() <= groups(curve, "policy").keys():
-            raise UserError(f"{run}/budget_curve.csv has not the policies {', '.join(POLICIES)}; is it a run of train?")
+        if groups(curve, "policy").keys() != POLICIES.keys():
+            raise UserError(f"{run}/budget_curve.csv: want the policies {', '.join(POLICIES)}, as of train")
         for row in curve:
             accuracy = 100 * float(row["accuracy"])
-            curves.append(row | {"variant": POLICIES.get(row["policy"], ""), "seed": run, "test": accuracy})
+            curves.append(row | {"variant": POLICIES[row["policy"]], "seed": run, "test": accuracy})
         for row in read(f"{run}/rl/metrics.csv", "step", "accuracy", "length", "entropy"):
             logs.append(row | {"variant": "runs", "seed": run})
     panels = {"budget_curve": [(curves, "budget test")], "learning": [(logs, axes) for axes in LEARNING]}

@@ -1,14 +1,14 @@
 """Studies: the paper's findings (t1mini.lab.findings), each made visible by switching one thing.
 
-Every variant is trained with every seed and measured on the same test problems: samples, and the budget curve.
+Every variant is trained with every seed and measured on the same test problems: samples and budget curve.
 
     OUT/STUDY.csv          a row a variant and seed: settings, results, seconds
     OUT/STUDY-steps.csv    what RL's metrics said on the way
     OUT/data/              the problems, of three numbers or, with --numbers 4, of four
     OUT/sft-*, rl-*        training runs, named by a digest of their settings: what is shared is trained once
 
-The same command goes on with a study that was stopped, and a row that is there is not made again. None is ever
-replaced: a folder of other settings, or with files that no study has made, is refused.
+The same command goes on with a study that was stopped, and a row that is there is not made again. None is
+ever replaced: a folder of other settings, or with files that no study has made, is refused.
 
 What a comparison needs and T1 does not stands here too: other credit to a response, rl --variant NAME.
 
@@ -97,7 +97,7 @@ def open_folder(config: StudyConfig) -> RunFolder:
         saved = from_flags(StudyConfig, {"resume": path}).to_dict()
         for name, value in config.to_dict().items():
             if name not in FREE and value != saved[name]:
-                raise UserError(f"{path} has rows made with --{name} {saved[name]}, which stay; choose another --out")
+                raise UserError(f"{path} holds rows of --{name} {saved[name]}: choose another --out")
     return RunFolder.open(replace(config, out=path, resume=path if begun else ""), "study")
 
 
@@ -208,7 +208,7 @@ def standardised_advantages(rewards: Tensor) -> Tensor:
 
 
 def shared_out(config: RLConfig) -> Callable:
-    """The loss with A * mean length / length: a response's tokens share its advantage, a long one weighs no more."""
+    """The loss with A * mean length / length: a response's tokens share its advantage, long or short."""
     library = policy_gradient_loss  # itself, whatever stands in the place of its name later
 
     def loss(logprobs: Tensor, advantages: Tensor, mask: Tensor, *, normaliser: Tensor, **bonus) -> Tensor:
@@ -227,7 +227,7 @@ VARIANTS = {
 
 
 def variant(config: StageConfig) -> dict[str, Callable]:
-    """What `config.variant` puts in the place of the library's functions. UserError for a name that is none."""
+    """What `config.variant` puts in the place of the library's functions. UserError for another name."""
     name = getattr(config, "variant", "")
     if name and name not in VARIANTS:
         raise UserError(f"--variant {name}: choose one of {', '.join(VARIANTS)}")

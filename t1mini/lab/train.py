@@ -5,9 +5,9 @@
     RUN/sft/         metrics.csv, timing.csv, final/
     RUN/rl/          metrics.csv, timing.csv, samples.txt, step-NNNN/ (half-way among them), final/
 
-It does what `data`, `sft`, `rl`, `evaluate` and `scale` do one after the other. Three policies are compared on
-test problems whose numbers were never seen: the SFT start, RL after half of its updates (rounded down, at least
-one), RL at the end.
+It does what `data`, `sft`, `rl`, `evaluate` and `scale` do one after the other. Three policies are compared
+on test problems whose numbers were never seen: the SFT start, RL after half of its updates (rounded down, at
+least one), RL at the end.
 
 Run it: python -m t1mini train
 """
@@ -45,7 +45,7 @@ class TrainConfig(StageConfig):
 
 def run(config: TrainConfig) -> None:
     if config.preset in QWEN:
-        raise UserError(f"--preset {config.preset}: train is for Countdown; run collect, sft, rl and evaluate one by one")
+        raise UserError(f"--preset {config.preset}: train is for Countdown; take collect, sft, rl, evaluate")
     if os.environ.get("WORLD_SIZE", "1") != "1":
         raise UserError("train starts its own workers; under torchrun run data, sft, rl and evaluate")
     clock = Clock(config.device)
@@ -88,7 +88,7 @@ def stage_config(stage: type, config: StageConfig, **changes):
 
 
 def ensure(stage, config: SFTConfig | RLConfig, again: str) -> None:
-    """Runs a stage unless its folder has its end; one that was stopped goes on, by `again` as errors advise."""
+    """Runs a stage unless its folder has its end; one that was stopped goes on. Errors advise `again`."""
     folder = Path(config.out)
     if (folder / "final").exists():
         return
@@ -110,17 +110,18 @@ def measure(policy: Path, problems: list, config: ScaleConfig) -> tuple[dict, np
     return evaluate.summarise(countdown, problems, verdicts), curve, verdicts
 
 
-def write_summary(folder: RunFolder, config: TrainConfig, seconds: dict, results: dict, curves: dict, budgets):
+def write_summary(folder: RunFolder, config: TrainConfig, seconds: dict, results, curves, budgets):
     folder.write_results("evaluation.json", results)
     inference_scaling.write_curves(folder, curves, budgets)
     gaps = [float(row["logprob_gap"]) for row in folder.rows("rl/metrics.csv")]
+    means = {name: curve.mean(axis=(1, 2)).tolist() for name, curve in curves.items()}
     kept = ("pass@1", "interval", "problems", "samples")
     folder.write_results("summary.json", {
         "seed": config.seed,
         "preset": config.preset,
         "seconds": {name: round(s, 1) for name, s in seconds.items()},
         **{name: {key: results[name][key] for key in kept} for name in ("sft", "rl")},
-        "budget_curve": {"budgets": budgets} | {name: x.mean(axis=(1, 2)).tolist() for name, x in curves.items()},
+        "budget_curve": {"budgets": budgets} | means,
         "logprob_gap_max": max(gaps, default=None),
     })
 
