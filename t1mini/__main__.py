@@ -25,7 +25,7 @@ import torch
 from safetensors import SafetensorError
 
 from t1mini.runs.settings import UserError, add_flags, from_flags
-from t1mini.runs.stopping import AtOnce, Stopped
+from t1mini.runs.folder import Stopped, Stopping
 
 STAGES = {  # name: (module, settings)
     "train": ("lab.train", "TrainConfig"),
@@ -60,7 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
         module = importlib.import_module(f"t1mini.{module_name}")
         config = from_flags(getattr(module, config_name), flags)
         importlib.import_module("t1mini.runs.machine").prepare(config)
-        with AtOnce():
+        with Stopping(at_once=True):
             module.run(config)
     except Stopped as stopped:
         complain(str(stopped), stopped)

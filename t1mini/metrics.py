@@ -4,7 +4,6 @@ Every rank of the team adds up its own responses; the sums are shared, and only 
 step however many ranks there are, and however unequal their shares.
 """
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -87,7 +86,7 @@ class StepRecord:
     def rows(self) -> list[dict]:
         """A row a response, to be looked at when the update was refused. Log-probability and KL in nats a response."""
         columns = {"reward": self.rewards, "advantage": self.advantages, "logprob": self.rollouts.logprobs.sum(-1), "kl": self.kl}
-        columns = {name: [_plain(x) for x in column.flatten().tolist()] for name, column in columns.items()}
+        columns = {name: column.flatten().tolist() for name, column in columns.items()}
         flat = [(prompt, verdict) for prompt, group in zip(self.prompts, self.verdicts) for verdict in group]
         return [{"prompt": prompt, "response": verdict.text, "length": verdict.length,
                  **{name: column[i] for name, column in columns.items()}} for i, (prompt, verdict) in enumerate(flat)]
@@ -96,11 +95,6 @@ class StepRecord:
         """A prompt's first two responses, to be read."""
         read = [f"[{verdict.reward:+.0f}] {verdict.text}" for verdict in self.verdicts[0][:2]]
         return "\n".join([f"--- step {step}: {self.prompts[0]}", *read])
-
-
-def _plain(x: float) -> float | str:
-    """JSON has no word for what is not finite."""
-    return x if math.isfinite(x) else str(x)
 
 
 def signs(row: dict[str, float]) -> list[tuple[str, str]]:

@@ -158,7 +158,8 @@ def train(policy: Qwen, tokenizer: Tokenizer, problems: list, config: RLConfig, 
             except NotFinite as refused:
                 state.refuse(step + 1, str(refused), refused.rows)
             else:
-                state.record(step + 1, row, clock.take("step", "rollout", "score"), sample)
+                state.record(row, clock.take("step", "rollout", "score"), sample)
+                state.bar.set_postfix({name: f"{row[name]:.2f}" for name in ("reward", "accuracy", "length", "entropy")})
                 for sign in signs(row):
                     state.note(step + 1, *sign)
             if folder and (step + 1) % config.checkpoint_every == 0:

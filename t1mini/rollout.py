@@ -159,7 +159,7 @@ def score_rollouts(score: Callable, model: Qwen, prompts: Sequence[Sequence[int]
     logprobs = torch.zeros_like(rollouts.logprobs)
     for rows, *texts in rows_to_score(range(len(rollouts.lengths)), prompts, rollouts, token_budget):
         part, _, mask = score(model, *texts, sampling)
-        logprobs[rows, : mask.shape[1]] = part
+        logprobs[rows, : mask.shape[1]] = part.to(logprobs.dtype)
     return logprobs
 
 

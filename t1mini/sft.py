@@ -134,6 +134,7 @@ def train(model: Qwen, tokenizer: Tokenizer, examples: list[Example], rng: rando
             if state.losses and ((step + 1) % 20 == 0 or step + 1 == len(batches)):
                 loss = torch.stack(state.losses).mean().item()
                 state.losses = []
+                state.bar.set_postfix(loss=f"{loss:.3f}")
                 state.record({"step": step + 1, "loss": loss}, {"seconds": time.perf_counter() - started})
             state.after(step + 1)
         if folder:

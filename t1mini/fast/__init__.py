@@ -10,8 +10,7 @@ from functools import partial
 from typing import Callable
 
 from t1mini import rollout
-from t1mini.fast.schedule import generate
-from t1mini.fast.score import score
+from t1mini.fast import schedule, score
 from t1mini.runs.machine import Clock, autocast
 
 
@@ -25,7 +24,8 @@ def twins(config, clock: Clock | None = None) -> tuple[Callable, Callable]:
     if config.plain or getattr(config, "exercise", ""):
         chosen = rollout.generate, rollout.score
     else:
-        chosen = partial(generate, clock=clock), partial(score, recompute=getattr(config, "recompute", False))
+        recompute = getattr(config, "recompute", False)
+        chosen = partial(schedule.generate, clock=clock), partial(score.score, recompute=recompute)
     return tuple(partial(_in_precision, function, config, clock, name) for function, name in zip(chosen, ("rollout", "score")))
 
 

@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import save_file
 
 from t1mini.runs.settings import UserError
-from t1mini.runs.durable import replace, require_whole, whole_folder, write_text
+from t1mini.runs.folder import replace, require_whole, whole_folder, write_text
 from t1mini.model import Qwen
 from t1mini.runs.model_config import hf_config, parameter_shapes, read_config
 from t1mini.runs.tokenizer import Tokenizer

@@ -8,12 +8,16 @@ next; told not to, a training step here takes about a quarter less time. Other s
 import contextlib
 import ctypes
 import os
+import platform
+import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Iterator
 
 import torch
 
+from t1mini import __version__
 from t1mini.runs.settings import StageConfig, UserError, usable_cores
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -79,9 +83,31 @@ class Clock:
         """`part` has taken the time since the clock was last looked at."""
         self.add(part, self.last)
 
+    def take(self, *parts: str) -> dict[str, float]:
+        """The seconds of these parts since they were last taken; all others are forgotten."""
+        taken = {part: self.seconds.get(part, 0.0) for part in parts}
+        self.seconds.clear()
+        return taken
+
     @contextlib.contextmanager
     def part(self, name: str) -> Iterator[None]:
         """The block is `name`, whatever laps are taken within it."""
         began = self.last = self.now()
         yield
         self.add(name, began)
+
+
+def made_by(config: StageConfig) -> dict[str, str | None]:
+    """What a result depends on besides its settings: versions, the commit if this is a git checkout, the device."""
+    cuda = config.device.startswith("cuda")
+    return {"t1mini": __version__, "commit": commit(), "python": platform.python_version(), "torch": torch.__version__,
+            "device": torch.cuda.get_device_name(config.device) if cuda else f"cpu ({platform.machine()})"}
+
+
+def commit() -> str | None:
+    """The commit of the checkout that this package lies in, with "-dirty" where files differ from it."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True).stdout.strip() or None
+    except OSError:  # there is no git
+        return None
