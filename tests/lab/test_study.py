@@ -1,7 +1,5 @@
 """A study is made once, goes on where it was stopped, replaces nothing; contrasts find what is there."""
 
-import csv
-import importlib.util
 import json
 import os
 import shutil
@@ -22,6 +20,7 @@ from t1mini.lab.study import VARIANTS, StudyConfig, digits, recoveries, variant
 from t1mini.lab.train import ensure, stage_config
 from t1mini.penalties import judge
 from t1mini.rl import RLConfig
+from t1mini.runs.folder import read_rows
 from t1mini.runs.settings import UserError, from_flags
 from t1mini.sft import SFTConfig
 from t1mini.tasks import countdown
@@ -30,14 +29,9 @@ from t1mini.tasks.countdown import Problem, load_problems
 SMALL = ["--traces", "32", "--steps", "1", "--prompts", "2", "--problems", "3", "--threads", "1", "--seeds", "0"]
 
 
-def rows(path: Path) -> list[dict]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
 @pytest.fixture(scope="module")
 def stopped_once(tmp_path_factory):
-    """A study of two variants, stopped while the second was measured, and gone on with: its folder, and the rows of the first sitting."""
+    """A study that was stopped while its second variant was measured, and gone on with: its folder, its first row."""
     out = tmp_path_factory.mktemp("study") / "out"
     measured, command = studies.figures, ["study", "difficulty", *SMALL, "--out", str(out)]
 
@@ -57,17 +51,16 @@ def stopped_once(tmp_path_factory):
 def test_a_stopped_study_goes_on_and_leaves_a_row_a_variant(stopped_once):
     out, before = stopped_once
     assert len(before.splitlines()) == 2 and (out / "difficulty.csv").read_text().startswith(before)
-    found = rows(out / "difficulty.csv")
+    found = read_rows(out / "difficulty.csv")
     assert [row["variant"] for row in found] == list(STUDIES["difficulty"].variants)
     for row in found:
-        shares = ("pass@1", "repetitive", "overlong", "garbled", "missed_first", "recovered", "share_of_rl")
-        assert all(0 <= float(row[column]) <= 1 for column in shares)
+        assert all(0 <= float(row[name]) <= 1 for name in ("pass@1", "overlong", "missed_first", "recovered", "share_of_rl"))
         assert row["problems"] == "3" and len(row["correct"]) == 3 and float(row["seconds"]) > 0 and row["torch"]
         assert float(row["pass@1"]) == pytest.approx(scores("accuracy", row).mean(), abs=1e-6)
         assert len(json.loads(row["curve"])) == len(json.loads(row["budgets"])) == len(row["curve_correct"].split())
         assert json.loads(row["sft"])["traces"] == 32 and -1 <= float(row["last_reward"]) <= 1
     assert json.loads(found[1]["rl"])["data"].endswith("hard.jsonl")
-    steps = rows(out / "difficulty-steps.csv")
+    steps = read_rows(out / "difficulty-steps.csv")
     assert [(step["variant"], step["step"]) for step in steps] == [(row["variant"], "1") for row in found]
 
 
@@ -78,9 +71,9 @@ def test_runs_are_shared_rows_are_made_once_and_progress_is_said(stopped_once, m
     command = ["study", "thinking-budget", *SMALL, "--out", str(out), "--variants", "0% of RL", "100% of RL"]
     assert main(command) == 0
     assert "thinking-budget: variant 2 of 2, seed 0 (1 of 1): 100% of RL\n" in capsys.readouterr().out
-    start, end = rows(out / "thinking-budget.csv")
+    start, end = read_rows(out / "thinking-budget.csv")
     assert (start["share_of_rl"], start["rl"], start["last_kl"]) == ("0", "", "")
-    same = rows(out / "difficulty.csv")[0]
+    same = read_rows(out / "difficulty.csv")[0]
     assert all(end[column] == same[column] for column in ("correct", "curve_correct", "last_kl", "sft", "rl"))
     before = {path: path.read_bytes() for path in out.glob("*.csv")}
     monkeypatch.setattr(studies, "figures", None)  # nothing is left to measure
@@ -90,21 +83,20 @@ def test_runs_are_shared_rows_are_made_once_and_progress_is_said(stopped_once, m
 
 def test_rows_of_others_are_left_alone(stopped_once, tmp_path, capsys):
     out, _ = stopped_once
-    before = (out / "difficulty.csv").read_bytes()
-    assert main(["study", "difficulty", *SMALL, "--prompts", "3", "--out", str(out)]) == 2
-    assert f"{out} holds rows of --prompts 2: choose another --out" in capsys.readouterr().err
-    assert (out / "difficulty.csv").read_bytes() == before
     shutil.copy(out / "difficulty.csv", tmp_path)  # as rows lie in tutorials/findings/studies
-    assert main(["study", "difficulty", *SMALL, "--out", str(tmp_path)]) == 2
-    assert f"{tmp_path} already holds files; choose another --out" in capsys.readouterr().err
-    assert [path.name for path in tmp_path.iterdir()] == ["difficulty.csv"] and before == (tmp_path / "difficulty.csv").read_bytes()
+    before = (out / "difficulty.csv").read_bytes()
+    for folder, message in ((out, "holds rows of --prompts 2: choose another --out"), (tmp_path, "already holds files; choose another --out")):
+        assert main(["study", "difficulty", *SMALL, "--prompts", "3", "--out", str(folder)]) == 2
+        assert f"{folder} {message}" in capsys.readouterr().err and (folder / "difficulty.csv").read_bytes() == before
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_four_numbers_have_a_folder_of_their_own_under_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(countdown, "make_splits", lambda count: dict.fromkeys(countdown.SPLITS, [Problem((1, 2, 3, 4)[:count], 10)] * 3))
     assert main(["study", "start", *SMALL, "--numbers", "4", "--variants", "trial and error, SFT"]) == 0
-    assert [row["variant"] for row in rows(Path("runs/study-tiny-4/start.csv"))] == ["trial and error, SFT"]
-    assert {len(problem.numbers) for problem in load_problems(Path("runs/study-tiny-4/data/test.jsonl"))} == {4}
+    assert [row["variant"] for row in read_rows(Path("runs/study-tiny-4/start.csv"))] == ["trial and error, SFT"]
+    assert {len(problem.numbers) for problem in load_problems("runs/study-tiny-4/data/test.jsonl")} == {4}
 
 
 def test_without_a_name_studies_are_listed_and_nothing_begins(tmp_path, monkeypatch, capsys):
@@ -130,16 +122,13 @@ def test_a_stage_takes_what_its_command_says_then_the_variants_then_the_presets(
     assert (found.prompts, found.steps, found.seed, found.k, found.device) == (7, 9, 3, 64, "cpu")
 
 
-def test_an_error_in_a_stage_advises_the_command_that_goes_on_with_all(tmp_path):
-    class Stage:
-        def run(config):
-            error = UserError("stopped")
-            error.__notes__ = [f"; go on with python -m t1mini rl --resume {config.out}"]
-            raise error
-
-    with pytest.raises(UserError) as found:
-        ensure(Stage, RLConfig(out=str(tmp_path)), "python -m t1mini train --resume a\\1")
-    assert found.value.__notes__ == ["; go on with python -m t1mini train --resume a\\1"]
+def test_an_error_in_a_stage_advises_the_command_that_goes_on_with_all(tmp_path, monkeypatch):
+    error = UserError("stopped")
+    error.__notes__ = ["; go on with python -m t1mini rl --resume runs/x"]
+    monkeypatch.setattr(rl, "run", lambda config: (_ for _ in ()).throw(error))
+    with pytest.raises(UserError):
+        ensure(rl, RLConfig(out=str(tmp_path)), "python -m t1mini train --resume a\\1")
+    assert error.__notes__ == ["; go on with python -m t1mini train --resume a\\1"]
 
 
 def test_variants_give_credit_otherwise():
@@ -165,7 +154,7 @@ def test_contrasts_find_a_difference_that_is_there_and_none_that_is_not():
              for name, p in (("good", 0.7), ("poor", 0.5), ("same", 0.5)) for seed in range(3)]
     value, low, high, seeds = estimate("accuracy, good - poor", found)
     assert 0.1 < low < value < high < 0.3 and seeds == 3
-    assert finding("accuracy, good - poor", found).endswith(" points (+17.9 to +22.9; 3 seeds), more")
+    assert finding("accuracy, good - poor", found).endswith(" points (+17.2 to +24.1; 3 seeds), more")
     assert finding("accuracy, poor - good", found).endswith("less")
     assert finding("accuracy, same - poor", found).endswith("not told apart")
     assert estimate("length, good - poor", found)[0] == pytest.approx(20, abs=3)
