@@ -6,8 +6,8 @@
 
 Lines are means over runs, bands run from the lowest to the highest; over updates both are means of five.
 Colours are those of Okabe and Ito, which the colour-blind can tell apart, and every line has its own dashes
-for print. Drawing needs matplotlib (tutorials/requirements.txt). --text does not: it prints a study's variants,
-and its contrasts with 95% intervals.
+for print. Drawing needs matplotlib (tutorials/requirements.txt). --text does not: it prints a study's
+variants, and its contrasts with 95% intervals.
 
     accuracy    of scores on the same test problems; the interval is from a bootstrap over problems and seeds,
                 for both are samples of what could have been
@@ -64,13 +64,19 @@ def run(config: PlotConfig) -> None:
     runs = [name for name in config.runs if name not in STUDIES]
     if config.text and runs:
         raise UserError(f"--text: {runs[0]} is no study; the text of a run is its report.txt")
-    rows = {name: read(f"{config.studies}/{name}.csv", "seed", "samples", "pass@1") for name in studies}
-    if config.text:
-        print("\n\n".join(table(name, rows[name]) for name in studies))
-        return
     figures = draw_runs(runs) if runs else {}
     for name in studies:
-        figures[name] = draw_study(name, rows[name], read_rows(Path(config.studies, f"{name}-steps.csv")))
+        path = f"{config.studies}/{name}.csv"
+        rows = read(path, "seed", "samples", "pass@1")
+        try:
+            if config.text:
+                print(table(name, rows) + "\n" * (name != studies[-1]))
+            else:
+                figures[name] = draw_study(name, rows, read_rows(Path(config.studies, f"{name}-steps.csv")))
+        except (LookupError, TypeError, ValueError) as error:
+            raise UserError(f"{path} is not as study leaves it: {error!r}") from None
+    if config.text:
+        return
     Path(config.out).mkdir(parents=True, exist_ok=True)
     for name, figure in figures.items():
         save(figure, f"{config.out}/{name}.svg")
