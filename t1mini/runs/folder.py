@@ -49,7 +49,7 @@ LOGS = {"metrics.csv": ROW, "timing.csv": ROW, "events.csv": ROW, "samples.txt":
 
 
 class RunFolder(contextlib.AbstractContextManager):
-    """A folder, new or to go on in by the command `resume`, held against other runs. UserError where it is taken."""
+    """A folder, new or to go on in by the command `resume`, held against other runs. UserError if taken."""
 
     def __init__(self, path: str | Path, config: StageConfig, resume: str = ""):
         self.path, self.resume, self.made_by = Path(path), resume, made_by(config)
