@@ -16,7 +16,7 @@ LONGEST_TEXT = 200_000  # characters
 CHARACTERS = [*map(chr, range(128)), "a\u0301" * 9,
               *"é−×½²₂√π∞≤αж答案٣\u00a0\u200b\ufeff\u202e\ufffd\ue000\ud800\U0001f600\U0010ffff"]
 PIECES = json.loads(Path(__file__).with_name("fuzz_pieces.json").read_text("utf-8"))
-PIECES = {name: [x[0] * x[1] if isinstance(x, list) else x for x in pieces] for name, pieces in PIECES.items()}
+PIECES = {name: [x[0] * x[1] if isinstance(x, list) else x for x in PIECES[name]] for name in PIECES}
 ATOMS, FORMS, FRAMES = PIECES["atoms"], PIECES["forms"], PIECES["frames"]
 RAW = [*PIECES["raw"], "[" * 900 + "]" * 900, "0." + "3" * 5000, "10" + "0" * 400]
 

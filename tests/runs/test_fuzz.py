@@ -1,6 +1,6 @@
 """Whatever the input: nothing comes out but what is documented, within a second and without filling memory.
 
-Each input follows from its component's name and its index, which a failure names beside the input itself. More:
+Each input follows from its component's name and its index, which a failure names beside the input. More:
 
     python -m pytest tests/runs/test_fuzz.py --fuzz 50000 -k verifier -s
 """
@@ -31,15 +31,15 @@ from t1mini.verifier import answers_equal, extract_answer, verify
 GOLDEN = Path(__file__).parents[1] / "golden/qwen2-tiny"
 HALVES, INDEX = ("half-1.safetensors", "half-2.safetensors"), "model.safetensors.index.json"
 LONGEST_SECONDS, MOST_GROWTH = 1.0, 300  # of one input, of its own processor time; MB over all of them
-ROWS = ({"numbers": [3, 4, 11], "target": 77}, {"problem": "x", "answer": 5}, {"problem": "é?", "solution": "\\boxed{2}"},
-        {"question": "1 + 1?", "answer": "two #### 2"}, {"question": "1?", "response": "<think>1.</think> \\boxed{1}"})
-CONFIGS = [json.loads((GOLDEN.parent / name / "config.json").read_text()) for name in ("qwen2-tiny", "qwen3-tiny")]
+ROWS = ({"numbers": [3, 4, 11], "target": 77}, {"problem": "x", "answer": 5}, {"question": "1?", "answer": "#### 2"},
+        {"problem": "é?", "solution": "\\boxed{2}"}, {"question": "1?", "response": "<think>1.</think> \\boxed{1}"})
+CONFIGS = [json.loads(path.read_text()) for path in sorted(GOLDEN.parent.glob("*/config.json"))]
 TOKENIZER = Tokenizer.from_dir(GOLDEN)
 READERS = (lambda path: list(jsonl.read_rows(path)), countdown.load_problems, maths.load_problems,
            lambda path: sft.read_examples(path, TOKENIZER))
 
 
-# --- components: each yields its input, then runs on it -------------------------------------------------------
+# --- components: each yields its input, then runs on it ------------------------------------------------------
 
 def verifier(rng: random.Random, folder: Path):
     pair = answer(rng), answer(rng)
@@ -62,7 +62,8 @@ def judge_both(rng: random.Random, folder: Path):
 
 def rows(rng: random.Random, folder: Path):
     kind = rng.choice(ROWS)
-    lines = [rng.choice((json_with_faults(kind, rng), json.dumps(kind).encode())) for _ in range(rng.randrange(4))]
+    whole = json.dumps(kind).encode()
+    lines = [rng.choice((json_with_faults(kind, rng), whole)) for _ in range(rng.randrange(4))]
     ends, marks = (b"\n", b"\n", b"\r\n", b"\n\n", b"\r"), (b"", b"", b"", b"\xef\xbb\xbf", b"\xff\xfe")
     content = rng.choice(ends).join([*lines, rng.choice((b"", b"", b'{"a'))])
     yield write(folder / "rows.jsonl", rng.choice(marks) + content)
@@ -83,32 +84,31 @@ def settings(rng: random.Random, folder: Path):
 
 
 def checkpoint(rng: random.Random, folder: Path):
-    yield from spoiled(rng, copied(folder), ("model.safetensors",), load_model)
+    yield from spoiled(rng, folder, ("model.safetensors",), load_model)
 
 
 def shards(rng: random.Random, folder: Path):
-    copied(folder)
     if (folder / "model.safetensors").exists():  # into two files and an index
         tensors = load_file(folder / "model.safetensors")
         (folder / "model.safetensors").unlink()
         index = {name: HALVES[i % 2] for i, name in enumerate(tensors)}
         for file in HALVES:
-            save_file({name: tensor for name, tensor in tensors.items() if index[name] == file}, folder / file)
+            save_file({name: x for name, x in tensors.items() if index[name] == file}, folder / file)
         write(folder / INDEX, json.dumps({"metadata": {}, "weight_map": index}).encode())
         load_model(folder)
     yield from spoiled(rng, folder, (*HALVES, INDEX), load_model)
 
 
 def tokenizer(rng: random.Random, folder: Path):
-    yield from spoiled(rng, copied(folder), ("tokenizer.json", "tokenizer_config.json"), Tokenizer.from_dir)
+    yield from spoiled(rng, folder, ("tokenizer.json", "tokenizer_config.json"), Tokenizer.from_dir)
 
 
 def spoiled(rng: random.Random, folder: Path, names, read):
     """One of the files of `folder` with faults, while `read` reads them."""
     path = folder / rng.choice(names)
     whole = path.read_bytes()
-    is_json = path.suffix == ".json"
-    yield path.name, write(path, json_with_faults(json.loads(whole), rng) if is_json else weights_with_faults(whole, rng))
+    content = json_with_faults(json.loads(whole), rng) if path.suffix == ".json" else weights_with_faults(whole, rng)
+    yield path.name, write(path, content)
     refused(read, folder)
     path.write_bytes(whole)
 
@@ -116,10 +116,6 @@ def spoiled(rng: random.Random, folder: Path, names, read):
 def write(path: Path, content: bytes) -> bytes:
     path.write_bytes(content)
     return content[:2000]
-
-
-def copied(folder: Path) -> Path:
-    return folder if (folder / "config.json").exists() else shutil.copytree(GOLDEN, folder, dirs_exist_ok=True)
 
 
 def refused(read, path) -> None:
@@ -131,7 +127,8 @@ def refused(read, path) -> None:
         assert str(path) in text and len(text) < len(str(path)) * 2 + 700 and "\n" not in text, text
 
 
-# --- the test -------------------------------------------------------------------------------------------------
+COMPONENTS = verifier, judge_both, rows, config, settings, checkpoint, shards, tokenizer
+
 
 class Hang(BaseException):
     """No Exception, which a reader might take for its own."""
@@ -142,12 +139,12 @@ def give_up(*_):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs the clock of a process and its peak of memory")
-@pytest.mark.parametrize("component", [verifier, judge_both, rows, config, settings, checkpoint, shards, tokenizer],
-                         ids=lambda component: component.__name__)
+@pytest.mark.parametrize("component", COMPONENTS, ids=lambda component: component.__name__)
 def test_whatever_the_input_nothing_undocumented_comes_out(component, tmp_path, pytestconfig):
     import resource
-    peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
-    load_model(GOLDEN)  # what torch loads when it is first used is not the input's
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+    load_model(shutil.copytree(GOLDEN, tmp_path, dirs_exist_ok=True))  # what torch loads at first is not the input's
     before, slowest, count = peak(), (0.0, 0), pytestconfig.getoption("fuzz")
     handler = signal.signal(signal.SIGVTALRM, give_up)
     for i in range(count):
@@ -155,7 +152,7 @@ def test_whatever_the_input_nothing_undocumented_comes_out(component, tmp_path, 
         given, begun = next(run), time.thread_time()
         place = f"{component.__name__}, index {i}: {given!r}"
         try:
-            signal.setitimer(signal.ITIMER_VIRTUAL, 30)  # of this process: what else the machine does is no matter
+            signal.setitimer(signal.ITIMER_VIRTUAL, 30)  # of this process's own seconds
             next(run, None)
             signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         except KeyboardInterrupt:
