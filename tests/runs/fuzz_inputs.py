@@ -3,7 +3,6 @@
 Every function draws from the random.Random it is given and from nothing else.
 """
 
-import copy
 import json
 import math
 import random
@@ -18,7 +17,9 @@ CHARACTERS = [*map(chr, range(128)), "a\u0301" * 9,
 PIECES = json.loads(Path(__file__).with_name("fuzz_pieces.json").read_text("utf-8"))
 PIECES = {name: [x[0] * x[1] if isinstance(x, list) else x for x in PIECES[name]] for name in PIECES}
 ATOMS, FORMS, FRAMES = PIECES["atoms"], PIECES["forms"], PIECES["frames"]
-RAW = [*PIECES["raw"], "[" * 900 + "]" * 900, "0." + "3" * 5000, "10" + "0" * 400]
+PLACES = re.compile(r'"[^"]*"(\s*:)?|[\w.+-]+|[\[{][^\[\]{}]*[\]}]')  # of JSON: names, texts, numbers, innermost lists
+VALUES = [*map(json.dumps, PIECES["scalars"]), *PIECES["raw"], "[" * 900 + "]" * 900, "0." + "3" * 5000, "1" + "0" * 400,
+          "", "[]", "{}", "[0, [1, null]]", '{"": {"id": []}}', '"a": 1, "question":', '"numbers": [],']
 
 
 def noise(rng: random.Random) -> str:
@@ -40,33 +41,13 @@ def with_faults(text, rng: random.Random):
     return text
 
 
-def value(rng: random.Random, depth: int = 0):
-    """Any JSON value."""
-    kind = rng.random()
-    if depth > 3 or kind < 0.6:
-        return rng.choice(PIECES["scalars"]) if kind < 0.5 else noise(rng).encode("utf-8", "replace").decode()
-    values = [value(rng, depth + 1) for _ in range(rng.choice((0, 1, 3, 4)))]
-    return values if kind < 0.8 else {rng.choice(("a", "numbers", "question", "", "id")): x for x in values}
-
-
-def places(tree) -> list:
-    """(container, key) of everything in a JSON value."""
-    keys = list(tree) if isinstance(tree, dict) else range(len(tree)) if isinstance(tree, list) else ()
-    return [(tree, key) for key in keys] + [place for key in keys for place in places(tree[key])]
-
-
 def json_with_faults(content, rng: random.Random) -> bytes:
     """A JSON value with other values in places of its own, or with faults in its text."""
-    content = copy.deepcopy(content)
+    text = json.dumps(content, ensure_ascii=rng.random() < 0.5)
     for _ in range(rng.choice((0, 1, 1, 1, 2, 4))):
-        container, key = rng.choice(places(content) or [([None], 0)])
-        if isinstance(container, dict) and rng.random() < 0.2:
-            container[rng.choice(("", key, noise(rng)))] = container.pop(key)
-        elif rng.random() < 0.2:
-            del container[key]
-        else:
-            container[key] = value(rng) if rng.random() < 0.9 else "RAW"
-    text = json.dumps(content, ensure_ascii=rng.random() < 0.5).replace('"RAW"', rng.choice(RAW))
+        spans = [match.span() for match in PLACES.finditer(text)] or [(0, 0)]
+        i, j = rng.choice(spans)
+        text = text[:i] + rng.choice((*VALUES, json.dumps(noise(rng)))) + text[j:]
     text = text.encode("utf-8", "surrogatepass")
     return with_faults(text, rng) if rng.random() < 0.4 else text
 

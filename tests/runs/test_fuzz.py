@@ -31,15 +31,15 @@ from t1mini.verifier import answers_equal, extract_answer, verify
 GOLDEN = Path(__file__).parents[1] / "golden/qwen2-tiny"
 HALVES, INDEX = ("half-1.safetensors", "half-2.safetensors"), "model.safetensors.index.json"
 LONGEST_SECONDS, MOST_GROWTH = 1.0, 300  # of one input, of its own processor time; MB over all of them
-ROWS = ({"numbers": [3, 4, 11], "target": 77}, {"problem": "x", "answer": 5}, {"question": "1?", "answer": "#### 2"},
-        {"problem": "é?", "solution": "\\boxed{2}"}, {"question": "1?", "response": "<think>1.</think> \\boxed{1}"})
+ROWS = ({"numbers": [3, 4, 11], "target": 77}, {"problem": "x", "answer": 5}, {"question": "", "answer": "#### 2"},
+        {"problem": "é?", "solution": "\\boxed{2}"}, {"question": "1?", "response": "<think>1</think>\\boxed{1}"})
 CONFIGS = [json.loads(path.read_text()) for path in sorted(GOLDEN.parent.glob("*/config.json"))]
 TOKENIZER = Tokenizer.from_dir(GOLDEN)
 READERS = (lambda path: list(jsonl.read_rows(path)), countdown.load_problems, maths.load_problems,
            lambda path: sft.read_examples(path, TOKENIZER))
 
 
-# --- components: each yields its input, then runs on it ------------------------------------------------------
+# --- components: each yields its input, then runs on it
 
 def verifier(rng: random.Random, folder: Path):
     pair = answer(rng), answer(rng)
@@ -107,7 +107,8 @@ def spoiled(rng: random.Random, folder: Path, names, read):
     """One of the files of `folder` with faults, while `read` reads them."""
     path = folder / rng.choice(names)
     whole = path.read_bytes()
-    content = json_with_faults(json.loads(whole), rng) if path.suffix == ".json" else weights_with_faults(whole, rng)
+    is_json = path.suffix == ".json"
+    content = json_with_faults(json.loads(whole), rng) if is_json else weights_with_faults(whole, rng)
     yield path.name, write(path, content)
     refused(read, folder)
     path.write_bytes(whole)
@@ -144,7 +145,7 @@ def test_whatever_the_input_nothing_undocumented_comes_out(component, tmp_path, 
     import resource
     unit = 2**20 if sys.platform == "darwin" else 2**10
     peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
-    load_model(shutil.copytree(GOLDEN, tmp_path, dirs_exist_ok=True))  # what torch loads at first is not the input's
+    load_model(shutil.copytree(GOLDEN, tmp_path, dirs_exist_ok=True))  # what torch loads is not the input's
     before, slowest, count = peak(), (0.0, 0), pytestconfig.getoption("fuzz")
     handler = signal.signal(signal.SIGVTALRM, give_up)
     for i in range(count):
