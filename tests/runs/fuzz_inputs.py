@@ -17,9 +17,9 @@ CHARACTERS = [*map(chr, range(128)), "a\u0301" * 9,
 PIECES = json.loads(Path(__file__).with_name("fuzz_pieces.json").read_text("utf-8"))
 PIECES = {name: [x[0] * x[1] if isinstance(x, list) else x for x in PIECES[name]] for name in PIECES}
 ATOMS, FORMS, FRAMES = PIECES["atoms"], PIECES["forms"], PIECES["frames"]
-PLACES = re.compile(r'"[^"]*"(\s*:)?|[\w.+-]+|[\[{][^\[\]{}]*[\]}]')  # of JSON: names, texts, numbers, innermost lists
-VALUES = [*map(json.dumps, PIECES["scalars"]), *PIECES["raw"], "[" * 900 + "]" * 900, "0." + "3" * 5000, "1" + "0" * 400,
-          "", "[]", "{}", "[0, [1, null]]", '{"": {"id": []}}', '"a": 1, "question":', '"numbers": [],']
+PLACES = re.compile(r'"[^"]*"(\s*:)?|[\w.+-]+|[\[{][^\[\]{}]*[\]}]')  # names, texts, numbers, innermost lists
+VALUES = [*map(json.dumps, PIECES["scalars"]), *PIECES["raw"], "[" * 900 + "]" * 900, "0." + "3" * 5000,
+          "[]", "{}", "", "1" + "0" * 400, "[0, [1, null]]", '{"": {"id": []}}', '"a": 1, "id":', '"numbers": [],']
 
 
 def noise(rng: random.Random) -> str:

@@ -1,4 +1,4 @@
-"""What is written is there whole or not at all, whatever the disk does; one run at a time writes to a folder."""
+"""What is written is there whole or not at all, whatever the disk does; one run at a time writes a folder."""
 
 import os
 import signal
@@ -122,12 +122,12 @@ def test_one_run_at_a_time_writes_and_a_killed_one_leaves_no_lock(tmp_path):
     command = [sys.executable, "-c", HOLD, run]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout.readline() == b"held\n"
-        with pytest.raises(UserError, match=f"in use by process {holder.pid} on .*; wait for it to end, or stop it"):
+        with pytest.raises(UserError, match=f"in use by process {holder.pid} on .*; wait for it"):
             RunFolder.open(config, "rl")
         holder.kill()
     with RunFolder.open(config, "rl"), pytest.raises(UserError, match=f"in use by process {os.getpid()}"):
         RunFolder.open(config, "rl")
-    with RunFolder.open(config, "rl"), pytest.raises(UserError, match="already holds a run; go on with it by --r"):
+    with RunFolder.open(config, "rl"), pytest.raises(UserError, match="already holds a run; go on with it"):
         RunFolder(run, RLConfig())
 
 

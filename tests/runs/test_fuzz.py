@@ -31,8 +31,8 @@ from t1mini.verifier import answers_equal, extract_answer, verify
 GOLDEN = Path(__file__).parents[1] / "golden/qwen2-tiny"
 HALVES, INDEX = ("half-1.safetensors", "half-2.safetensors"), "model.safetensors.index.json"
 LONGEST_SECONDS, MOST_GROWTH = 1.0, 300  # of one input, of its own processor time; MB over all of them
-ROWS = ({"numbers": [3, 4, 11], "target": 77}, {"problem": "x", "answer": 5}, {"question": "", "answer": "#### 2"},
-        {"problem": "é?", "solution": "\\boxed{2}"}, {"question": "1?", "response": "<think>1</think>\\boxed{1}"})
+ROWS = ({"numbers": [3, 4, 11], "target": 77}, {"problem": "x", "answer": 5}, {"question": "", "answer": 2},
+        {"problem": "é?", "solution": "\\boxed{2}"}, {"question": "1?", "response": "<think>1</think> 1"})
 CONFIGS = [json.loads(path.read_text()) for path in sorted(GOLDEN.parent.glob("*/config.json"))]
 TOKENIZER = Tokenizer.from_dir(GOLDEN)
 READERS = (lambda path: list(jsonl.read_rows(path)), countdown.load_problems, maths.load_problems,

@@ -1,4 +1,4 @@
-"""Every way in which a file of JSON can be wrong is one line that names it; nothing hangs or fills the memory."""
+"""Every way in which a file of JSON can be wrong is one line that names it; nothing hangs or fills memory."""
 
 import json
 import os
@@ -62,8 +62,10 @@ def test_a_line_without_end_is_refused_before_it_is_held(path, monkeypatch):
     assert "line 2: longer than 1 MiB" in refusal(path)
 
 
-@pytest.mark.parametrize("name", ["missing", ".", "a\0b", "\ud800", "x" * 300, "rows.jsonl/inside", "/dev/zero", "pipe"],
-                         ids=ascii)
+NO_FILES = "missing", ".", "a\0b", "\ud800", "x" * 300, "rows.jsonl/inside", "/dev/zero", "pipe"
+
+
+@pytest.mark.parametrize("name", NO_FILES, ids=ascii)
 def test_what_is_no_file_is_named_at_once_and_a_link_is_followed(path, name):
     if hasattr(os, "mkfifo"):
         os.mkfifo(path.parent / "pipe")
