@@ -19,7 +19,7 @@ PIECES = {name: [x[0] * x[1] if isinstance(x, list) else x for x in PIECES[name]
 ATOMS, FORMS, FRAMES = PIECES["atoms"], PIECES["forms"], PIECES["frames"]
 PLACES = re.compile(r'"[^"]*"(\s*:)?|[\w.+-]+|[\[{][^\[\]{}]*[\]}]')  # names, texts, numbers, innermost lists
 VALUES = [*map(json.dumps, PIECES["scalars"]), *PIECES["raw"], "[" * 900 + "]" * 900, "0." + "3" * 5000,
-          "[]", "{}", "", "1" + "0" * 400, "[0, [1, null]]", '{"": {"id": []}}', '"a": 1, "id":', '"numbers": [],']
+          "[]", "{}", "", "1" + "0" * 400, "[0, [1]]", '{"": {"id": []}}', '"a": 1, "id":', '"x": [],']
 
 
 def noise(rng: random.Random) -> str:
