@@ -2,12 +2,12 @@
 
     loss = - mean over response tokens of log pi(token | prompt, tokens before)
 
-The prompt is read, not learned; the end token is learned, or the model could never stop. Countdown's traces come from the
-imperfect teacher of t1mini.chain_of_thought, those of a real model from a file that t1mini.collect writes. Batches hold traces of
-like length, so little of them is padding.
+The prompt is read, not learned; the end token is learned, or the model could never stop. Countdown's traces
+come from the imperfect teacher (t1mini.tasks.teacher), those of a real model from a file that t1mini.collect
+writes. Batches hold traces of like length, so little of them is padding.
 
-Paper: 3 epochs at learning rate 1e-5 from a pretrained model. The embedded model starts from random weights, so it needs
-more of both.
+Paper: 3 epochs at learning rate 1e-5 from a pretrained model. The embedded model starts from random weights,
+so it needs more of both.
 
 Run it: python -m t1mini sft
 """
@@ -15,29 +15,27 @@ Run it: python -m t1mini sft
 import random
 import time
 from dataclasses import dataclass
-from typing import NamedTuple, Sequence
+from typing import Callable, NamedTuple, Sequence
 
 import torch
 from tqdm import tqdm
 
-from t1mini.tasks import countdown
-from t1mini.runs import team as distributed
-from t1mini.tasks import maths as math_problems
-from t1mini.runs.batches import micro_batches
-from t1mini.tasks.teacher import Teacher, teach
-from t1mini.runs.checkpoint import load_policy, save_policy
-from t1mini.runs.settings import StageConfig, UserError, setting
-from t1mini.tasks.countdown import Problem
-from t1mini.runs.team import Team
-from t1mini.runs.jsonl import read_rows
-from t1mini.runs.machine import DTYPES, PRECISIONS, compute_precision
+from t1mini.fast import twins
 from t1mini.model import Qwen, QwenConfig
-from t1mini.runs.optimiser import NotFinite, Optimiser
 from t1mini.rollout import score
+from t1mini.runs.batches import bucketed_batches, micro_batches
+from t1mini.runs.checkpoint import load_policy, save_policy
 from t1mini.runs.folder import RunFolder
+from t1mini.runs.jsonl import read_rows
+from t1mini.runs.machine import DTYPES, PRECISIONS
+from t1mini.runs.optimiser import NotFinite, Optimiser
+from t1mini.runs.settings import StageConfig, UserError, setting
 from t1mini.runs.state import TrainingState
-from t1mini.tasks import TASKS, load_problems
+from t1mini.runs.team import Team, leads, team
 from t1mini.runs.tokenizer import Tokenizer
+from t1mini.tasks import TASKS, load_problems
+from t1mini.tasks import countdown, maths
+from t1mini.tasks.teacher import Teacher, teach
 
 INITIAL_STD = 0.06  # of random weights; at the usual 0.02 so small a model takes much longer to get going
 
@@ -69,7 +67,8 @@ class SFTConfig(StageConfig):
     micro_batch_tokens: int = setting(8192, "tokens of one forward and backward pass, padding counted", low=1, gpu=65536, qwen=16384)
     precision: str = setting("float32", "what the model computes in; weights stay float32", choices=PRECISIONS, gpu="bfloat16")
     save_precision: str = setting("float32", "what checkpoints are written in", choices=PRECISIONS)
-    recompute: bool = setting(False, "keep no activations within a layer, compute them again in the backward pass", qwen=True)
+    recompute: bool = setting(False, "keep no activations within a layer: less memory, a third more time", qwen=True)
+    plain: bool = setting(False, "the plain twin of score, for reading along")
     state_every: int = setting(200, "updates between saves of the state that --resume goes on from", low=1, qwen=50)
     keep_last: int = setting(2, "saved states to keep, the oldest go", low=1)
     workers: int = setting(2, "processes that share training and threads; never more than threads", low=1, high=1024, gpu=1)
@@ -94,8 +93,8 @@ def run(config: SFTConfig) -> None:
         examples = read_examples(config.data, tokenizer)[: config.traces]
     else:
         examples = teacher_examples(load_problems(config.task, config.data, "train"), config, tokenizer, rng)
-    with RunFolder.open(config, "sft", distributed.leads(config.batch)) as folder, distributed.team(config, "sft", config.batch) as team:
-        train(model, tokenizer, examples, rng, config, folder, team)
+    with RunFolder.open(config, "sft", leads(config.batch)) as folder, team(config, "sft", config.batch) as ranks:
+        train(model, tokenizer, examples, rng, config, folder, ranks)
     if folder:
         print(f"saved {folder.path / 'final'}")
 
@@ -118,60 +117,58 @@ def train(model: Qwen, tokenizer: Tokenizer, examples: list[Example], rng: rando
 
     Only the rank that leads the team has a `folder`.
     """
-    model.recompute = config.recompute
     lengths = [len(example.response) for example in examples]
     batches = [batch for _ in range(config.epochs) for batch in bucketed_batches(lengths, config.batch, rng)]
     optimiser = Optimiser(model, team, lr=config.lr, steps=len(batches), warmup=config.warmup, clip=config.clip,
                           weight_decay=config.weight_decay)
+    _, score = twins(config)
     state = TrainingState(config, folder, team, optimiser, policy=model)
     started = time.perf_counter()
     with state:
         for step in state.updates(len(batches), "SFT"):
-            loss = sft_step(step, [examples[i] for i in batches[step]], model, optimiser, config, team, state)
-            state.losses += [] if loss is None else [loss]
+            batch = [examples[i] for i in batches[step]]
+            try:
+                state.losses.append(sft_step(step, batch, model, optimiser, config.micro_batch_tokens, score))
+            except NotFinite as refused:
+                state.refuse(step + 1, str(refused), refused.rows)
             if state.losses and ((step + 1) % 20 == 0 or step + 1 == len(batches)):
-                recent = torch.stack(state.losses).mean().item()
+                loss = torch.stack(state.losses).mean().item()
                 state.losses = []
-                state.bar.set_postfix(loss=f"{recent:.3f}")
-                if folder:
-                    folder.append_row("metrics.csv", {"step": step + 1, "loss": recent})
-                    folder.append_row("timing.csv", {"step": step + 1, "seconds": time.perf_counter() - started})
+                state.bar.set_postfix(loss=f"{loss:.3f}")
+                state.record({"step": step + 1, "loss": loss}, {"seconds": time.perf_counter() - started})
             state.after(step + 1)
         if folder:
             save_policy(model, tokenizer, folder.path / "final", DTYPES[config.save_precision])
 
 
-def sft_step(step: int, batch: list[Example], model: Qwen, optimiser: Optimiser, config: SFTConfig, team: Team,
-             state: TrainingState) -> torch.Tensor | None:
-    """One update on a batch, of which this rank takes its share. Returns the batch's loss, None if the update was refused."""
+def sft_step(step: int, batch: list[Example], model: Qwen, optimiser: Optimiser, token_budget: int,
+             score: Callable) -> torch.Tensor:
+    """One update on a batch, of which this rank takes its share. Returns the batch's loss. NotFinite where it
+    is refused.
+    """
     tokens = sum(len(example.response) for example in batch)  # of the whole batch, whoever scores them
     total = torch.zeros((), device=model.device)
-    mine = team.share(batch)
-    for picks in micro_batches([len(example.prompt) + len(example.response) for example in mine], config.micro_batch_tokens):
-        with compute_precision(config):
-            loss = sft_loss(model, *zip(*(mine[i] for i in picks)), normaliser=tokens)
+    mine = optimiser.team.share(batch)
+    for picks in micro_batches([len(example.prompt) + len(example.response) for example in mine], token_budget):
+        loss = sft_loss(model, *zip(*(mine[i] for i in picks)), score=score, normaliser=tokens)
         loss.backward()
         total += loss.detach()
-    team.sum(total)
-    try:
-        optimiser.step(step, loss=total)
-    except NotFinite as quantity:
-        state.refuse(step + 1, str(quantity), [example._asdict() for example in mine])
-        return None
+    optimiser.team.sum(total)
+    optimiser.step(step, {"loss": total}, lambda: [example._asdict() for example in mine])
     return total
 
 
-def sft_loss(model: Qwen, prompts: Sequence[list[int]], responses: Sequence[list[int]],
+def sft_loss(model: Qwen, prompts: Sequence[list[int]], responses: Sequence[list[int]], score: Callable = score,
              normaliser: float | None = None) -> torch.Tensor:
     """Mean negative log-probability of the response tokens, end token included, prompt excluded.
 
     `normaliser` is the number of response tokens of the whole batch; by default those given.
     """
-    logprobs, _, mask = score(model, prompts, responses, temperature=1.0)
+    logprobs, _, mask = score(model, prompts, responses)
     return -(logprobs * mask).sum() / (normaliser or mask.sum())
 
 
-def teacher_examples(problems: list[Problem], config: SFTConfig, tokenizer: Tokenizer, rng: random.Random) -> list[Example]:
+def teacher_examples(problems: list[countdown.Problem], config: SFTConfig, tokenizer: Tokenizer, rng: random.Random) -> list[Example]:
     """Countdown: traces of the teacher."""
     chosen = [rng.choice(problems) for _ in range(config.traces)]
     return [Example(countdown.prompt_ids(p, tokenizer), [*tokenizer.encode(teach(p, config.teacher, rng)), tokenizer.eos_id])
@@ -179,28 +176,16 @@ def teacher_examples(problems: list[Problem], config: SFTConfig, tokenizer: Toke
 
 
 def read_examples(path: str, tokenizer: Tokenizer) -> list[Example]:
-    """Mathematics: lines of {"question": ..., "response": ...}. UserError names the file, the line and what is wrong with it."""
+    """Mathematics: lines of {"question": ..., "response": ...}. UserError names the file, the line and what
+    is wrong with it.
+    """
     examples = []
     for i, row in read_rows(path, "traces"):
         question, response = row.get("question"), row.get("response")
         if not (isinstance(question, str) and isinstance(response, str) and question.strip() and response.strip()):
             raise UserError(f'{path}, line {i}: want {{"question": "...", "response": "..."}}, as the collect stage writes')
-        prompt = math_problems.prompt_ids(math_problems.Problem(question, ""), tokenizer)
+        prompt = maths.prompt_ids(maths.Problem(question, ""), tokenizer)
         examples.append(Example(prompt, [*tokenizer.encode(response), tokenizer.eos_id]))
     if not examples:
         raise UserError(f"{path} holds no trace")
     return examples
-
-
-def bucketed_batches(lengths: list[int], batch: int, rng: random.Random, pool: int = 32) -> list[list[int]]:
-    """Every example once, in batches of `batch` of like length, in random order.
-
-    Examples are shuffled, then sorted by length within pools of `pool` batches, so each batch is random but narrow.
-    """
-    order = list(range(len(lengths)))
-    rng.shuffle(order)
-    size = batch * pool
-    pools = [sorted(order[i : i + size], key=lengths.__getitem__) for i in range(0, len(order), size)]
-    batches = [rows[i : i + batch] for rows in pools for i in range(0, len(rows), batch)]
-    rng.shuffle(batches)
-    return batches

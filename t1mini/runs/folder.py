@@ -49,7 +49,9 @@ LOGS = {"metrics.csv": ROW, "timing.csv": ROW, "events.csv": ROW, "samples.txt":
 
 
 class RunFolder(contextlib.AbstractContextManager):
-    """A folder, new or to go on in by the command `resume`, held against other runs. UserError if taken."""
+    """A folder, new or to go on in by the command `resume`, held against other runs. UserError where it is
+    taken.
+    """
 
     def __init__(self, path: str | Path, config: StageConfig, resume: str = ""):
         self.path, self.resume, self.made_by = Path(path), resume, made_by(config)
@@ -181,6 +183,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
     if path.exists():
         os.replace(path, part / "old")
     os.replace(new, path)
+    flush(path.parent)
     shutil.rmtree(part)
 
 
@@ -194,12 +197,18 @@ def replace(part: Path, path: str | Path) -> None:
     """Renames the file `part`, once the disk has it, to `path`."""
     flush(part)
     os.replace(part, path)
+    flush(Path(path).parent)
 
 
 def flush(path: Path) -> None:
-    """Waits until the disk has the file."""
-    with path.open("rb+") as file:
+    """Waits until the disk has the file, or the names in the folder where the system can say so."""
+    if path.is_dir() and os.name == "nt":
+        return
+    file = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
         os.fsync(file)
+    finally:
+        os.close(file)
 
 
 def fingerprints(folder: Path) -> dict[str, dict]:

@@ -88,6 +88,14 @@ class TrainingState(Stopping):
         self.bar = tqdm(steps, desc=label, unit="step", mininterval=1, disable=not self.team.leads)
         yield from self.bar
 
+    def record(self, row: dict, seconds: dict[str, float], text: str = "") -> None:
+        """What an update has to report: a row of metrics.csv, one of timing.csv, and text for samples.txt."""
+        if self.folder:
+            self.folder.append_row("metrics.csv", row)
+            self.folder.append_row("timing.csv", {"step": row["step"], **seconds})
+            if text:
+                self.folder.append_text("samples.txt", text)
+
     def refuse(self, step: int, quantity: str, rows: list[dict]) -> None:
         """Notes that update `step` was not applied and writes `rows`, this rank's part of its batch.
 
