@@ -19,7 +19,7 @@ from fuzz_inputs import answer, json_with_faults, response, weights_with_faults,
 from safetensors.torch import load_file, save_file
 
 from t1mini import sft
-from t1mini.reward import judge
+from t1mini.penalties import judge
 from t1mini.rl import RLConfig
 from t1mini.runs import jsonl
 from t1mini.runs.checkpoint import load_model, read_config
