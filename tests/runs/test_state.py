@@ -91,10 +91,10 @@ def at_update(monkeypatch, number: int, act, before: bool = False):
     """Calls `act` after (or before) the optimiser's step of update `number`."""
     step = Optimiser.step
 
-    def patched(self, i, **quantities):
+    def patched(self, i, *rest, **named):
         if before and i + 1 == number:
             act()
-        norm = step(self, i, **quantities)
+        norm = step(self, i, *rest, **named)
         if not before and i + 1 == number:
             act()
         return norm
