@@ -55,7 +55,7 @@ def judge_both(rng: random.Random, folder: Path):
     text, ids, finished = response(rng), rng.choices(range(9), k=rng.choice((0, 1, 40))), rng.random() < 0.7
     problem = maths.Problem("?", answer(rng))
     yield text, ids, finished, problem
-    for task, given in (("countdown", countdown.Problem((3, 4, 11), 77)), ("math", problem)):
+    for task, given in ((countdown, countdown.Problem((3, 4, 11), 77)), (maths, problem)):
         verdict = judge(task, given, text, ids, finished=finished, max_new_tokens=40, repeat_limit=4)
         assert verdict.reward in (-1.0, 0.0, 1.0)
 
