@@ -93,7 +93,9 @@ def run(module, config: StageConfig) -> None:
             raise
         names = ("micro_batch_tokens", "max_batch_tokens", "max_new_tokens")
         flags = " or ".join("--" + name.replace("_", "-") for name in names if hasattr(config, name))
-        raise MemoryError(f"{where} is out of memory: lower {flags}") from error
+        told = MemoryError(f"{where} is out of memory: lower {flags}")
+        told.__notes__ = getattr(error, "__notes__", [])
+        raise told from error
 
 
 @contextlib.contextmanager

@@ -160,13 +160,13 @@ def train(policy: Qwen, tokenizer: Tokenizer, problems: list, config: RLConfig, 
             batch = team.share([problems[i] for i in itertools.islice(order, config.prompts)])
             indices = team.share(range(config.prompts))
             try:
-                with clock.part("step"):
+                with clock.part("seconds"):
                     row, sample = t1_step(step, batch, indices, policy, reference, optimiser, tokenizer,
                                           config, generate, score)
             except NotFinite as refused:
                 state.refuse(step + 1, str(refused), refused.rows)
             else:
-                state.record(row, clock.take("step", "rollout", "score"), sample)
+                state.record(row, clock.take("seconds", "rollout", "score"), sample)
                 state.bar.set_postfix({name: f"{row[name]:.2f}" for name in SHOWN})
                 for sign in signs(row):
                     state.note(step + 1, *sign)
