@@ -55,7 +55,7 @@ def is_correct(problem: Problem, response: str) -> bool:
 def final_answer(response: str) -> str | None:
     """The answer in one spelling, for majority votes."""
     answer = extract_answer(response)
-    return None if answer is None else normalise(answer)
+    return answer and normalise(answer)
 
 
 def vote_is_correct(problem: Problem, answer: str) -> bool:
@@ -104,22 +104,24 @@ def load_problems(path: str | Path) -> list[Problem]:
 
 def parse_row(row: dict, place: str) -> Problem:
     """A problem of one of the header's three kinds; `place` is named in errors."""
-    row = {str(name).casefold(): value for name, value in row.items()}
-    question = row.get("question", row.get("problem"))
+    row = {name.casefold(): value for name, value in row.items()}
+    question, answer = row.get("question", row.get("problem")), gold_answer(row)
     if not isinstance(question, str) or not question.strip():
         raise UserError(f'{place}: no text under "question" or "problem"')
-    answer, solution = row.get("answer"), row.get("solution")
-    if type(answer) in (int, float):
-        answer = str(answer)
-    if isinstance(answer, str) and "####" in answer:
-        answer = answer.rpartition("####")[2]
-    elif answer is None and isinstance(solution, str):
-        answer = extract_answer(solution) if "\\boxed" in solution else None
-    elif "question" in row and "problem" not in row and isinstance(answer, str) and len(answer.split()) > 20:
-        answer = None  # a worked solution that has lost its last line
-    if not isinstance(answer, str) or not answer.strip():
+    if not answer:
         raise UserError(f'{place}: no final answer; want "answer" (GSM8K: ending in "#### 18") or a "solution" with \\boxed{{}}')
-    return Problem(question.strip(), answer.strip())
+    return Problem(question.strip(), answer)
+
+
+def gold_answer(row: dict) -> str | None:
+    """What a row gives as its answer; None or nothing where that is no answer."""
+    answer, solution = row.get("answer"), row.get("solution")
+    if answer is None and isinstance(solution, str) and "\\boxed" in solution:
+        return extract_answer(solution)
+    text = str(answer) if type(answer) in (int, float, str) else ""
+    if "####" not in text and "question" in row and "problem" not in row and len(text.split()) > 20:
+        return None  # a worked solution that has lost its last line
+    return text.rpartition("####")[2].strip()
 
 
 def shared(a: Sequence[Problem], b: Sequence[Problem]) -> int:
