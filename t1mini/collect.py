@@ -1,14 +1,14 @@
 r"""Collect: a model's own attempts at every problem, and the two files they are good for.
 
-    attempts.jsonl   n responses to each problem, each checked by the verifier; sampled a batch of problems at a time,
-                     which --resume finds in attempts/, one whole file a batch
-    traces.jsonl     trial and error for SFT: some failed attempts, each with a critique, then one that is right,
-                     merged into one chain of thought                            T1, section on initialisation
+    attempts.jsonl   n responses to each problem, each checked by the verifier; sampled a batch of problems at
+                     a time, which --resume finds in attempts/, one whole file a batch
+    traces.jsonl     trial and error for SFT: some failed attempts, each with a critique, then one that is
+                     right, merged into one chain of thought                     T1, section on initialisation
     hard.jsonl       problems for RL: those solved in at most 30% of 16 samples; the rest carry little signal
                                                                                  T1, section on data
 
-In T1 a language model writes the critiques. Here the verifier's word is put into one of a few sentences: that an attempt
-failed is known, why is not.
+In T1 a language model writes the critiques. Here the verifier's word is put into one of a few sentences: that
+an attempt failed is known, why is not.
 
 Run it: python -m t1mini collect --preset qwen2.5-0.5b --init Qwen2.5-0.5B-Instruct --data gsm8k/train.jsonl
 """
@@ -24,6 +24,7 @@ from tqdm import tqdm
 from t1mini.penalties import is_garbled
 from t1mini.rollout import generate
 from t1mini.runs.checkpoint import load_policy
+from t1mini.runs.durable import write_text
 from t1mini.runs.folder import RunFolder
 from t1mini.runs.jsonl import read_rows
 from t1mini.runs.machine import PRECISIONS, compute_precision
@@ -35,7 +36,8 @@ from t1mini.tasks.maths import Problem
 from t1mini.verifier import extract_answer, verify
 
 DOUBTS = ("Wait, let me check this. Going through it again, {answer} does not hold up. Let me try once more.",
-          "Let me verify that. Something went wrong on the way: the result should not be {answer}. I should approach it differently.",
+          "Let me verify that. Something went wrong on the way: the result should not be {answer}. "
+          "I should approach it differently.",
           "Hmm, {answer}? Checking the steps against the question, they do not agree. Let me think again.")
 ASSENT = "Let me check this: the steps hold, and this is what was asked for."
 
@@ -50,59 +52,66 @@ class CollectConfig(StageConfig):
     samples: int = setting(16, "attempts at each problem", low=1, high=65536)
     temperature: float = setting(1.0, "sampling temperature", low=1e-3, high=100)
     max_new_tokens: int = setting(1024, "limit of an attempt's length", low=1, high=2**20)
-    max_batch_tokens: int = setting(300_000, "tokens that responses sampled at once may have, with their prompts: rows x limit",
-                                    low=1, **SMALL_CACHE)
+    max_batch_tokens: int = setting(300_000, "tokens that responses sampled at once may have, with their "
+                                    "prompts: rows x limit", low=1, **SMALL_CACHE)
     precision: str = setting("float32", "what the model computes in", choices=PRECISIONS, gpu="bfloat16")
     plain: bool = setting(False, "the plain twins of generate and score, for reading along")
-    at_least: float = setting(0.0, "hard problems are solved in at least this share of the attempts", low=0, high=1)
-    at_most: float = setting(0.3, "hard problems are solved in at most this share of the attempts", low=0, high=1)
-    too_easy: float = setting(0.9, "no trace of problems solved in more than this share of the attempts", low=0, high=1)
+    at_least: float = setting(0.0, "hard problems: least share of attempts that solve one", low=0, high=1)
+    at_most: float = setting(0.3, "hard problems: largest share of attempts that solve one", low=0, high=1)
+    too_easy: float = setting(0.9, "no trace of problems that more than this share solves", low=0, high=1)
     failed: int = setting(2, "failed attempts in a trace, at most", low=1, high=64)
     trace_tokens: int = setting(2048, "limit of a trace's length", low=1, high=2**20)
 
 
 def run(config: CollectConfig) -> None:
-    problems = list({problem.question: problem for problem in maths.load_problems(config.data)}.values())  # each question once
+    by_question = {problem.question: problem for problem in maths.load_problems(config.data)}  # each once
+    problems = list(by_question.values())
     policy, tokenizer = load_policy(config.init, config.device)
     maths.require_tokenizer(tokenizer, config.init)
     with RunFolder.open(config, "collect") as folder:
         rows = collect(policy, tokenizer, problems, config, folder)
         traces, outcomes = make_traces(rows, tokenizer, config)
-        hard = [row for row in rows if config.at_least <= solved(row) <= config.at_most]
+        hard = [{"problem": row["problem"], "answer": row["answer"]}
+                for row in rows if config.at_least <= solved(row) <= config.at_most]
         folder.write_text("traces.jsonl", lines(traces))
-        folder.write_text("hard.jsonl", lines([{"problem": row["problem"], "answer": row["answer"]} for row in hard]))
+        folder.write_text("hard.jsonl", lines(hard))
     print(report(len(rows), outcomes, len(hard), config))
 
 
-def collect(policy, tokenizer: Tokenizer, problems: list[Problem], config: CollectConfig, folder: RunFolder) -> list[dict]:
+def collect(policy, tokenizer: Tokenizer, problems: list[Problem], config: CollectConfig,
+            folder: RunFolder) -> list[dict]:
     """A row a problem, with its attempts: those of an earlier sitting, and the others, sampled now."""
     rows = []
     (folder.path / "attempts").mkdir(exist_ok=True)
     with Stop() as stop:
         for start in tqdm(range(0, len(problems), BATCH), desc="attempts", unit="batch"):
-            batch, name = problems[start : start + BATCH], f"attempts/{start:06}.jsonl"
-            if not (folder.path / name).exists():
-                folder.write_text(name, lines(attempt(policy, tokenizer, batch, start, config)))
-            rows += [row for _, row in read_rows(folder.path / name, "attempts")]
+            batch, path = problems[start : start + BATCH], folder.path / f"attempts/{start:06}.jsonl"
+            if not path.exists():
+                write_text(path, lines(attempt(policy, tokenizer, batch, start, config)))
+            rows += [row for _, row in read_rows(path, "attempts")]
             if [row.get("problem") for row in rows[start:]] != [problem.question for problem in batch]:
-                raise UserError(f"{folder.path / name} was made from other problems than --data; choose another --out")
+                raise UserError(f"{path} was made from other problems than --data; choose another --out")
             if signal := stop.due():
                 raise Stopped(signal, f"stopped after {len(rows)} of {len(problems)} problems")
     folder.write_text("attempts.jsonl", lines(rows))
     return rows
 
 
-def attempt(policy, tokenizer: Tokenizer, batch: list[Problem], start: int, config: CollectConfig) -> list[dict]:
+def attempt(policy, tokenizer: Tokenizer, batch: list[Problem], start: int,
+            config: CollectConfig) -> list[dict]:
     """A row a problem, with its attempts; `start` is the number of the first."""
-    prompts, numbers = [maths.prompt_ids(problem, tokenizer) for problem in batch], range(start, start + len(batch))
+    prompts = [maths.prompt_ids(problem, tokenizer) for problem in batch]
     with compute_precision(config):
-        rollouts = generate(policy, prompts, config.samples, **tokenizer.limits, temperature=config.temperature, plain=config.plain,
-                            max_new_tokens=config.max_new_tokens, seed=config.seed, prompt_indices=numbers,
+        rollouts = generate(policy, prompts, config.samples, **tokenizer.limits, seed=config.seed,
+                            temperature=config.temperature, max_new_tokens=config.max_new_tokens,
+                            plain=config.plain,
+                            prompt_indices=range(start, start + len(batch)),
                             max_batch_tokens=config.max_batch_tokens)
     rows = [{"problem": problem.question, "answer": problem.answer, "attempts": []} for problem in batch]
     for i, finished in enumerate(rollouts.finished.tolist()):
         row, text = rows[i // config.samples], tokenizer.decode(rollouts.ids(i))
-        row["attempts"].append({"response": text, "finished": finished, "correct": finished and verify(text, row["answer"])})
+        correct = finished and verify(text, row["answer"])
+        row["attempts"].append({"response": text, "finished": finished, "correct": correct})
     return rows
 
 
@@ -132,7 +141,7 @@ def make_traces(rows: list[dict], tokenizer: Tokenizer, config: CollectConfig) -
 
 
 def make_trace(row: dict, failed: int, rng: random.Random) -> str | None:
-    """Up to `failed` failed attempts with different answers, then a right one. None where one of the two is missing."""
+    """Up to `failed` failed attempts with different answers, then a right one. None without either."""
     right, wrong = set(), {}
     for attempt in row["attempts"]:
         text = attempt["response"]
@@ -162,6 +171,8 @@ def lines(rows: list[dict]) -> str:
 
 def report(problems: int, outcomes: Counter, hard: int, config: CollectConfig) -> str:
     """What was kept and why."""
-    table = [f"{'problems':44}{problems:>8}", f"{'traces.jsonl: kept':44}{outcomes['kept']:>8}"]
-    table += [f"{'  left out: ' + outcome:44}{count:>8}" for outcome, count in sorted(outcomes.items()) if outcome != "kept"]
-    return "\n".join([*table, f"{f'hard.jsonl: solved in {config.at_least:.0%} to {config.at_most:.0%}':44}{hard:>8}"])
+    table = {"problems": problems, "traces.jsonl: kept": outcomes["kept"]}
+    table |= {f"  left out: {outcome}": count
+              for outcome, count in sorted(outcomes.items()) if outcome != "kept"}
+    table[f"hard.jsonl: solved in {config.at_least:.0%} to {config.at_most:.0%}"] = hard
+    return "\n".join(f"{what:44}{count:>8}" for what, count in table.items())

@@ -2,8 +2,9 @@
 
     train.jsonl, validation.jsonl, test.jsonl       {"numbers": [3, 4, 11], "target": 77}, a line a problem
 
-Nothing in the files is random but the division of the sets of numbers, and that has a fixed seed: they are the same on every
-machine. Settings are chosen on validation; test is for the final figures. --numbers 4 makes a harder task.
+Nothing in the files is random but the division of the sets of numbers, and that has a fixed seed: they are
+the same on every machine. Settings are chosen on validation; test is for the final figures. --numbers 4 makes
+a harder task.
 
 Run it: python -m t1mini data --show 5
 """
@@ -15,7 +16,7 @@ from statistics import fmean
 from typing import Sequence
 
 from t1mini.runs.settings import StageConfig, UserError, setting
-from t1mini.tasks import countdown, maths
+from t1mini.tasks import chains, countdown, maths
 from t1mini.tasks.teacher import Teacher, teach
 from t1mini.verifier import is_plain
 
@@ -34,27 +35,31 @@ def run(config: DataConfig) -> None:
     splits = write(Path(config.out or ("data" if config.numbers == 3 else "data-4")), config.numbers)
     print(f"{'split':12}{'problems':>10}{'chains':>10}{'solutions':>11}{'blind search in 10':>20}")
     for name, problems in splits.items():
-        chains = fmean(len(countdown.all_chains(problem.numbers)) for problem in problems)
-        solutions = fmean(len(countdown.solutions(problem)) for problem in problems)
-        blind = fmean(countdown.blind_success(problem, 10) for problem in problems)
-        print(f"{name:12}{len(problems):>10}{chains:>10.1f}{solutions:>11.2f}{blind:>20.1%}")
+        count = fmean(len(chains.all_chains(problem.numbers)) for problem in problems)
+        solutions = fmean(len(chains.solutions(problem)) for problem in problems)
+        blind = fmean(chains.blind_success(problem, 10) for problem in problems)
+        print(f"{name:12}{len(problems):>10}{count:>10.1f}{solutions:>11.2f}{blind:>20.1%}")
     rng = random.Random(config.seed)
     traces = [(problem, teach(problem, Teacher(), rng)) for problem in splits["test"] for _ in range(5)]
     right = fmean(countdown.is_correct(problem, trace) for problem, trace in traces)
-    hit = fmean(countdown.hits(problem, [tried]) for problem, trace in traces for tried in countdown.attempts(trace))
+    tried = [(problem, [keys]) for problem, trace in traces for keys in countdown.attempts(trace)]
+    hit = fmean(countdown.hits(problem, keys) for problem, keys in tried)
     print(f"\nthe teacher's traces, on the test problems: right {right:.1%}, hits an attempt {hit:.1%}")
     for problem in rng.sample(splits["train"], min(config.show, len(splits["train"]))):
         print(f"\n{countdown.prompt_text(problem)}\n  {teach(problem, Teacher(), rng)}")
 
 
 def inspect_files(paths: Sequence[str]) -> str:
-    """A line a file: its problems, how many answers are plain numbers, and how many questions are in each other file too."""
+    """A line a file: its problems, how many answers are plain numbers, how many questions others share."""
     files = {path: maths.load_problems(path) for path in paths}
     lines = []
     for path, problems in files.items():
         plain = sum(is_plain(problem.answer) for problem in problems)
-        shared = [f", {maths.shared(problems, files[other])} also in {other}" for other in files if other != path]
-        lines.append(f"{path}: {len(problems)} problems, {plain} with a plain number as answer" + "".join(shared))
+        line = f"{path}: {len(problems)} problems, {plain} with a plain number as answer"
+        for other in files:
+            if other != path:
+                line += f", {maths.shared(problems, files[other])} also in {other}"
+        lines.append(line)
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""Read a model's thinking: type three numbers (or four) and a target, and watch it try, fail, check and try again.
+"""Read a model's thinking: type three numbers (or four) and a target, and watch it try, fail and try again.
 
     > 3 4 11 77
     3 + 11 = 14 * 4 = 56    low
@@ -27,12 +27,13 @@ _PIECE = re.compile(r" ?(\d+ [-+*/] \d+ = \d+(?: [-+*/] \d+ = \d+)+|(?:stop )?an
 class SampleConfig(StageConfig):
     task: str = setting("countdown", "what the problems are", choices=tuple(TASKS), qwen="math")
     init: str = setting("data/tiny-rl", "checkpoint folder", qwen="")
-    file: str = setting("", "read problems from this file, one '3 4 11 77' or one question a line, rather than from the keyboard")
+    file: str = setting("", "read problems from this file, one '3 4 11 77' or one question a line, rather "
+                        "than from the keyboard")
     samples: int = setting(1, "responses to each problem", low=1, high=65536)
     temperature: float = setting(1.0, "sampling temperature; 0 is greedy", low=1e-3, high=100, or_zero=True)
     top_k: int = setting(0, "sample from the k likeliest tokens only; 0 means all", low=0)
-    top_p: float = setting(1.0, "sample from the likeliest tokens that make up this share only", above=0, high=1)
-    min_p: float = setting(0.0, "sample from tokens at least this likely, beside the likeliest, only", low=0, high=1)
+    top_p: float = setting(1.0, "sample from the likeliest tokens that hold this mass", above=0, high=1)
+    min_p: float = setting(0.0, "sample only tokens with p >= min_p * the largest p", low=0, high=1)
     max_new_tokens: int = setting(192, "limit of a response's length", low=1, high=2**20, qwen=1024)
     plain: bool = setting(False, "the plain twins of generate and score, for reading along")
 
@@ -41,19 +42,22 @@ def run(config: SampleConfig) -> None:
     policy, tokenizer = load_policy(config.init, config.device)
     task = TASKS[config.task]
     task.require_tokenizer(tokenizer, config.init)
-    countdown_only = task is countdown
+    if task is countdown:
+        asked, parse, show = "Three numbers and a target, such as 3 4 11 77", parse_numbers, layout
+    else:
+        asked, parse = "A question", lambda line, place: maths.Problem(line, "")
+        show = lambda problem, text, finished: text
     if not config.file:
-        print(f"{'Three numbers and a target, such as 3 4 11 77' if countdown_only else 'A question'}. An empty line ends.")
-    parse = parse_numbers if countdown_only else lambda line, place: maths.Problem(line, "")
+        print(f"{asked}. An empty line ends.")
     for i, problem in enumerate(from_file(config.file, parse) if config.file else from_keyboard(parse)):
         if config.file:
             print(f"> {task.prompt_text(problem)}")
-        rollouts = generate(policy, [task.prompt_ids(problem, tokenizer)], config.samples, seed=config.seed, prompt_indices=[i],
-                            max_new_tokens=config.max_new_tokens, temperature=config.temperature, top_k=config.top_k,
-                            top_p=config.top_p, min_p=config.min_p, plain=config.plain, **tokenizer.limits)
+        rollouts = generate(policy, [task.prompt_ids(problem, tokenizer)], config.samples, prompt_indices=[i],
+                            max_new_tokens=config.max_new_tokens, temperature=config.temperature,
+                            top_k=config.top_k, top_p=config.top_p, min_p=config.min_p, **tokenizer.limits,
+                            seed=config.seed, plain=config.plain)
         for row, finished in enumerate(rollouts.finished.tolist()):
-            text = tokenizer.decode(rollouts.ids(row))
-            print((layout(problem, text, finished) if countdown_only else text) + "\n")
+            print(show(problem, tokenizer.decode(rollouts.ids(row)), finished) + "\n")
 
 
 def parse_numbers(line: str, place: str) -> countdown.Problem:

@@ -1,12 +1,14 @@
 """Data parallel: several processes share each step's work and take the same step.
 
-Every process ("rank") holds the whole model. Of each batch it takes every size-th prompt or trace, beginning with its own
-rank; gradients are summed over the ranks before the optimiser steps, so all ranks stay equal. Rollout noise belongs to the
-prompt, not to the rank (t1mini.rollout), so the number of ranks changes nothing but rounding. Only rank 0 prints and writes.
+Every process ("rank") holds the whole model. Of each batch it takes every size-th prompt or trace, beginning
+with its own rank; gradients are summed over the ranks before the optimiser steps, so all ranks stay equal.
+Rollout noise belongs to the prompt, not to the rank (t1mini.rollout), so the number of ranks changes nothing
+but rounding. Only rank 0 prints and writes.
 
-On a CPU, two processes of one thread do about one and a half times the work of one process of two threads, because threads
-that share small tensors mostly wait for one another. So `sft`, `rl` and `train` start the other `--workers` by themselves, as
-copies of their own command. Under torchrun they join its group instead (gloo on CPUs, NCCL on GPUs).
+On a CPU, two processes of one thread do about one and a half times the work of one process of two threads,
+because threads that share small tensors mostly wait for one another. So `sft`, `rl` and `train` start the
+other `--workers` by themselves, as copies of their own command. Under torchrun they join its group instead
+(gloo on CPUs, NCCL on GPUs). Where one rank ends, so do the others.
 
 See ranks agree with one process: python -m pytest tests/runs/test_team.py
 """
@@ -26,7 +28,7 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from t1mini.runs.settings import StageConfig, UserError, to_flags
 
-HOST, PORT = "127.0.0.1", "T1MINI_PORT"  # where workers meet the process that started them; the port is in their environment
+HOST, PORT = "127.0.0.1", "T1MINI_PORT"  # where workers meet the leader, and how they are told
 ADVICE = "was it killed, or out of memory? Fewer --workers need less"
 
 
@@ -63,7 +65,7 @@ class Team:
         return bytes(heard.tolist()).rstrip(b"\0").decode()
 
     def sum_gradients(self, model: nn.Module) -> None:
-        """Each parameter's gradient becomes the sum over ranks, in one exchange; where there is none, zero."""
+        """Each parameter's gradient becomes the sum over ranks, in one exchange; without any, zero."""
         for p in model.parameters():
             p.grad = torch.zeros_like(p) if p.grad is None else p.grad
         if self.size > 1:
@@ -72,15 +74,16 @@ class Team:
 
 
 def leads(most: int) -> bool:
-    """Whether this process will lead its team. UserError where torchrun has started more ranks than a step has work for."""
-    if int(os.environ.get("WORLD_SIZE", 1)) > most:
-        raise UserError(f"{os.environ['WORLD_SIZE']} processes are too many for {most} prompts or traces a step")
+    """Whether this process will lead its team. UserError where torchrun started too many."""
+    size = int(os.environ.get("WORLD_SIZE", 1))
+    if size > most:
+        raise UserError(f"{size} processes are too many for {most} prompts or traces a step")
     return int(os.environ.get("RANK", 0)) == 0
 
 
 @contextlib.contextmanager
 def team(config: StageConfig, stage: str, most: int) -> Iterator[Team]:
-    """The team of this process while the block runs: torchrun's, or itself and the workers it starts, at most `most`, or itself alone."""
+    """This process's team while the block runs: torchrun's, or with workers it starts, at most `most`."""
     threads, store = torch.get_num_threads(), None
     with contextlib.ExitStack() as workers:
         if "RANK" in os.environ and "WORLD_SIZE" in os.environ:
@@ -96,8 +99,9 @@ def team(config: StageConfig, stage: str, most: int) -> Iterator[Team]:
         if size == 1:
             yield Team()
             return
+        backend = "gloo" if config.device == "cpu" else "nccl"
         with _or_ended():
-            dist.init_process_group("gloo" if config.device == "cpu" else "nccl", store=store, rank=rank, world_size=size)
+            dist.init_process_group(backend, store=store, rank=rank, world_size=size)
         torch.set_num_threads(max(1, threads // size))
         try:
             yield Team(rank, size)
@@ -107,21 +111,25 @@ def team(config: StageConfig, stage: str, most: int) -> Iterator[Team]:
 
 
 def _start(workers: contextlib.ExitStack, size: int, command: list[str], port: int) -> None:
-    """This command again as ranks 1, 2, ..., each ended with `workers`. UserError where one ends before it is there."""
+    """This command again as ranks 1, 2, ..., to end with `workers`. UserError where one ends too early.
+
+    In a session of their own: a terminal's Ctrl-C is for the leader, which tells the others.
+    """
     processes = []
     for rank in range(1, size):
         group = {"RANK": str(rank), "WORLD_SIZE": str(size), PORT: str(port), "TQDM_DISABLE": "1"}
-        process = subprocess.Popen([sys.executable, "-m", "t1mini", *command], env={**os.environ, **group}, stdin=subprocess.PIPE,
-                                   stdout=subprocess.PIPE, start_new_session=True)  # a terminal's Ctrl-C is for the leader only
+        process = subprocess.Popen([sys.executable, "-m", "t1mini", *command], env={**os.environ, **group},
+                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
         processes.append(workers.enter_context(process))
         workers.callback(process.kill)
     for rank, process in enumerate(processes, 1):
         if not process.stdout.readline():
-            raise UserError(f"worker process {rank} ended before it began, with code {process.wait()}: {ADVICE}")
+            code = process.wait()
+            raise UserError(f"worker process {rank} ended before it began, with code {code}: {ADVICE}")
 
 
 def _end_with_leader() -> None:
-    """In a worker: says that it is there, and waits for the end of a pipe that closes when the leader ends, however it ends."""
+    """In a worker: says that it is there, and ends with its standard input, that is, with the leader."""
     def end():
         sys.stdin.buffer.read()
         os._exit(1)

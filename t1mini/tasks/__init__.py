@@ -12,7 +12,8 @@ A task is a module. Both have the same functions, and a third task would be a th
     FORCED_ANSWER, END_OF_THINKING      where inference scaling cuts in
     require_tokenizer(tokenizer, folder)
 
-Countdown is embedded and exact; mathematics is for real checkpoints. A whole third task: tutorials/own_task.py
+Countdown is embedded and exact; mathematics is for real checkpoints.
+See a whole third task: python tutorials/own_task.py
 """
 
 from pathlib import Path

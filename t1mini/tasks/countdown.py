@@ -2,15 +2,13 @@
 
     make 77 from 3 4 11 :       ->       answer 3 + 4 * 11              since (3 + 4) * 11 = 77
 
-Each number is used once. Division must be exact, and every intermediate value stays within 0 ... 99, so a number is one
-token and every problem can be enumerated: how hard each is, and whether it can be solved, is known exactly. A "chain" is
-one such sequence of keys, a op b op c, as on a pocket calculator; when the first two numbers commute, a <= b is the one
-that counts. There are some twenty valid chains a problem and fewer than two of them hit the target: finding one takes search.
-With four numbers there are some 190 and 4: a harder task, of the same words.
+Each number is used once. Division must be exact, and every intermediate value stays within 0 ... 99, so a
+number is one token and every problem can be enumerated: how hard each is, and whether it can be solved, is
+known exactly (t1mini.tasks.chains).
 
-Thinking is a list of attempts (t1mini.chain_of_thought writes them), each computed step by step and judged:
+Thinking is a list of attempts (t1mini.tasks.teacher writes them), each computed step by step and judged:
 
-    3 + 11 = 14 * 4 = 56 low  3 * 11 = 33 + 4 = 37 low  3 + 4 = 7 * 11 = 77 check 3 + 4 = 7 , 7 * 11 = 77 ok  answer 3 + 4 * 11
+    3 + 11 = 14 * 4 = 56 low  3 + 4 = 7 * 11 = 77 check 3 + 4 = 7 , 7 * 11 = 77 ok  answer 3 + 4 * 11
 
 Train, validation and test share no set of numbers, so no test set was ever seen in training.
 
@@ -18,106 +16,30 @@ See the problems: python -m t1mini data
 """
 
 import json
-import math
 import os
 import random
 import re
-from functools import lru_cache
-from itertools import combinations_with_replacement, permutations, product
+from itertools import combinations_with_replacement
 from pathlib import Path
-from statistics import fmean
-from typing import Iterable, NamedTuple, Sequence
+from typing import Sequence
 
 from t1mini.runs.durable import write_text
 from t1mini.runs.jsonl import read_rows
 from t1mini.runs.settings import UserError
 from t1mini.runs.tokenizer import Tokenizer
+from t1mini.tasks.chains import LARGEST_VALUE, OPERATORS, Problem, all_chains, blind_search, values_of
 
-LARGEST_NUMBER = 15
-LARGEST_VALUE = 99
-OPERATORS = "+-*/"
 WORDS = ["make", "from", ":", "=", ",", *OPERATORS, "low", "high", "check", "ok", "stop", "answer", "none"]
 FORCED_ANSWER, END_OF_THINKING = "answer ", "answer"
 SPLITS = ("train", "validation", "test")
 
 
-class Problem(NamedTuple):
-    numbers: tuple[int, ...]  # ascending; three or four
-    target: int
-
-
-class Chain(NamedTuple):
-    """Keys in the order they are pressed, a number first, and the value after each operation.
-
-    >>> str(Chain((3, 11, 4), "+*", (14, 56)))
-    '3 + 11 * 4'
-    """
-
-    numbers: tuple[int, ...]
-    ops: str
-    values: tuple[int, ...]
-
-    @property
-    def value(self) -> int:
-        return self.values[-1]
-
-    @property
-    def steps(self) -> list[tuple[int, str, int, int]]:
-        """(value before, operation, number, value after) of each operation."""
-        return list(zip((self.numbers[0], *self.values), self.ops, self.numbers[1:], self.values))
-
-    def __str__(self) -> str:
-        return str(self.numbers[0]) + "".join(f" {op} {number}" for op, number in zip(self.ops, self.numbers[1:]))
-
-
-def compute(a: int | None, op: str, b: int) -> int | None:
-    """a op b, or None where it is not an integer within 0 ... 99.
-
-    >>> compute(12, "/", 4), compute(12, "/", 5), compute(3, "-", 5), compute(50, "*", 2)
-    (3, None, None, None)
-    """
-    if a is None or (op == "/" and (b == 0 or a % b)):
-        return None
-    value = {"+": a + b, "-": a - b, "*": a * b, "/": a // (b or 1)}[op]
-    return value if 0 <= value <= LARGEST_VALUE else None
-
-
-def values_of(numbers: Sequence[int], ops: str) -> tuple[int | None, ...]:
-    """The value after each operation, None from the first that is not allowed.
-
-    >>> values_of((3, 4, 11), "+*"), values_of((3, 4, 11), "-*")
-    ((7, 77), (None, None))
-    """
-    value, values = numbers[0], []
-    for op, number in zip(ops, numbers[1:]):
-        value = compute(value, op, number)
-        values.append(value)
-    return tuple(values)
-
-
-@lru_cache(maxsize=None)
-def all_chains(numbers: tuple[int, ...]) -> tuple[Chain, ...]:
-    """Every valid chain over the numbers, a commuting first pair counted once."""
-    found = []
-    for keys in sorted(set(permutations(numbers))):
-        for ops in map("".join, product(OPERATORS, repeat=len(numbers) - 1)):
-            values = values_of(keys, ops)
-            if values[-1] is not None and (ops[0] in "-/" or keys[0] <= keys[1]):
-                found.append(Chain(keys, ops, values))
-    return tuple(found)
-
-
-def solutions(problem: Problem) -> list[Chain]:
-    """The chains that hit the target."""
-    return [chain for chain in all_chains(problem.numbers) if chain.value == problem.target]
-
-
-# --- what a response says ------------------------------------------------------------------------------------------
+# --- what a response says
 
 _ON = " [-+*/] [0-9]+"  # from a number, or from a value, on to the next
 _STEP = f"[0-9]+{_ON} = [0-9]+"
 _ATTEMPT = re.compile(f"(?<![0-9]){_STEP}(?:{_ON} = [0-9]+)+")  # sought from each number's first digit only
-_ANSWER = re.compile(rf"(?:.* )?answer \s*([0-9]+(?:{_ON}){{2,3}})\s*", re.DOTALL)
+_ANSWER = re.compile(rf"(?:.* )?answer \s*([0-9]+(?:{_ON}){{2,3}})\s*", re.DOTALL)  # the last of several
 
 
 def _response_of(operations: int) -> str:
@@ -152,8 +74,8 @@ def final_answer(response: str) -> str | None:
 def is_correct(problem: Problem, response: str) -> bool:
     """True if the final answer uses the numbers once each and, left to right, exactly makes the target.
 
-    >>> is_correct(Problem((3, 4, 11), 77), "answer 3 + 4 * 11"), is_correct(Problem((3, 4, 11), 77), "answer 7 * 11")
-    (True, False)
+    >>> [is_correct(Problem((3, 4, 11), 77), response) for response in ("answer 3 + 4 * 11", "answer 7 * 11")]
+    [True, False]
     """
     answer = final_answer(response)
     return answer is not None and _reaches(problem, answer.split(" "))
@@ -189,7 +111,7 @@ def repetition(response: str, ids: Sequence[int]) -> tuple[Sequence, int]:
 
 
 def is_grammatical(response: str) -> bool:
-    """True if the whole response reads as attempts with verdicts and then an answer, its arithmetic right or wrong."""
+    """True if the whole response reads as attempts with verdicts and then an answer, right or wrong."""
     return _RESPONSE.fullmatch(response) is not None
 
 
@@ -201,37 +123,11 @@ def _reaches(problem: Problem, keys: Sequence[str]) -> bool:
     return tuple(sorted(numbers)) == problem.numbers and values[-1] == problem.target
 
 
-# --- what to compare a policy with ---------------------------------------------------------------------------------
-
-def blind_success(problem: Problem, attempts: int) -> float:
-    """Chance that a search which draws valid chains at random, never twice the same, hits within `attempts`."""
-    chains, hits = len(all_chains(problem.numbers)), len(solutions(problem))
-    attempts = min(attempts, chains)
-    return 1.0 - math.comb(chains - hits, attempts) / math.comb(chains, attempts)
-
-
-def blind_search(problems: Sequence[Problem], attempts_made: float) -> float:
-    """Accuracy of the blind, never repeating search that makes `attempts_made` attempts a problem on average.
-
-    Allowed n attempts it makes sum_{i<n} P(no hit in i) of them; n is interpolated to meet `attempts_made`.
-    """
-    used = accuracy = 0.0
-    for n in range(1, 1000):
-        more_used = used + 1 - accuracy
-        more_accuracy = fmean(blind_success(problem, n) for problem in problems)
-        if more_used >= attempts_made or more_accuracy == 1:
-            share = min(1.0, (attempts_made - used) / (more_used - used))
-            return accuracy + share * (more_accuracy - accuracy)
-        used, accuracy = more_used, more_accuracy
-    return accuracy
-
-
 def yardsticks(problems: Sequence[Problem], attempts_made: float) -> dict[str, float]:
-    """What a policy that makes so many attempts a response is compared with."""
     return {"blind_search": blind_search(problems, attempts_made)}
 
 
-# --- tokenizer and problems ----------------------------------------------------------------------------------------
+# --- tokenizer and problems
 
 def make_tokenizer() -> Tokenizer:
     """One token a word, and every number from 0 to 99 a word."""
@@ -242,15 +138,17 @@ def require_tokenizer(tokenizer: Tokenizer, folder: str) -> None:
     """UserError unless this is the tokenizer that problems and traces are written for."""
     own = make_tokenizer()
     text = " ".join(own.backend.get_vocab())
-    if tokenizer.size != own.size or tokenizer.eos_id != own.eos_id or tokenizer.encode(text) != own.encode(text):
-        raise UserError(f"{folder}: its tokenizer is not Countdown's; start from a model such as data/tiny-sft")
+    same_ends = (tokenizer.size, tokenizer.eos_id) == (own.size, own.eos_id)
+    if not same_ends or tokenizer.encode(text) != own.encode(text):
+        raise UserError(f"{folder}: its tokenizer is not Countdown's; start from a model such as "
+                        "data/tiny-sft")
 
 
-def make_splits(count: int = 3, largest: int = LARGEST_NUMBER, seed: int = 0) -> dict[str, list[Problem]]:
-    """Every solvable problem over `count` numbers from 1 ... largest, split by its numbers: no set of them is in two splits.
+def make_splits(count: int = 3, largest: int = 15, seed: int = 0) -> dict[str, list[Problem]]:
+    """Every solvable problem over `count` numbers from 1 ... largest: no set of numbers is in two splits.
 
-    A target is at least 1 and not itself among the numbers. Validation and test get a tenth of the sets each; of four numbers,
-    which have some forty targets a set, two targets each.
+    A target is at least 1 and not among the numbers. Validation and test get a tenth of the sets each; of
+    four numbers, which have some forty targets a set, two targets each.
     """
     rng = random.Random(seed)
     sets = list(combinations_with_replacement(range(1, largest + 1), count))
@@ -266,7 +164,7 @@ def make_splits(count: int = 3, largest: int = LARGEST_NUMBER, seed: int = 0) ->
     return splits
 
 
-def save_problems(path: Path, problems: Iterable[Problem]) -> None:
+def save_problems(path: Path, problems: Sequence[Problem]) -> None:
     """One JSON object a line: {"numbers": [3, 4, 11], "target": 77}."""
     write_text(path, "".join(json.dumps(problem._asdict()) + "\n" for problem in problems))
 
@@ -275,16 +173,18 @@ def load_problems(path: str | Path) -> list[Problem]:
     """Reads what `save_problems` wrote. UserError names the file, the line and what is wrong with it."""
     if not os.path.exists(path):
         raise UserError(f"there are no problems at {path}; write them with python -m t1mini data")
-    want = 'want {"numbers": [3, 4, 11], "target": 77}'
-    problems = [make_problem(row.get("numbers"), row.get("target"), f"{path}, line {i}: {want}") for i, row in read_rows(path)]
+    problems = []
+    for i, row in read_rows(path):
+        place = f'{path}, line {i}: want {{"numbers": [3, 4, 11], "target": 77}}'
+        problems.append(make_problem(row.get("numbers"), row.get("target"), place))
     if not problems:
         raise UserError(f"{path} holds no problem; write some with python -m t1mini data")
     return problems
 
 
 def make_problem(numbers: list[int], target: int, place: str) -> Problem:
-    """A problem, its numbers put in order. UserError, naming `place`, unless they are three or four and a target, from 1 ... 99."""
+    """A problem, its numbers put in order. UserError, naming `place`, unless there are three or four."""
     given = [*numbers, target] if isinstance(numbers, list) else []
     if len(given) not in (4, 5) or not all(type(x) is int and 1 <= x <= LARGEST_VALUE for x in given):
-        raise UserError(f"{place}: need three or four numbers and a target, all whole numbers from 1 to {LARGEST_VALUE}")
+        raise UserError(f"{place}: need three or four numbers and a target, all from 1 to {LARGEST_VALUE}")
     return Problem(tuple(sorted(numbers)), target)

@@ -6,8 +6,8 @@ Files are JSON lines, as the datasets are distributed (data/README.md says where
     MATH            {"problem": ..., "solution": "... \\boxed{18} ..."}
     MATH-500, AIME  {"problem": ..., "answer": "18"}
 
-The model is asked in its tokenizer's chat format and is to think in <think>...</think> first; `prompt_text` and `response_text`
-are all there is to the format.
+The model is asked in its tokenizer's chat format and is to think in <think>...</think> first; `prompt_text`
+and `response_text` are all there is to the format.
 
 Look at files and what they share: python -m t1mini data --files train.jsonl test.jsonl
 """
@@ -35,13 +35,14 @@ class Problem(NamedTuple):
 
 def prompt_text(problem: Problem) -> str:
     """What the model is asked."""
-    return (f"{problem.question}\n\nThink step by step inside <think> and </think>: try, check, and try again where a check fails. "
-            "Then give the final answer within \\boxed{}.")
+    return (f"{problem.question}\n\nThink step by step inside <think> and </think>: try, check, and try "
+            "again where a check fails. Then give the final answer within \\boxed{}.")
 
 
 def response_text(attempts: Sequence[str], critiques: Sequence[str], answer: str) -> str:
     """What it is taught to write: attempts, each followed by its critique, and the answer."""
-    return "<think>\n" + merge(attempts, critiques, f"The final answer is \\boxed{{{answer}}}.", opener="</think>", separator="\n\n")
+    answer = f"The final answer is \\boxed{{{answer}}}."
+    return "<think>\n" + merge(attempts, critiques, answer, opener="</think>", separator="\n\n")
 
 
 def prompt_ids(problem: Problem, tokenizer: Tokenizer) -> list[int]:
@@ -89,10 +90,11 @@ def yardsticks(problems: Sequence[Problem], attempts_made: float) -> dict[str, f
 def require_tokenizer(tokenizer: Tokenizer, folder: str) -> None:
     """UserError unless it can write a chat."""
     if not tokenizer.can_chat:
-        raise UserError(f"{folder}: its tokenizer has no <|im_start|>; --task math needs a chat model such as Qwen2.5-0.5B-Instruct")
+        raise UserError(f"{folder}: its tokenizer has no <|im_start|>; --task math needs a chat model "
+                        "such as Qwen2.5-0.5B-Instruct")
 
 
-# --- problems on disk ----------------------------------------------------------------------------------------------
+# --- problems on disk
 
 def load_problems(path: str | Path) -> list[Problem]:
     """UserError names the file, the line and what is wrong with it."""
@@ -109,7 +111,8 @@ def parse_row(row: dict, place: str) -> Problem:
     if not isinstance(question, str) or not question.strip():
         raise UserError(f'{place}: no text under "question" or "problem"')
     if not answer:
-        raise UserError(f'{place}: no final answer; want "answer" (GSM8K: ending in "#### 18") or a "solution" with \\boxed{{}}')
+        raise UserError(f'{place}: no final answer; want "answer" (GSM8K: ending in "#### 18") '
+                        'or a "solution" with \\boxed{}')
     return Problem(question.strip(), answer)
 
 

@@ -1,7 +1,8 @@
 """Countdown's imperfect teacher: who writes the chains of thought that the embedded model is fine-tuned on.
 
-It prefers chains that come near the target, but it sometimes repeats itself, slips in arithmetic, misjudges a value, believes a
-wrong check, and gives up early. That is on purpose: it leaves reinforcement learning something to mend.
+It prefers chains that come near the target, but it sometimes repeats itself, slips in arithmetic, misjudges a
+value, believes a wrong check, and gives up early. That is on purpose: it leaves reinforcement learning
+something to mend.
 
 See some: python -m t1mini data --show 5
 """
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from typing import Sequence
 
 from t1mini.chain_of_thought import merge
-from t1mini.tasks.countdown import LARGEST_VALUE, OPERATORS, Chain, Problem, all_chains, compute, solutions
+from t1mini.tasks.chains import LARGEST_VALUE, OPERATORS, Chain, Problem, all_chains, compute, solutions
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,11 @@ def teach(problem: Problem, teacher: Teacher, rng: random.Random) -> str:
 
 
 def attempt_text(chain: Chain, seen: int) -> str:
-    """The chain with the value after each operation; `seen` is the last value as the writer believes it to be."""
+    """The chain with the value after each operation, the last one as it is `seen`.
+
+    >>> attempt_text(Chain((3, 11, 4), "+*", (14, 56)), 57)
+    '3 + 11 = 14 * 4 = 57'
+    """
     text = str(chain.numbers[0])
     for op, number, value in zip(chain.ops, chain.numbers[1:], (*chain.values[:-1], seen)):
         text += f" {op} {number} = {value}"
@@ -93,4 +98,5 @@ def _slip(chain: Chain, rng: random.Random) -> int:
     before, _, number, right = chain.steps[-1]
     near = [right + distance for distance in (-10, -2, -1, 1, 2, 10)]
     other = [compute(before, op, number) for op in OPERATORS]
-    return rng.choice([value for value in near + other if value in range(LARGEST_VALUE + 1) and value != right])
+    allowed = range(LARGEST_VALUE + 1)
+    return rng.choice([value for value in near + other if value in allowed and value != right])

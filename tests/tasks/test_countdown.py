@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from t1mini.runs.settings import UserError
-from t1mini.tasks.countdown import (OPERATORS, SPLITS, Problem, all_chains, attempts, blind_success, compute, final_answer, hits,
-                                    is_correct, is_grammatical, load_problems, make_problem, make_splits, prompt_text,
-                                    save_problems, solutions)
+from t1mini.tasks.chains import OPERATORS, Problem, all_chains, blind_success, compute, solutions
+from t1mini.tasks.countdown import (SPLITS, attempts, final_answer, hits, is_correct, is_grammatical, load_problems, make_problem,
+                                    make_splits, prompt_text, save_problems)
 from t1mini.tasks.teacher import Teacher, make_trace, teach
 
 DATA = Path(__file__).parents[2] / "data"

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from t1mini.tasks.countdown import Chain, Problem, all_chains, attempts, compute, hits, is_correct, is_grammatical, make_splits
+from t1mini.tasks.chains import Chain, Problem, all_chains, compute
+from t1mini.tasks.countdown import attempts, hits, is_correct, is_grammatical, make_splits
 from t1mini.tasks.teacher import Teacher, critique, make_trace, teach
 
 PROBLEM = Problem((3, 4, 11), 77)

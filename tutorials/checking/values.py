@@ -89,7 +89,7 @@ def unpack(arrays) -> Any:
 
 
 def make(kind: str, args: list) -> Any:
-    from t1mini.tasks.countdown import Chain, Problem  # not at the top: whoever only reads results needs no t1mini
+    from t1mini.tasks.chains import Chain, Problem  # not at the top: whoever only reads results needs no t1mini
 
     builders = {
         "torch.Generator": advanced_generator,
