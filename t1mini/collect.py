@@ -102,11 +102,10 @@ def attempt(policy, tokenizer: Tokenizer, batch: list[Problem], start: int,
     """A row a problem, with its attempts; `start` is the number of the first."""
     prompts = [maths.prompt_ids(problem, tokenizer) for problem in batch]
     with compute_precision(config):
-        rollouts = generate(policy, prompts, config.samples, **tokenizer.limits, seed=config.seed,
-                            temperature=config.temperature, max_new_tokens=config.max_new_tokens,
-                            plain=config.plain,
-                            prompt_indices=range(start, start + len(batch)),
-                            max_batch_tokens=config.max_batch_tokens)
+        rollouts = generate(
+            policy, prompts, config.samples, temperature=config.temperature, **tokenizer.limits, seed=config.seed,
+            max_new_tokens=config.max_new_tokens, max_batch_tokens=config.max_batch_tokens, plain=config.plain,
+            prompt_indices=range(start, start + len(batch)))
     rows = [{"problem": problem.question, "answer": problem.answer, "attempts": []} for problem in batch]
     for i, finished in enumerate(rollouts.finished.tolist()):
         row, text = rows[i // config.samples], tokenizer.decode(rollouts.ids(i))

@@ -2,8 +2,9 @@
 
 A chain is a sequence of keys, a op b op c, as on a pocket calculator, each number once. Division must be
 exact, and every intermediate value stays within 0 ... 99; when the first two numbers commute, a <= b is the
-one that counts. There are some twenty valid chains of three numbers, and fewer than two of them hit a problem's
-target: finding one takes search. Of four numbers there are some 190 and 4: a harder task, of the same words.
+one that counts. There are some twenty valid chains of three numbers, and fewer than two of them hit a
+problem's target: finding one takes search. Of four numbers there are some 190 and 4: a harder task, of the
+same words.
 
 See how hard the problems are: python -m t1mini data
 """

@@ -41,10 +41,10 @@ def workers(monkeypatch) -> list[subprocess.Popen]:
 @pytest.mark.parametrize("stage", STAGES)
 def test_two_ranks_equal_one_process(stage, tmp_path, workers, capsys):
     for size in "12":
-        assert main([stage, *STAGES[stage], "--threads", "2", "--workers", size, "--out", str(tmp_path / size)]) == 0
+        assert main([stage, *STAGES[stage], "--threads", size, "--workers", size, "--out", str(tmp_path / size)]) == 0
         assert capsys.readouterr().out.count("saved") == 1
-    ranks = [process for process in workers if "t1mini" in process.args]
-    assert len(ranks) == 1 and ranks[0].returncode is not None
+    ranks = [process.returncode for process in workers if process.args[0] == sys.executable]
+    assert len(ranks) == 1 and ranks[0] is not None
     one, two = (list(csv.DictReader((tmp_path / name / "metrics.csv").open())) for name in "12")
     assert len(one) == len(two) and one
     for a, b in zip(one, two):
@@ -68,32 +68,23 @@ def test_shares_are_disjoint_and_complete():
     assert [Team(rank, 3).leads for rank in range(3)] == [True, False, False]
 
 
-def test_a_worker_killed_at_its_start_ends_the_leader(tmp_path, workers, monkeypatch, capsys):
-    start = teams.subprocess.Popen
+@pytest.mark.parametrize("moment", ["at its start", "in training"])
+def test_a_worker_that_is_killed_ends_the_leader(tmp_path, workers, monkeypatch, capsys, moment):
+    place, name = {"at its start": (teams.subprocess, "Popen"), "in training": (RunFolder, "append_row")}[moment]
+    function = getattr(place, name)
 
-    def start_and_kill(command, **how):
-        process = start(command, **how)
-        if "t1mini" in command:
+    def call(*given, **how):
+        result = function(*given, **how)
+        for process in workers[1:]:  # the first asked git for the commit
             assert os.getsid(process.pid) == process.pid  # a terminal's Ctrl-C does not reach it
             process.kill()
-        return process
+        return result
 
-    monkeypatch.setattr(teams.subprocess, "Popen", start_and_kill)
-    assert main([*LONG, "--workers", "2", "--out", str(tmp_path / "run")]) == 2
-    assert "worker process 1 ended before it began, with code -9" in capsys.readouterr().err
-
-
-def test_a_worker_killed_in_training_ends_the_leader(tmp_path, workers, monkeypatch, capsys):
-    append_row = RunFolder.append_row
-
-    def append_and_kill(folder, *row):
-        append_row(folder, *row)
-        [process.kill() for process in workers if "t1mini" in process.args]
-
-    monkeypatch.setattr(RunFolder, "append_row", append_and_kill)
+    monkeypatch.setattr(place, name, call)
     assert main([*LONG, "--workers", "2", "--out", str(tmp_path / "run")]) == 2
     printed = capsys.readouterr().err
-    assert "another process of this run has ended" in printed and "nothing is lost up to update" in printed and "Traceback" not in printed
+    assert "Traceback" not in printed and "was it killed" in printed
+    assert ("ended before it began, with code -9" if moment == "at its start" else "nothing is lost up to update") in printed
 
 
 LEADER = """

@@ -16,6 +16,7 @@ from t1mini.tasks.countdown import (SPLITS, attempts, final_answer, hits, is_cor
                                     make_splits, prompt_text, save_problems)
 from t1mini.tasks.teacher import Teacher, make_trace, teach
 
+SPLIT, SPLIT4 = make_splits(), make_splits(4, largest=7)
 DATA = Path(__file__).parents[2] / "data"
 PROBLEM = Problem((3, 4, 11), 77)
 TRIPLES = list(combinations_with_replacement(range(1, 16), 3))
@@ -43,18 +44,6 @@ def problems_of(numbers) -> list[Problem]:
     targets = {int(value) for value in brute_force(numbers).values()} - {0, *numbers}
     return [Problem(numbers, target) for target in sorted(targets)]
 
-
-@pytest.fixture(scope="module")
-def splits():
-    return make_splits()
-
-
-@pytest.fixture(scope="module")
-def fours():
-    return make_splits(4, largest=7)
-
-
-# --- chains ---------------------------------------------------------------------------------------------------------
 
 def test_compute_equals_fractions_everywhere():
     for a, op, b in product(range(100), OPERATORS, range(16)):
@@ -84,34 +73,30 @@ def test_blind_success_is_the_share_of_draws_with_a_solution(problem):
         assert blind_success(problem, tries) == bool(solutions(problem))
 
 
-# --- splits ---------------------------------------------------------------------------------------------------------
-
-def test_splits_share_no_three_numbers_and_together_hold_every_problem(splits):
-    triples = [{problem.numbers for problem in splits[name]} for name in SPLITS]
+def test_splits_share_no_three_numbers_and_together_hold_every_problem():
+    triples = [{problem.numbers for problem in SPLIT[name]} for name in SPLITS]
     assert all(a.isdisjoint(b) for a, b in combinations(triples, 2)) and list(map(len, triples)) == [544, 68, 68]
-    assert sorted(sum(splits.values(), [])) == sorted(p for numbers in TRIPLES for p in problems_of(numbers))
+    assert sorted(sum(SPLIT.values(), [])) == sorted(p for numbers in TRIPLES for p in problems_of(numbers))
     other = make_splits(seed=1)
-    assert sorted(sum(other.values(), [])) == sorted(sum(splits.values(), [])) and other["test"] != splits["test"]
+    assert sorted(sum(other.values(), [])) == sorted(sum(SPLIT.values(), [])) and other["test"] != SPLIT["test"]
 
 
-def test_four_numbers_keep_two_targets_of_every_set_that_is_held_out(fours):
-    sets = [{problem.numbers for problem in fours[name]} for name in SPLITS]
+def test_four_numbers_keep_two_targets_of_every_set_that_is_held_out():
+    sets = [{problem.numbers for problem in SPLIT4[name]} for name in SPLITS]
     assert all(a.isdisjoint(b) for a, b in combinations(sets, 2))
-    assert fours["train"] == [p for numbers in sorted(sets[0]) for p in problems_of(numbers)]
+    assert SPLIT4["train"] == [p for numbers in sorted(sets[0]) for p in problems_of(numbers)]
     for name, numbers in zip(SPLITS[1:], sets[1:]):
-        assert len(numbers) == 21 and len(set(fours[name])) == 42  # of 210 sets
-        assert all(problem in problems_of(problem.numbers) for problem in fours[name])
-    assert fours == make_splits(4, largest=7)
+        assert len(numbers) == 21 and len(set(SPLIT4[name])) == 42  # of 210 sets
+        assert all(problem in problems_of(problem.numbers) for problem in SPLIT4[name])
+    assert SPLIT4 == make_splits(4, largest=7)
 
 
 @pytest.mark.parametrize("name", SPLITS)
-def test_the_committed_problems_are_the_ones_the_code_makes(name, splits, tmp_path):
-    assert load_problems(DATA / f"{name}.jsonl") == splits[name]
-    save_problems(tmp_path / "again.jsonl", splits[name])
+def test_the_committed_problems_are_the_ones_the_code_makes(name, tmp_path):
+    assert load_problems(DATA / f"{name}.jsonl") == SPLIT[name]
+    save_problems(tmp_path / "again.jsonl", SPLIT[name])
     assert (tmp_path / "again.jsonl").read_bytes() == (DATA / f"{name}.jsonl").read_bytes()
 
-
-# --- answers --------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("problem", [PROBLEM, Problem((2, 2, 6), 10), Problem((1, 8, 8), 2), Problem((1, 2, 3, 9), 12)], ids=prompt_text)
 def test_an_answer_is_correct_exactly_if_it_makes_the_target(problem):
@@ -122,14 +107,10 @@ def test_an_answer_is_correct_exactly_if_it_makes_the_target(problem):
 
 
 @pytest.mark.parametrize("numbers, target, answer", [
-    ((3, 4, 11), 77, "7 * 11"),  # not the given numbers
-    ((3, 4, 11), 77, "3 + 4 * 11 + 0"),
-    ((2, 3, 4, 11), 77, "3 + 4 * 11"),
+    ((3, 4, 11), 77, "7 * 11"), ((3, 4, 11), 77, "3 + 4 * 11 + 0"), ((2, 3, 4, 11), 77, "3 + 4 * 11"),  # not the given numbers
     ((3, 4, 11), 9, "3 + 3 + 3"),  # one number thrice
     ((3, 4, 11), 47, "3 + 4 * 11"),  # left to right it is 77, by precedence it would be 47
-    ((2, 4, 6), 3, "2 / 4 * 6"),  # inexact on the way
-    ((9, 12, 12), 12, "9 * 12 / 9"),  # 108 is above 99
-    ((3, 5, 7), 5, "3 - 5 + 7"),  # -2 is below 0
+    ((2, 4, 6), 3, "2 / 4 * 6"), ((9, 12, 12), 12, "9 * 12 / 9"), ((3, 5, 7), 5, "3 - 5 + 7"),  # inexact, above 99, below 0 on the way
     *(((3, 4, 11), 77, text) for text in (
         "3 + 4 * 11 = 77", "( 3 + 4 ) * 11", "3 + 4 * 11 3 + 4 * 11", "3+4*11", "3 + 4 * 11.0", "-3 + 4 * 11", "77", "none", "",
         "9" * 10_000 + " + 4 * 11", "3 ** 99 ** 99", "__import__('os')")),
@@ -139,16 +120,10 @@ def test_a_wrong_answer_is_not_correct(numbers, target, answer):
 
 
 @pytest.mark.parametrize("response, answer", [
-    ("answer 3 + 4 * 11 \n", "3 + 4 * 11"),
-    ("3 + 11 = 14 * 4 = 56 low answer 1 - 2 / 3", "1 - 2 / 3"),
+    ("answer 3 + 4 * 11 \n", "3 + 4 * 11"), ("3 + 11 = 14 * 4 = 56 low answer 1 - 2 / 3", "1 - 2 / 3"),
     ("answer 1 + 2 + 3 answer 3 + 4 * 11", "3 + 4 * 11"),  # the last one counts
-    ("answer 3 + 4 * 11 answer", None),
-    ("answer 3 + 4 * 11 stop", None),
-    ("no\nanswer 3 + 4 * 11", None),  # a word of its own
-    ("stop answer none", None),
-    ("3 + 4 * 11", None),
-    ("", None),
-])
+    *((text, None) for text in ("answer 3 + 4 * 11 answer", "answer 3 + 4 * 11 stop", "no\nanswer 3 + 4 * 11", "stop answer none",
+                                "3 + 4 * 11", ""))])
 def test_the_final_answer_stands_alone_behind_the_last_answer(response, answer):
     assert final_answer(response) == answer
 
@@ -168,21 +143,16 @@ def test_numbers_of_any_length_are_read_without_harm():
     assert final_answer("answer " * 10**5 + "9" * 10**5) is None
 
 
-# --- grammar --------------------------------------------------------------------------------------------------------
-
-def test_every_trace_of_the_teacher_is_grammatical(splits, fours):
+def test_every_trace_of_the_teacher_is_grammatical():
     rng, clumsy = random.Random(0), Teacher(give_up=0.2, repeat=0.2, slip=0.3, misjudge=0.3)
-    for problem in rng.sample(splits["train"], 200) + rng.sample(fours["train"], 50):
+    for problem in rng.sample(SPLIT["train"], 200) + rng.sample(SPLIT4["train"], 50):
         assert is_grammatical(teach(problem, clumsy, rng))
 
 
 @pytest.mark.parametrize("corrupt", [
-    lambda words, i: words[:i] + words[i + 1:],
-    lambda words, i: words[: i + 1] + words[i:],
-    lambda words, i: words[:i] + ["make"] + words[i + 1:],
-    lambda words, i: words[:i],
-    lambda words, i: words + words[: i + 1],
-], ids=["one word less", "one word twice", "one word of the prompt", "cut short", "going on after the answer"])
+    lambda words, i: words[:i] + words[i + 1:], lambda words, i: words[: i + 1] + words[i:], lambda words, i: words[:i],
+    lambda words, i: words[:i] + ["make"] + words[i + 1:], lambda words, i: words + words[: i + 1],
+], ids=["one word less", "one word twice", "cut short", "one word of the prompt", "going on after the answer"])
 def test_a_trace_with_one_fault_is_not_grammatical(corrupt):
     for problem in (PROBLEM, Problem((2, 3, 4, 11), 79)):
         wrong = [chain for chain in all_chains(problem.numbers) if chain.value != problem.target]
@@ -190,25 +160,20 @@ def test_a_trace_with_one_fault_is_not_grammatical(corrupt):
         assert not any(is_grammatical(" ".join(corrupt(words, i))) for i in range(len(words)))
 
 
-@pytest.mark.parametrize("response, grammatical", [
-    ("answer none", True),
-    ("stop answer none", True),
-    ("1 + 1 = 7 * 5 = 3 high answer 3 + 4 * 11", True),  # its arithmetic may be wrong
-    ("3 + 4 = 7 * 11 = 77 ok answer 3 + 4 * 11", False),  # ok without a check
-    ("3 + 4 = 7 * 11 = 77 + 2 = 79 high 3 + 4 = 7 + 11 = 18 low answer none", False),  # four numbers, then three
-    ("3 + 4 = 7 * 11 = 77 + 2 = 79 high answer 3 + 4 * 11", False),
-    ("3 + 4 = 7 * 11 = 77 + 2 = 79 high answer 3 + 4 * 11 + 2", True),
-    ("stop stop answer none", False),
-    ("answer none stop", False),
-    (" answer none", False),
-    ("answer  none", False),
-    ("", False),
-])
-def test_the_grammar_is_attempts_with_verdicts_then_an_answer(response, grammatical):
-    assert is_grammatical(response) is grammatical
+@pytest.mark.parametrize("response", [
+    "answer none", "stop answer none", "1 + 1 = 7 * 5 = 3 high answer 3 + 4 * 11",  # its arithmetic may be wrong
+    "3 + 4 = 7 * 11 = 77 + 2 = 79 high answer 3 + 4 * 11 + 2"])
+def test_the_grammar_is_attempts_with_verdicts_then_an_answer(response):
+    assert is_grammatical(response)
 
 
-# --- problems on disk -----------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("response", [
+    "3 + 4 = 7 * 11 = 77 ok answer 3 + 4 * 11",  # ok without a check
+    "3 + 4 = 7 * 11 = 77 + 2 = 79 high 3 + 4 = 7 + 11 = 18 low answer none", "3 + 4 = 7 * 11 = 77 + 2 = 79 high answer 3 + 4 * 11",
+    "stop stop answer none", "answer none stop", " answer none", "answer  none", ""])
+def test_all_else_is_not(response):
+    assert not is_grammatical(response)
+
 
 @pytest.mark.parametrize("numbers, target", [
     ([3, 4], 77), ([3, 4, 11, 2, 5], 77), ([0, 4, 11], 77), ([3, 4, 100], 77), ([3, 4, 11], 0), ([3, 4, 11], 100), ([3, 4, 11], "77"),

@@ -70,7 +70,7 @@ def test_sft_rl_evaluation_and_scaling_run_on_gsm8k(tmp_path, capsys):
     """The tiny random Qwen learns one sentence by heart, so that there is a right answer for RL to reward."""
     data = write(tmp_path / "train.jsonl", GSM8K)
     traces = write(tmp_path / "traces.jsonl", [{"question": row["question"], "response": response_text(["It is 5."], ["Yes."], "5")} for row in GSM8K])
-    math, small = ["--task", "math"], ["--max-new-tokens", "60"]
+    math, small = ["--task", "math", "--threads", "1"], ["--max-new-tokens", "60"]
     assert main(["sft", *math, "--init", str(GOLDEN), "--data", traces, "--epochs", "60", "--batch", "4", "--warmup", "5", "--recompute",
                  "--save-precision", "bfloat16", "--micro-batch-tokens", "300", "--out", str(tmp_path / "sft")]) == 0
     start = str(tmp_path / "sft/final")
