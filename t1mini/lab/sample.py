@@ -72,7 +72,7 @@ def from_keyboard(parse) -> Iterator:
     with contextlib.suppress(EOFError, Stopped, UnicodeDecodeError):
         while line := input("> ").strip():
             try:
-                problem = parse(line, repr(line[:60]))
+                problem = parse(line, f"got {line[:60]!r}")
             except UserError as error:
                 print(error)
             else:

@@ -184,5 +184,5 @@ def make_problem(numbers: list[int], target: int, place: str) -> Problem:
     """A problem, its numbers put in order. UserError, naming `place`, unless there are three or four."""
     given = [*numbers, target] if isinstance(numbers, list) else []
     if len(given) not in (4, 5) or not all(type(x) is int and 1 <= x <= LARGEST_VALUE for x in given):
-        raise UserError(f"{place}: need three or four numbers and a target, all from 1 to {LARGEST_VALUE}")
+        raise UserError(f"{place}: need three or four numbers and a target, all whole, 1 to {LARGEST_VALUE}")
     return Problem(tuple(sorted(numbers)), target)

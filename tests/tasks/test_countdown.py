@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from t1mini.runs.settings import UserError
-from t1mini.tasks.chains import OPERATORS, Problem, all_chains, blind_success, compute, solutions
+from t1mini.tasks.chains import OPERATORS, Problem, all_chains, blind_success, solutions
 from t1mini.tasks.countdown import (SPLITS, attempts, final_answer, hits, is_correct, is_grammatical, load_problems, make_problem,
                                     make_splits, prompt_text, save_problems)
-from t1mini.tasks.teacher import Teacher, make_trace, teach
+from t1mini.tasks.teacher import make_trace
 
 SPLIT, SPLIT4 = make_splits(), make_splits(4, largest=7)
 DATA = Path(__file__).parents[2] / "data"
@@ -45,32 +45,22 @@ def problems_of(numbers) -> list[Problem]:
     return [Problem(numbers, target) for target in sorted(targets)]
 
 
-def test_compute_equals_fractions_everywhere():
-    for a, op, b in product(range(100), OPERATORS, range(16)):
-        assert compute(a, op, b) == exact(a, op, b)
-
-
 def test_chains_are_those_of_brute_force_with_commuting_pairs_once():
     for numbers in TRIPLES + FOURS:
         expected = {chain: v for chain, v in brute_force(numbers).items() if chain[1] in "-/" or chain[0] <= chain[2]}
         found = all_chains(numbers)
         keys = [tuple(int(key) if key.isdigit() else key for key in str(chain).split()) for chain in found]
         assert dict(zip(keys, (chain.value for chain in found))) == expected and len(found) == len(expected)
-        for chain in found:
-            assert tuple(sorted(chain.numbers)) == numbers and len(chain.steps) == len(numbers) - 1
-            assert all(exact(before, op, number) == after for before, op, number, after in chain.steps)
-            assert [step[0] for step in chain.steps] == [chain.numbers[0], *chain.values[:-1]]
+        assert all(exact(before, op, number) == after for chain in found for before, op, number, after in chain.steps)
 
 
 @pytest.mark.parametrize("problem", [PROBLEM, Problem((1, 1, 2), 4), Problem((1, 1, 1), 50)], ids=prompt_text)
 def test_blind_success_is_the_share_of_draws_with_a_solution(problem):
     chains = all_chains(problem.numbers)
     for tries in (1, 3):
-        draws = list(combinations(chains, tries))
-        hit = sum(any(chain.value == problem.target for chain in draw) for draw in draws)
-        assert blind_success(problem, tries) == pytest.approx(hit / len(draws), abs=1e-14)
-    for tries in (len(chains), len(chains) + 5):  # every chain is tried
-        assert blind_success(problem, tries) == bool(solutions(problem))
+        draws = [any(chain.value == problem.target for chain in draw) for draw in combinations(chains, tries)]
+        assert blind_success(problem, tries) == pytest.approx(sum(draws) / len(draws), abs=1e-14)
+    assert blind_success(problem, len(chains) + 5) == bool(solutions(problem))  # every chain is tried
 
 
 def test_splits_share_no_three_numbers_and_together_hold_every_problem():
@@ -143,12 +133,6 @@ def test_numbers_of_any_length_are_read_without_harm():
     assert final_answer("answer " * 10**5 + "9" * 10**5) is None
 
 
-def test_every_trace_of_the_teacher_is_grammatical():
-    rng, clumsy = random.Random(0), Teacher(give_up=0.2, repeat=0.2, slip=0.3, misjudge=0.3)
-    for problem in rng.sample(SPLIT["train"], 200) + rng.sample(SPLIT4["train"], 50):
-        assert is_grammatical(teach(problem, clumsy, rng))
-
-
 @pytest.mark.parametrize("corrupt", [
     lambda words, i: words[:i] + words[i + 1:], lambda words, i: words[: i + 1] + words[i:], lambda words, i: words[:i],
     lambda words, i: words[:i] + ["make"] + words[i + 1:], lambda words, i: words + words[: i + 1],
@@ -160,19 +144,14 @@ def test_a_trace_with_one_fault_is_not_grammatical(corrupt):
         assert not any(is_grammatical(" ".join(corrupt(words, i))) for i in range(len(words)))
 
 
-@pytest.mark.parametrize("response", [
-    "answer none", "stop answer none", "1 + 1 = 7 * 5 = 3 high answer 3 + 4 * 11",  # its arithmetic may be wrong
-    "3 + 4 = 7 * 11 = 77 + 2 = 79 high answer 3 + 4 * 11 + 2"])
-def test_the_grammar_is_attempts_with_verdicts_then_an_answer(response):
-    assert is_grammatical(response)
-
-
-@pytest.mark.parametrize("response", [
-    "3 + 4 = 7 * 11 = 77 ok answer 3 + 4 * 11",  # ok without a check
-    "3 + 4 = 7 * 11 = 77 + 2 = 79 high 3 + 4 = 7 + 11 = 18 low answer none", "3 + 4 = 7 * 11 = 77 + 2 = 79 high answer 3 + 4 * 11",
-    "stop stop answer none", "answer none stop", " answer none", "answer  none", ""])
-def test_all_else_is_not(response):
-    assert not is_grammatical(response)
+@pytest.mark.parametrize("response, grammatical", [
+    *((text, True) for text in ("answer none", "stop answer none", "1 + 1 = 7 * 5 = 3 high answer 3 + 4 * 11",  # its arithmetic may be wrong
+                                "3 + 4 = 7 * 11 = 77 + 2 = 79 high answer 3 + 4 * 11 + 2")),
+    ("3 + 4 = 7 * 11 = 77 ok answer 3 + 4 * 11", False),  # ok without a check
+    *((text, False) for text in ("3 + 4 = 7 * 11 = 77 + 2 = 79 high 3 + 4 = 7 + 11 = 18 low answer none", "stop stop answer none",
+                                 "3 + 4 = 7 * 11 = 77 + 2 = 79 high answer 3 + 4 * 11", "answer none stop", " answer none", "answer  none", ""))])
+def test_the_grammar_is_attempts_with_verdicts_then_an_answer(response, grammatical):
+    assert is_grammatical(response) is grammatical
 
 
 @pytest.mark.parametrize("numbers, target", [
@@ -184,16 +163,10 @@ def test_a_problem_needs_three_or_four_numbers_and_a_target_within_1_to_99(numbe
         make_problem(numbers, target, "here")
 
 
-@pytest.mark.parametrize("line", ["7", "{", '{"numbers": [3, 4, 11]}', '{"target": 77}', '{"numbers": 3, "target": 77}'])
-def test_a_bad_line_is_reported_with_its_file_and_number(line, tmp_path):
-    path = tmp_path / "problems.jsonl"
-    path.write_text(f'{{"numbers": [3, 4, 11], "target": 77}}\n{line}\n', encoding="utf-8")
-    with pytest.raises(UserError, match=r"problems\.jsonl, line 2\b"):
-        load_problems(path)
-
-
-@pytest.mark.parametrize("content, message", [(None, "there are no problems at"), (b"", "holds no problem"), (b"\xff\xfe", "line 1")])
-def test_a_file_without_problems_is_reported_by_name(content, message, tmp_path):
+@pytest.mark.parametrize("content, message", [
+    (None, "there are no problems at"), (b"", "holds no problem"), (b"\xff\xfe", "line 1"),
+    *((b'{"numbers": [3, 4, 11], "target": 77}\n' + line, "line 2") for line in (b"7", b"{", b'{"target": 77}', b'{"numbers": 3, "target": 77}'))])
+def test_a_file_without_problems_or_with_a_bad_line_is_reported_by_name(content, message, tmp_path):
     path = tmp_path / "problems.jsonl"
     if content is not None:
         path.write_bytes(content)

@@ -63,11 +63,6 @@ def test_a_faultless_teacher_is_always_right_and_never_repeats_itself():
             assert seen == value and verdict == side(value, problem.target) and checked == (value == problem.target)
 
 
-def test_the_same_rng_gives_the_same_trace_and_another_seed_others():
-    first, again, other = ([teach(p, Teacher(), random.Random(seed)) for p in PROBLEMS] for seed in (3, 3, 4))
-    assert first == again != other
-
-
 def test_a_small_spread_tries_near_chains_first():
     def mean_distance(spread):
         tried = [abs(judged(t)[0][0] - p.target) for p, t in traces(PROBLEMS * 5, spread=spread)]
@@ -79,9 +74,11 @@ def test_a_small_spread_tries_near_chains_first():
         assert distances == sorted(distances) and len(distances) == len(all_chains(problem.numbers))
 
 
-def test_a_teacher_that_repeats_tries_the_same_chain_again():
+def test_a_teacher_that_repeats_tries_the_same_chain_again_and_the_same_rng_repeats_all():
     repeated = [max(Counter(attempts(trace)).values()) for _, trace in traces(repeat=0.5)]
     assert sum(count > 1 for count in repeated) > len(PROBLEMS) / 2
+    first, again, other = ([teach(p, Teacher(), random.Random(seed)) for p in PROBLEMS] for seed in (3, 3, 4))
+    assert first == again != other and all(map(is_grammatical, first + other))
 
 
 def test_a_teacher_that_slips_writes_wrong_last_values_and_a_check_finds_each_out():
@@ -110,11 +107,8 @@ def test_a_teacher_that_gives_up_stops_after_its_first_miss_and_every_one_at_its
 
 
 @pytest.mark.parametrize("chain, seen, misjudged, expected", [
-    (MISS, 56, False, "low"),
-    (MISS, 56, True, "high"),
-    (MISS, 78, False, "high"),  # judged as it was seen
-    (HIT, 77, False, "check 3 + 4 = 7 , 7 * 11 = 77 ok"),
-    (HIT, 77, True, "check 3 + 4 = 7 , 7 * 11 = 77 ok"),
+    (MISS, 56, False, "low"), (MISS, 56, True, "high"), (MISS, 78, False, "high"),  # judged as it was seen
+    *((HIT, 77, misjudged, "check 3 + 4 = 7 , 7 * 11 = 77 ok") for misjudged in (False, True)),
     (HIT, 76, False, "low"),  # a slip that hides a hit is never found out
     (MISS, 77, False, "check 3 + 11 = 14 , 14 * 4 = 56 low"),  # one that makes a hit is
     (MISS, 77, True, "check 3 + 11 = 14 , 14 * 4 = 56 ok"),  # unless its check is misjudged too
