@@ -7,14 +7,16 @@
 
 No machine is faster than its floors, measured here and now:
 
-    flops       2 a weight and token (6 with the gradient), 4 a layer, head and earlier token in attention, over the rate of a
-                matrix product of this shape; the prompts count once
-    bytes       decoding reads every weight at every step and every row's keys and values, over the bandwidth of a copy
+    flops       2 a weight and token (6 with the gradient), 4 a layer, head and earlier token in attention,
+                over the rate of a matrix product of this shape; the prompts count once
+    bytes       decoding reads every weight at every step, and every row's keys and values, over the
+                bandwidth of a copy
 
-No response ends by itself: lengths are fixed, or drawn from a log-normal distribution with a mean of a quarter of the limit, since
-rollouts look like that: most short, a few at the limit. The run that warms up is not timed; what memory it takes beyond weights and
-inputs is counted (t1mini.lab.memory). Machines are noisy, so compare within one sitting: `--plain` measures the plain twins.
-What each trick buys, and other libraries on the same work: tutorials/speed.md.
+No response ends by itself: lengths are fixed, or drawn from a log-normal distribution with a mean of a
+quarter of the limit, since rollouts look like that: most short, a few at the limit. The run that warms up is
+not timed; its memory is counted instead (t1mini.lab.memory). Machines are noisy, so compare within one
+sitting: `--plain` measures the plain twins. What each trick buys, and other libraries at the same work:
+tutorials/speed.md.
 
 Run it: python -m t1mini bench rollout
 """
@@ -54,9 +56,9 @@ TINY = QwenConfig(118, 96, 256, 3, 3, 1, 32)  # the shape of the tiny preset
 
 @dataclass(frozen=True)
 class BenchConfig(StageConfig):
-    what: tuple = setting(("rollout", "step"), "what to measure", choices=("rollout", "update", "step", "logprobs"),
-                          positional=True)
-    config: str = setting("", "config.json of the shape to measure, with random weights (default: the preset's)")
+    what: tuple = setting(("rollout", "step"), "what to measure", positional=True,
+                          choices=("rollout", "update", "step", "logprobs"))
+    config: str = setting("", "config.json of the shape, for random weights (default: the preset's)")
     prompts: int = setting(16, "prompts", low=1, high=65536)
     k: int = setting(32, "responses to each", low=2, high=65536)
     prompt_len: int = setting(16, "tokens of a prompt", low=1, high=2**20, qwen=256)
@@ -65,10 +67,10 @@ class BenchConfig(StageConfig):
     dtype: str = setting("float32", "what the model computes in", choices=PRECISIONS, gpu="bfloat16")
     min_p: float = setting(0.05, "min-p of sampling", low=0, high=1)
     plain: bool = setting(False, "measure the plain twins")
-    repeats: int = setting(3, "measurements, after one that does not count; the median is reported", low=1, high=1000)
-    micro_batch_tokens: int = setting(4096, "step: tokens of one forward and backward pass", low=1, gpu=65536, qwen=16384)
-    max_batch_tokens: int = setting(10**6, "tokens that responses sampled at once may have, with their prompts", low=1)
-    workers: int = setting(2, "processes that share work and threads; never more than threads", low=1, high=1024, gpu=1)
+    repeats: int = setting(3, "measurements, after one to warm up; the median is reported", low=1, high=1000)
+    micro_batch_tokens: int = setting(4096, "tokens of a forward-backward pass", low=1, gpu=65536, qwen=16384)
+    max_batch_tokens: int = setting(10**6, "tokens of responses sampled at once, with their prompts", low=1)
+    workers: int = setting(2, "processes, at most as many as threads", low=1, high=1024, gpu=1)
     tokens: int = setting(1024, "logprobs: tokens to score", low=1, high=2**24)
     json: str = setting("", "file to write the figures to")
 
@@ -84,7 +86,7 @@ def run(config: BenchConfig) -> None:
 
 
 class Bench:
-    """One kind of work, on random weights. Each rank of the team takes its share of the prompts or tokens."""
+    """One kind of work, on random weights: the method of its name. A rank takes its share of prompts or tokens."""
 
     def __init__(self, name: str, config: BenchConfig, team: Team = Team()):
         self.name, self.config, self.team = name, config, team
@@ -93,20 +95,19 @@ class Bench:
         self.reference = EMAReference(self.policy, 0.99)
         self.optimiser = Optimiser(self.policy, lr=1e-6, steps=9, warmup=0, clip=1.0, weight_decay=0.0)
         generator = torch.Generator().manual_seed(config.seed)
-        prompts = torch.randint(2, self.shape.vocab_size, (config.prompts, config.prompt_len), generator=generator)
+        size = config.prompts, config.prompt_len
+        prompts = torch.randint(2, self.shape.vocab_size, size, generator=generator)
         self.prompts = team.share(prompts.tolist())
         self.lengths = draw_lengths(config, generator)  # [P, K]
         self.tokens = config.tokens if name == "logprobs" else int(self.lengths.sum())
-
-    # --- the work, by the names of `what` ---------------------------------------------------------------------------
 
     def rollout(self, clock: Clock) -> None:
         c, share = self.config, self.team.share
         with autocast(c.dtype, c.device):
             self.rollouts = generate(
-                self.policy, self.prompts, c.k, max_new_tokens=c.max_new_tokens, temperature=TEMPERATURE, min_p=c.min_p,
-                seed=c.seed, prompt_indices=share(range(c.prompts)), max_batch_tokens=c.max_batch_tokens, plain=c.plain,
-                lengths=share(self.lengths).flatten(), clock=clock)
+                self.policy, self.prompts, c.k, temperature=TEMPERATURE, min_p=c.min_p, seed=c.seed,
+                max_new_tokens=c.max_new_tokens, max_batch_tokens=c.max_batch_tokens, plain=c.plain,
+                prompt_indices=share(range(c.prompts)), lengths=share(self.lengths).flatten(), clock=clock)
 
     def step(self, clock: Clock) -> None:
         self.rollout(clock)
@@ -115,13 +116,14 @@ class Bench:
     def update(self, clock: Clock) -> None:
         """What a T1 step does with its rollouts, given random rewards."""
         c, limit, rollouts = self.config, self.shape.vocab_size, self.rollouts
-        settings = RLConfig(k=c.k, temperature=TEMPERATURE, device=c.device, precision=c.dtype, entropy_coef=0.0,
-                            micro_batch_tokens=c.micro_batch_tokens)
+        settings = RLConfig(k=c.k, temperature=TEMPERATURE, device=c.device, precision=c.dtype,
+                            entropy_coef=0.0, micro_batch_tokens=c.micro_batch_tokens)
         score_rollouts(self.reference.model, self.prompts, rollouts, settings, limit)
         clock.lap("reference")
         advantages = torch.randn(len(rollouts.lengths)).to(c.device)
         tokens = self.team.sum(rollouts.lengths.sum())
-        accumulate_gradients(self.policy, self.prompts, rollouts, advantages, tokens, settings, limit, clock)
+        accumulate_gradients(
+            self.policy, self.prompts, rollouts, advantages, tokens, settings, limit, clock)
         clock.lap("gradients")
         self.team.sum_gradients(self.policy)
         self.optimiser.clip_gradients()
@@ -130,9 +132,9 @@ class Bench:
         clock.lap("optimiser")
 
     def logprobs(self, clock: Clock) -> None:
-        weight = self.policy.head_weight  # [V, H]
-        hidden = torch.randn(self.tokens // self.team.size, self.shape.hidden_size, device=weight.device, requires_grad=True)
-        targets = torch.randint(len(weight), (len(hidden),), device=weight.device)  # [M]
+        weight, M = self.policy.head_weight, self.tokens // self.team.size  # [V, H]
+        hidden = torch.randn(M, weight.shape[1], device=weight.device, requires_grad=True)  # [M, H]
+        targets = torch.randint(len(weight), (M,), device=weight.device)  # [M]
         with autocast(self.config.dtype, self.config.device):
             if self.config.plain:
                 logits = F.linear(hidden, weight)[None]  # [1, M, V], which score M - 1 tokens
@@ -143,8 +145,6 @@ class Bench:
         clock.lap("forward")
         (logprobs.sum() + entropy.sum()).backward()
         clock.lap("backward")
-
-    # --- its measure ------------------------------------------------------------------------------------------------
 
     def measure(self, between: Callable[[], None] = lambda: None) -> dict:
         """The median run: seconds, tokens a second, seconds by part, floors; the first run's memory.
@@ -169,16 +169,19 @@ class Bench:
         c, s, lengths = self.config, self.shape, self.lengths.double()
         matrices = sum(p.numel() for p in self.policy.layers.parameters() if p.ndim == 2)
         prompts = c.prompts * c.prompt_len  # tokens of all prompts
-        context = (lengths * (c.prompt_len + lengths / 2)).sum().item()  # all rows' reads of earlier tokens
+        earlier = (lengths * (c.prompt_len + lengths / 2)).sum().item()  # tokens that all rows look back at
         flops = 2 * matrices * (self.tokens + prompts) + 2 * s.hidden_size * s.vocab_size * self.tokens
-        flops += 4 * s.num_hidden_layers * s.num_attention_heads * s.head_dim * context
-        flops *= {"rollout": 1, "logprobs": 3, "update": 4, "step": 5}[self.name]  # a backward pass takes 2, the reference 1
+        flops += 4 * s.num_hidden_layers * s.num_attention_heads * s.head_dim * earlier
+        # backward takes twice the forward pass, and the reference scores too
+        flops *= {"rollout": 1, "logprobs": 3, "update": 4, "step": 5}[self.name]
         size = DTYPES[c.dtype].itemsize
         cache = 2 * size * s.num_hidden_layers * s.num_key_value_heads * s.head_dim  # bytes a token
-        read = (size * matrices * self.team.size + cache * prompts) * c.max_new_tokens + cache * (lengths**2).sum().item() / 2
+        read = (size * matrices * self.team.size + cache * prompts) * c.max_new_tokens
+        read += cache * (lengths**2).sum().item() / 2
         rate, bandwidth = self.team.sum(rates(c, s).clone()).tolist()
-        return {"flops": flops / rate, "bytes": read / bandwidth if self.name in ("rollout", "step") else 0.0,
-                "gflops_per_second": rate / 1e9, "gigabytes_per_second": bandwidth / 1e9, "prompt_cache_megabytes": cache * prompts / 1e6}
+        read *= self.name in ("rollout", "step")
+        return {"flops": flops / rate, "gflops_per_second": rate / 1e9, "bytes": read / bandwidth,
+                "gigabytes_per_second": bandwidth / 1e9, "prompt_cache_megabytes": cache * prompts / 1e6}
 
 
 def shape_of(config: BenchConfig, name: str) -> QwenConfig:
@@ -209,32 +212,37 @@ def timed(work: Callable[[Clock], None], device: str, team: Team = Team()) -> tu
 
 @cache
 def rates(config: BenchConfig, shape: QwenConfig) -> Tensor:
-    """FLOPs a second of the MLP's first matrix product, and bytes a second of a copy too large for any cache: [2]"""
+    """FLOPs a second of the MLP's first matrix product, and bytes a second of a copy too large for caches."""
     ones = lambda *size: torch.ones(size, device=config.device, dtype=DTYPES[config.dtype])
-    x, w = ones(config.micro_batch_tokens, shape.hidden_size), ones(2 * shape.intermediate_size, shape.hidden_size)
+    x = ones(config.micro_batch_tokens, shape.hidden_size)
+    w = ones(2 * shape.intermediate_size, shape.hidden_size)
     block, copy = ones(2**26), ones(2**26)
     best = lambda work: min(timed(work, config.device)[0] for _ in range(10))
-    product, copying = best(lambda clock: F.linear(x, w)), best(lambda clock: copy.copy_(block))
+    product = best(lambda clock: F.linear(x, w))
+    copying = best(lambda clock: copy.copy_(block))
     return torch.tensor([2 * len(x) * w.numel() / product, 2 * block.nbytes / copying], dtype=torch.float64)
 
 
 def publish(results: dict[str, dict], config: BenchConfig, processes: int) -> None:
     """Prints the figures, and writes them to --json."""
-    print(f"{config.prompts} prompts of {config.prompt_len} tokens x {config.k} responses of {config.lengths} length up to "
-          f"{config.max_new_tokens}, {config.dtype}, {config.device}, {processes} process(es)")
+    print(f"{config.prompts} prompts of {config.prompt_len} tokens x {config.k} responses of "
+          f"{config.lengths} length up to {config.max_new_tokens}, {config.dtype}, {config.device}, "
+          f"{processes} process(es)")
     print("\n".join(report(name, result) for name, result in results.items()))
     if config.json:
         origin = {"settings": config.to_dict(), "made_by": made_by(config)}
-        write_text(config.json, json.dumps({name: result | origin for name, result in results.items()}, indent=1) + "\n")
+        figures = {name: result | origin for name, result in results.items()}
+        write_text(config.json, json.dumps(figures, indent=1) + "\n")
 
 
 def report(name: str, result: dict) -> str:
     """A measurement in words."""
-    floors = result["floors"]
-    share = max(floors["flops"], floors["bytes"]) / result["seconds"]
-    lines = [f"{name}: {result['seconds']:.3f} s, {result['tokens_per_second']:,.0f} tokens/s, {share:.0%} of what the machine allows"]
-    lines += [f"    {part:24}{seconds:8.3f} s" for part, seconds in result["parts"].items()]
-    lines += [f"    floor by flops         {floors['flops']:8.3f} s at {floors['gflops_per_second']:.0f} GFLOP/s",
-              f"    floor by bytes         {floors['bytes']:8.3f} s at {floors['gigabytes_per_second']:.0f} GB/s",
-              f"    peak memory            {result['peak_gigabytes']:8.3f} GB beyond weights and inputs, in one process"]
+    floors, seconds = result["floors"], result["seconds"]
+    share = max(floors["flops"], floors["bytes"]) / seconds
+    lines = [f"{name}: {seconds:.3f} s, {result['tokens_per_second']:,.0f} tokens/s, "
+             f"{share:.0%} of what the machine allows"]
+    lines += [f"    {part:20}{took:8.3f} s" for part, took in result["parts"].items()]
+    for kind, rate in (("flops", "gflops_per_second"), ("bytes", "gigabytes_per_second")):
+        lines.append(f"    floor by {kind:11}{floors[kind]:8.3f} s at {floors[rate]:.0f} {rate.replace('_', ' ')}")
+    lines.append(f"    peak memory         {result['peak_gigabytes']:8.3f} GB beyond weights and inputs")
     return "\n".join(lines)

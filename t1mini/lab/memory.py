@@ -1,17 +1,18 @@
 """Memory: what an RL run will take on a GPU, before it is started.
 
-Activations are not guessed by formula. The model, the engine, the sampler, `score` and the loss themselves run, at full size,
-on "fake" tensors, which have a shape and a dtype but no storage, while every allocation and every release is counted; the
-largest sum is the peak. It takes seconds for a model of any size, on any machine.
+Activations are not guessed by formula. The model, the engine, the sampler and `score` themselves run, at
+full size, on "fake" tensors, which have a shape and a dtype but no storage, while every allocation and every
+release is counted; the largest sum is the peak. It takes seconds for a model of any size, on any machine.
 
-    always there     float32 weights, AdamW's two moments (2 x), the reference (1 x, unless --reference-on-cpu)
+    always there     float32 weights, AdamW's two moments (2 x), the reference (1 x, or --reference-on-cpu)
     rollout          bfloat16 copies of the weights, the KV cache, the sampler's logits
     reference        its weights on the GPU, activations without gradient
     update           gradients (1 x), the activations of a micro-batch, the logits of a chunk of tokens
 
-The three last follow one another, so the run needs the first line and the largest of the others. Counted is what torch
-allocates; CUDA itself takes about half a gigabyte more, and its attention kernels may need workspace of their own.
-`generate` asks its tokens whether a response has ended, which fakes cannot answer, so its largest moments are called one by one.
+The three last follow one another, so the run needs the first line and the largest of the others. Counted is
+what torch allocates; CUDA itself takes about half a gigabyte more, and its attention kernels may need
+workspace of their own. `generate` looks at its tokens to see which responses have ended, and fakes have none
+to show; so its largest moments, the prompts and the last token, are called one by one.
 
 Run it: python -m t1mini memory --preset qwen2.5-0.5b --k 64 --max-new-tokens 1024
 """
@@ -28,7 +29,6 @@ from torch.utils._pytree import tree_leaves
 
 from t1mini.fast.decode import Engine
 from t1mini.fast.schedule import fit
-from t1mini.loss import policy_gradient_loss
 from t1mini.model import Qwen, QwenConfig
 from t1mini.rl import RLConfig
 from t1mini.rollout import score
@@ -71,9 +71,8 @@ def peaks(config: MemoryConfig, shape: QwenConfig) -> dict[str, int]:
         with PeakBytes() as reference, torch.no_grad():
             fake_scoring(policy, config)
         with PeakBytes() as update:
-            logprobs, entropy, mask = fake_scoring(policy, config)
-            policy_gradient_loss(logprobs, torch.empty(len(logprobs)), mask, entropy=entropy,
-                                 entropy_coef=config.entropy_coef).backward()
+            logprobs, entropy, _ = fake_scoring(policy, config)
+            (logprobs + entropy).sum().backward()
     away = weights if config.reference_on_cpu else 0
     return {"weights": weights, "AdamW": 2 * weights, "reference": weights - away, "rollout": rollout.peak,
             "scoring by the reference": reference.peak + away, "update": update.peak}
@@ -81,10 +80,10 @@ def peaks(config: MemoryConfig, shape: QwenConfig) -> dict[str, int]:
 
 @torch.no_grad()
 def fake_rollout(policy: Qwen, config: MemoryConfig) -> None:
-    """The largest moments of fast generation: the prompts, and the last token of all the responses that decode at once."""
+    """The largest moments of generation: the prompts, and the last token of all that decode at once."""
     responses, limit, prompt = config.prompts * config.k, config.max_new_tokens, config.prompt_tokens
     rows, slots = fit(responses, config.k, limit, prompt, config.max_batch_tokens)
-    results = torch.empty(responses, limit, dtype=torch.long), torch.empty(responses, limit)  # ids, log-probabilities
+    results = torch.empty(responses, limit, dtype=torch.long), torch.empty(responses, limit)  # ids, logprobs
     with autocast(config.precision, "cpu"):
         engine = Engine(policy, rows, slots, config.k, prompt, prompt + limit)
         engine.prefill(range(slots), [[0] * prompt] * slots)
@@ -105,7 +104,7 @@ def fake_scoring(policy: Qwen, config: MemoryConfig) -> tuple[Tensor, Tensor, Te
 
 
 class ShapesOnly(FakeTensorMode):
-    """Tensors made here have no values. A mask of them is taken to be True everywhere: responses are of one length."""
+    """Tensors without values. A mask is taken to be True everywhere: all responses are of one length."""
 
     def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
         if operation is torch.ops.aten.index.Tensor:
@@ -146,6 +145,7 @@ def report(parts: dict[str, int]) -> str:
     always, in_turn = list(parts)[:3], list(parts)[3:]
     peak = (sum(parts[name] for name in always) + max(parts[name] for name in in_turn)) / 1e9
     fits = [f"{gb} GB" for gb in GPU_GB if peak + HEADROOM_GB <= gb]
-    return "\n".join(["always there", *map(show, always), "one after another", *map(show, in_turn), f"{'peak':34}{peak:8.2f} GB",
-                      f"fits a GPU of {', '.join(fits)}" if fits else
-                      "fits none of the usual GPUs: lower --micro-batch-tokens (update) or --max-batch-tokens (rollout)"])
+    advice = ("fits none of the usual GPUs: lower --micro-batch-tokens (update) or --max-batch-tokens "
+              "(rollout)")
+    return "\n".join(["always there", *map(show, always), "one after another", *map(show, in_turn),
+                      f"{'peak':34}{peak:8.2f} GB", f"fits a GPU of {', '.join(fits)}" if fits else advice])

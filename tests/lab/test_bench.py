@@ -3,67 +3,52 @@
 import json
 
 import pytest
-import torch
 
 from t1mini.__main__ import main
 from t1mini.lab.bench import Bench, BenchConfig
 from t1mini.runs.clock import Clock
 from t1mini.runs.team import Team
 
-SMALL = ["--prompts", "2", "--k", "3", "--max-new-tokens", "9", "--repeats", "1", "--workers", "1", "--tokens", "9"]
-SHAPE = {"model_type": "qwen2", "vocab_size": 50, "hidden_size": 8, "intermediate_size": 12, "num_hidden_layers": 2,
-         "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 4, "tie_word_embeddings": True}
-PARTS = {"rollout": {"prefill", "decode", "sampling"}, "update": {"reference", "optimiser"},
-         "step": {"prefill", "reference", "forward", "backward", "optimiser"}, "logprobs": {"forward", "backward"}}
+SMALL = ("--config data/tiny-sft/config.json --prompts 2 --k 3 --max-new-tokens 9 --tokens 9 --repeats 1 "
+         "--workers 1 --threads 1").split()
+KEYS = {"seconds", "tokens_per_second", "parts", "floors", "settings", "made_by"}
+PARTS = {"rollout": {"prefill", "decode", "sampling"}, "update": {"reference", "forward", "optimiser"},
+         "step": {"prefill", "reference", "backward", "optimiser"}, "logprobs": {"forward", "backward"}}
 
 
-@pytest.fixture
-def shape(tmp_path):
-    path = tmp_path / "config.json"
-    path.write_text(json.dumps(SHAPE))
-    return str(path)
-
-
-@pytest.mark.parametrize("flags", [[], ["--plain", "--lengths", "lognormal", "--dtype", "bfloat16"]], ids=str)
-def test_the_figures_are_those_promised(tmp_path, shape, capsys, flags):
-    figures = tmp_path / "figures.json"
-    assert main(["bench", *PARTS, *SMALL, *flags, "--config", shape, "--json", str(figures)]) == 0
-    results = json.loads(figures.read_text())
+@pytest.mark.parametrize("flags", ["", "--plain --lengths lognormal --dtype bfloat16"])
+def test_the_figures_are_those_promised(tmp_path, capsys, flags):
+    path = tmp_path / "figures.json"
+    assert main(["bench", *PARTS, *SMALL, *flags.split(), "--json", str(path)]) == 0
+    results = json.loads(path.read_text())
     assert set(results) == set(PARTS)
-    for name, parts in PARTS.items():
-        assert {"seconds", "tokens_per_second", "parts", "floors", "settings", "made_by"} <= set(results[name])
-        assert parts <= set(results[name]["parts"]) and results[name]["floors"]["flops"] > 0
-        assert 0 < sum(results[name]["parts"].values()) <= results[name]["seconds"]
+    for name, figures in results.items():
+        assert KEYS <= set(figures) and PARTS[name] <= set(figures["parts"])
+        assert figures["floors"]["flops"] > 0 and 0 < sum(figures["parts"].values()) <= figures["seconds"]
     assert "of what the machine allows" in capsys.readouterr().out
+    assert main(["bench", "rollout", *SMALL, "--json", "/nowhere/x.json"]) == 2
+    assert "there is no folder /nowhere" in capsys.readouterr().err
 
 
-def test_lengths_are_fixed_or_heavy_tailed_and_so_are_the_responses(shape):
-    bench = lambda **settings: Bench("rollout", BenchConfig(config=shape, prompts=40, k=25, max_new_tokens=40, **settings))
-    assert set(bench().lengths.flatten().tolist()) == {40}
-    tail = bench(lengths="lognormal")
-    lengths = tail.lengths.flatten()
-    assert lengths.double().mean() == pytest.approx(10, rel=0.1) and lengths.max() == 40 and lengths.double().median() < 9
+def test_lengths_are_fixed_or_heavy_tailed_and_so_are_the_responses_and_ranks_share_them():
+    settings = dict(prompts=25, k=20, max_new_tokens=40)
+    assert set(Bench("rollout", BenchConfig(**settings)).lengths.flatten().tolist()) == {40}
+    tail = Bench("rollout", BenchConfig(**settings, lengths="lognormal"))
+    lengths = tail.lengths.flatten().double()
+    assert lengths.mean() == pytest.approx(10, rel=0.1) and lengths.max() == 40 and lengths.median() < 9
     tail.rollout(Clock())
-    assert torch.equal(tail.rollouts.lengths, lengths) and not tail.rollouts.finished.any()
-
-
-def test_ranks_share_the_prompts():
-    whole, *parts = (Bench("rollout", BenchConfig(prompts=5, k=2), team) for team in (Team(), Team(0, 2), Team(1, 2)))
-    assert [part.prompts for part in parts] == [whole.prompts[::2], whole.prompts[1::2]]
+    assert tail.rollouts.lengths.tolist() == lengths.tolist() and not tail.rollouts.finished.any()
+    parts = [Bench("rollout", BenchConfig(**settings), Team(rank, 2)).prompts for rank in (0, 1)]
+    assert parts == [tail.prompts[::2], tail.prompts[1::2]]
 
 
 @pytest.mark.parametrize("k", [2, 6])
-def test_the_floors_count_a_prompt_once_whatever_k(shape, k):
-    """By hand: two layers' matrices, the head, and attention over what came before."""
-    floors = Bench("rollout", BenchConfig(config=shape, prompts=3, k=k, prompt_len=5, max_new_tokens=10)).floors()
-    matrices, tokens = 2 * (8 * (8 + 4 + 4) + 8 * 8 + 3 * 8 * 12), 3 * k * 10
-    forward = 2 * (matrices + 8 * 50) * tokens + 2 * matrices * 15 + 4 * 2 * 8 * tokens * (5 + 10 / 2)
-    read = 10 * 4 * (matrices + 15 * 16) + 4 * 16 * tokens * 10 / 2  # 16 numbers a token in the cache
+def test_the_floors_count_a_prompt_once_whatever_k(k):
+    """By hand: three layers' matrices, the head, and attention over what came before."""
+    floors = Bench("rollout", BenchConfig(prompts=3, k=k, prompt_len=5, max_new_tokens=10)).floors()
+    matrices, tokens, cache = 3 * (96 * (96 + 32 + 32) + 96 * 96 + 3 * 96 * 256), 3 * k * 10, 3 * 2 * 32
+    forward = 2 * (matrices + 96 * 118) * tokens + 2 * matrices * 15 + 4 * 3 * 96 * tokens * (5 + 10 / 2)
+    read = 10 * 4 * (matrices + 15 * cache) + 4 * cache * tokens * 10 / 2
     assert floors["flops"] * floors["gflops_per_second"] * 1e9 == pytest.approx(forward)
     assert floors["bytes"] * floors["gigabytes_per_second"] * 1e9 == pytest.approx(read)
-    assert floors["prompt_cache_megabytes"] * 1e6 == 4 * 16 * 15
-
-
-def test_figures_need_a_folder_to_go_to(capsys):
-    assert main(["bench", "rollout", "--json", "/nowhere/x.json"]) == 2
-    assert "there is no folder /nowhere" in capsys.readouterr().err
+    assert floors["prompt_cache_megabytes"] * 1e6 == 4 * cache * 15

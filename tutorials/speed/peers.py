@@ -1,16 +1,17 @@
-"""Peers: what a user would pick instead of t1mini, timed on the same weights, prompts and lengths. From the repository's root:
+"""Peers: what a user would pick instead, timed on the same weights, prompts and lengths as t1mini.
 
-    python tutorials/speed/peers.py transformers --dtype float32 --lengths lognormal
+    python tutorials/speed/peers.py transformers --lengths lognormal --dtype bfloat16
     python tutorials/speed/peers.py trl --config config.json --json figures.json
 
     transformers    generate, for rollouts; every response runs to the longest one's end
     trl             RLOOTrainer, for a whole on-policy step with a reference
 
-The flags are those of `python -m t1mini bench`, which this measures too. The peer works in a process of its own, with its own
-settings of torch, and does a round whenever it is asked: after each round of t1mini's. So the two take turns, and what disturbs
-the machine disturbs both. The first round of each does not count; the median of the others is reported.
+The flags are those of `python -m t1mini bench`, which is measured too. The peer works in a process of its
+own, with its own settings of torch, and does a round whenever it is asked: after each round of t1mini's. So
+the two take turns, and what disturbs the machine disturbs both. The first round of each does not count; the
+median of the others is reported, and with --json written as "peer_seconds" beside t1mini's own figures.
 
-Needs packages that nothing else here needs: pip install transformers trl datasets
+From the repository's root; needs what nothing else here needs: pip install transformers trl datasets
 """
 
 import argparse
@@ -31,12 +32,12 @@ import torch
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
 
-from t1mini.lab.bench import TEMPERATURE, Bench, BenchConfig, publish  # noqa: E402
-from t1mini.model import Qwen  # noqa: E402
-from t1mini.runs import team as distributed  # noqa: E402
-from t1mini.runs.checkpoint import save_model  # noqa: E402
-from t1mini.runs.machine import prepare  # noqa: E402
-from t1mini.runs.settings import UserError, add_flags, from_flags  # noqa: E402
+from t1mini.lab.bench import TEMPERATURE, Bench, BenchConfig, publish
+from t1mini.model import Qwen
+from t1mini.runs import team as distributed
+from t1mini.runs.checkpoint import save_model
+from t1mini.runs.machine import prepare
+from t1mini.runs.settings import UserError, add_flags, from_flags
 
 EOS, PAD = 1, 0
 TRL_ROWS = 128  # of its micro-batches, at most
@@ -45,7 +46,8 @@ NEEDS = {"transformers": ("transformers",), "trl": ("transformers", "trl", "data
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    layout = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=layout)
     parser.add_argument("peer", choices=STAGE)
     add_flags(parser, BenchConfig)
     flags = vars(parser.parse_args())
@@ -99,7 +101,7 @@ def peer(name: str, model: Qwen, prompts: list[list[int]], config: BenchConfig) 
             process.join()
 
 
-# --- the other process ----------------------------------------------------------------------------------------------
+# --- the other process --------------------------------------------------------------------------------------
 
 
 def work(connection, name: str, folder: str, prompts: list[list[int]], config: BenchConfig) -> None:
@@ -118,9 +120,10 @@ def generate_rounds(connection, folder: str, prompts: list[list[int]], config: B
     limit = config.max_new_tokens
     while connection.recv():
         began = time.perf_counter()
-        made = model.generate(ids, attention_mask=torch.ones_like(ids), do_sample=True, temperature=TEMPERATURE,
-                              min_p=config.min_p, max_new_tokens=limit, min_new_tokens=limit, pad_token_id=PAD,
-                              eos_token_id=EOS)
+        made = model.generate(
+            ids, attention_mask=torch.ones_like(ids), do_sample=True, temperature=TEMPERATURE,
+            min_p=config.min_p, max_new_tokens=limit, min_new_tokens=limit,
+            pad_token_id=PAD, eos_token_id=EOS)
         made.sum().item()  # waits for a GPU
         connection.send(time.perf_counter() - began)
 
@@ -147,7 +150,8 @@ def train_rounds(connection, folder: str, prompts: list[list[int]], config: Benc
             connection.send(time.perf_counter() - self.began)
 
     P, k = len(prompts), config.k
-    at_once = max(p for p in range(1, P + 1) if P % p == 0 and (p * k <= TRL_ROWS or p == 1))  # prompts of a micro-batch
+    # prompts of a micro-batch
+    at_once = max(p for p in range(1, P + 1) if P % p == 0 and (p * k <= TRL_ROWS or p == 1))
     settings = trl.RLOOConfig(
         output_dir=folder, use_cpu=config.device == "cpu", bf16=config.dtype == "bfloat16",
         per_device_train_batch_size=at_once * k, gradient_accumulation_steps=P // at_once, num_generations=k,
