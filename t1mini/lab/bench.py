@@ -86,7 +86,7 @@ def run(config: BenchConfig) -> None:
 
 
 class Bench:
-    """One kind of work, on random weights: the method of its name. A rank takes its share of prompts or tokens."""
+    """One kind of work on random weights, a method. Each rank of the team takes its share of prompts or tokens."""
 
     def __init__(self, name: str, config: BenchConfig, team: Team = Team()):
         self.name, self.config, self.team = name, config, team
@@ -242,7 +242,8 @@ def report(name: str, result: dict) -> str:
     lines = [f"{name}: {seconds:.3f} s, {result['tokens_per_second']:,.0f} tokens/s, "
              f"{share:.0%} of what the machine allows"]
     lines += [f"    {part:20}{took:8.3f} s" for part, took in result["parts"].items()]
-    for kind, rate in (("flops", "gflops_per_second"), ("bytes", "gigabytes_per_second")):
-        lines.append(f"    floor by {kind:11}{floors[kind]:8.3f} s at {floors[rate]:.0f} {rate.replace('_', ' ')}")
+    for kind, rate, unit in (("flops", "gflops", "GFLOP/s"), ("bytes", "gigabytes", "GB/s")):
+        at = floors[f"{rate}_per_second"]
+        lines.append(f"    floor by {kind:11}{floors[kind]:8.3f} s at {at:.0f} {unit}")
     lines.append(f"    peak memory         {result['peak_gigabytes']:8.3f} GB beyond weights and inputs")
     return "\n".join(lines)
