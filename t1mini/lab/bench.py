@@ -86,7 +86,7 @@ def run(config: BenchConfig) -> None:
 
 
 class Bench:
-    """One kind of work on random weights, a method. Each rank of the team takes its share of prompts or tokens."""
+    """Work on random weights, a method each. A rank of the team takes its share of the prompts or tokens."""
 
     def __init__(self, name: str, config: BenchConfig, team: Team = Team()):
         self.name, self.config, self.team = name, config, team
