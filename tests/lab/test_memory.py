@@ -1,68 +1,57 @@
 """What memory predicts is what the real step allocates."""
 
-import dataclasses
+from dataclasses import replace
+from unittest.mock import Mock
 
 import pytest
 import torch
 
 from t1mini.__main__ import main
-from t1mini.runs.machine import compute_precision
-from t1mini.lab.memory import MemoryConfig, PeakBytes, peaks
+from t1mini.lab.bench import Bench, BenchConfig
+from t1mini.lab.memory import MemoryConfig, PeakBytes, fake_scoring, peaks, report
 from t1mini.model import Qwen, QwenConfig
-from t1mini.rollout import generate
-from t1mini.update import accumulate_gradients, score_rollouts
+from t1mini.runs.clock import Clock
 
-SHAPE = QwenConfig(3000, 64, 176, 3, 4, 2, 16)
-CONFIG = MemoryConfig(prompts=4, k=8, prompt_tokens=20, max_new_tokens=80, micro_batch_tokens=900, max_batch_tokens=10_000, temperature=1.2)
+SHAPE = QwenConfig(2000, 64, 176, 3, 4, 2, 16)
+WORK = dict(prompts=2, k=8, max_new_tokens=40, micro_batch_tokens=1000, max_batch_tokens=10_000, min_p=0.0)
+CONFIG = MemoryConfig(**WORK, prompt_tokens=20)
 
 
-@pytest.mark.parametrize("changes", [{}, {"recompute": True}, {"precision": "bfloat16"}, {"micro_batch_tokens": 3000}],
-                         ids=["plain", "recompute", "bfloat16", "wide"])
-def test_the_prediction_is_within_15_percent_of_a_real_step(changes):
-    config = dataclasses.replace(CONFIG, **changes)
+@pytest.mark.parametrize("recompute, precision", [(False, "float32"), (True, "bfloat16")])
+def test_the_prediction_is_within_15_percent_of_a_real_step(recompute, precision, monkeypatch):
+    monkeypatch.setattr("t1mini.lab.bench.TINY", SHAPE)
+    config = replace(CONFIG, recompute=recompute, precision=precision)
     predicted = peaks(config, SHAPE)
-    policy = Qwen(SHAPE).initialise(0)
-    policy.recompute = config.recompute
-    prompts = [[1] * config.prompt_tokens] * config.prompts
-    with PeakBytes() as rollout:
-        with compute_precision(config):
-            rollouts = generate(policy, prompts, config.k, max_new_tokens=config.max_new_tokens, temperature=config.temperature, seed=0,
-                                max_batch_tokens=config.max_batch_tokens)
-    with PeakBytes() as scoring:
-        score_rollouts(policy, prompts, rollouts, config, SHAPE.vocab_size)
-    with PeakBytes() as update:
-        accumulate_gradients(policy, prompts, rollouts, torch.ones(len(rollouts.lengths)), rollouts.lengths.sum(), config, SHAPE.vocab_size)
-    assert predicted["rollout"] == pytest.approx(rollout.peak, rel=0.15)
-    assert predicted["scoring by the reference"] == pytest.approx(scoring.peak, rel=0.15)
-    assert predicted["update"] == pytest.approx(update.peak, rel=0.15)
+    real = Bench("step", BenchConfig(**WORK, prompt_len=20, dtype=precision))
+    real.policy.recompute = recompute
+    real.step(Clock())  # AdamW's moments come with the first
+    parts = {"rollout": lambda: real.rollout(Clock()), "update": lambda: real.update(Clock()),
+             "scoring by the reference": torch.no_grad()(lambda: fake_scoring(real.policy, config))}
+    for name, work in parts.items():
+        with PeakBytes() as found:
+            work()
+        assert predicted[name] == pytest.approx(found.peak, rel=0.15)
 
 
-def test_weights_are_counted_to_the_byte():
+def test_what_is_always_there_is_counted_to_the_byte_and_recomputing_takes_less():
     weights = sum(4 * p.numel() for p in Qwen(SHAPE).parameters())
-    parts = peaks(CONFIG, SHAPE)
+    parts, other = (peaks(replace(CONFIG, reference_on_cpu=x, recompute=x), SHAPE) for x in (False, True))
     assert (parts["weights"], parts["AdamW"], parts["reference"]) == (weights, 2 * weights, weights)
-    away = peaks(dataclasses.replace(CONFIG, reference_on_cpu=True), SHAPE)
-    assert away["reference"] == 0 and away["scoring by the reference"] == parts["scoring by the reference"] + weights
-
-
-def test_recompute_takes_less():
-    plain, recompute = (peaks(dataclasses.replace(CONFIG, recompute=r, micro_batch_tokens=3000), SHAPE)["update"] for r in (False, True))
-    assert recompute < 0.8 * plain
+    assert other["reference"] == 0
+    assert other["scoring by the reference"] == parts["scoring by the reference"] + weights
+    assert other["update"] < 0.8 * parts["update"]
 
 
 def test_a_preset_says_which_gpus_it_fits(capsys):
-    assert main(["memory", "--preset", "qwen2.5-0.5b", "--k", "64", "--max-new-tokens", "1024"]) == 0
+    assert main("memory --preset qwen2.5-0.5b --k 8 --max-new-tokens 64 --threads 1".split()) == 0
     assert "fits a GPU of 24 GB" in capsys.readouterr().out
-    assert main(["memory", "--preset", "qwen2.5-0.5b", "--max-batch-tokens", "16000000", "--prompts", "256"]) == 0
-    assert "lower --micro-batch-tokens" in capsys.readouterr().out
+    assert "lower --micro-batch-tokens" in report(dict(weights=9, AdamW=2, reference=1, rollout=10**12))
 
 
-@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB."),
-                                   RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")], ids=["GPU", "CPU"])
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA"), RuntimeError("can't allocate memory: 9")])
 def test_out_of_memory_names_the_flags_to_lower(error, monkeypatch, capsys):
-    def fail(config):
-        raise error
-    monkeypatch.setattr("t1mini.rl.run", fail)
-    assert main(["rl"]) == 2
-    printed = capsys.readouterr().err
-    assert "is out of memory: lower --micro-batch-tokens or --max-batch-tokens" in printed and printed.count("\n") == 1
+    monkeypatch.setattr("t1mini.rl.run", Mock(side_effect=error))
+    assert main(["rl", "--threads", "1"]) == 2
+    message = capsys.readouterr().err
+    assert "is out of memory: lower --micro-batch-tokens or --max-batch-tokens" in message
+    assert message.count("\n") == 1
