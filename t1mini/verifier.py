@@ -14,13 +14,14 @@ Try it: python -c "from t1mini.verifier import verify; print(verify('So it is \\
 
 import re
 
-from t1mini.answers.latex import bare, normalise, read, same
+from t1mini.answers.expressions import proportional, same_value
+from t1mini.answers.latex import normalise, read
 
-LONGEST, MOST_LOOKED_AT = 1000, 1_000_000  # characters
+LONGEST = 1000  # characters
 
 # --- extraction ----------------------------------------------------------------------------------------------------
 
-_BOX, _BRACE = re.compile(r"\\boxed\s*\{"), re.compile(r"\\.|[{}]", re.DOTALL)
+_BOX = re.compile(r"(\\boxed\s*)?\{|\}|\\(?:[lc]?dots|boxed)|(\\.|[^\\{}\s.?…$_]+)", re.DOTALL)
 _TAG = re.compile(r"<answer>((?:(?!</?answer>).)*)</answer>", re.DOTALL)
 _HASHES = re.compile(r"^[ \t]*####[ \t]*(\S[^\n]*)$", re.MULTILINE)
 _SAYS = re.compile(r"\banswer\b[*_]*[ \t]*(?:\bis\b|:|=)[:*_ \t]*\n?[ \t]*(?=\S)", re.IGNORECASE)
@@ -54,26 +55,17 @@ def extract_answer(response: str) -> str | None:
 
 def _last_box(text: str) -> str | None:
     r"""What is in the last \boxed{} that closes and is not empty; of boxes in boxes, the innermost."""
-    boxes = [m.end() for m in _BOX.finditer(text)]
-    ends, starts, opened, depth = {}, set(boxes), [], 0  # of boxes that are open: their depth and start
-    for m in _BRACE.finditer(text, boxes[0] - 1) if boxes else ():
-        if m[0] == "{":
-            if m.end() in starts:
-                opened.append((depth, m.end()))
-            depth += 1
+    opened, said, last = [], -1, (0, 0)
+    for m in _BOX.finditer(text):
+        if m[0][-1] == "{" and not m[2]:
+            opened.append(m.end() if m[1] else None)
         elif m[0] == "}":
-            depth -= 1
-            if opened and opened[-1][0] == depth:
-                ends[opened.pop()[1]] = m.start()
-    looked_at = 0
-    for start in boxes[::-1]:
-        content = text[start : ends.get(start, start)]
-        looked_at += len(content)
-        if _says_something(content):
-            return content.strip()
-        if looked_at > MOST_LOOKED_AT:  # empty boxes in empty boxes
-            return None
-    return None
+            start = opened.pop() if opened else None
+            if start is not None and said >= start:
+                last = max(last, (start, m.start()))
+        elif m[2]:
+            said = m.start()
+    return text[slice(*last)].strip() or None
 
 
 def _says_something(answer: str) -> bool:
@@ -120,3 +112,42 @@ def answers_equal(prediction: str, gold: str) -> bool:
         digits = [re.fullmatch(r"\+?(-?)0*([\d,]+)", text) for text in (a, b)]
         return all(digits) and len({(m[1], m[2].replace(",", "")) for m in digits}) == 1
     return same(read(a), read(b))
+
+
+def same(a: tuple, b: tuple) -> bool:
+    """True if two answers that were read say the same."""
+    kinds = {a[0], b[0]}
+    if a == b:
+        return True
+    if a[0] == b[0] == "named" and a[1] == b[1]:
+        return same(a[2], b[2])
+    if a[0] == b[0] == "named" or "relation" in kinds:
+        return _same_relation(*(("relation", "=", ("number", x[1]), x[2]) if x[0] == "named" else x for x in (a, b)))
+    if a[0] == b[0] == "unit":
+        return a[1] == b[1] and same(a[2], b[2])
+    if any(x[:2] == ("unit", "%") and same(("number", f"({x[2][1]})/100"), y) for x, y in ((a, b), (b, a))):
+        return True
+    if kinds & {"named", "unit"}:
+        return same(bare(a), bare(b))
+    if kinds == {"number"}:
+        return same_value(a[1], b[1])
+    if kinds & {"set", "list"}:
+        x, y = (z[1:] if z[0] in ("set", "list") else [z] for z in (a, b))
+        return all(any(same(u, v) for v in y) for u in x) and all(any(same(u, v) for u in x) for v in y)
+    return a[0] == b[0] != "text" and len(a) == len(b) and all(same(x, y) for x, y in zip(a[1:], b[1:]))
+
+
+def bare(x: tuple) -> tuple:
+    """Without its name, its unit, and the braces of a set of one."""
+    while x[0] in ("named", "unit") or x[0] in ("set", "list") and len(x) == 2:
+        x = x[-1]
+    return x
+
+
+def _same_relation(a: tuple, b: tuple) -> bool:
+    """Equations are the same where left - right of one is a constant multiple of the other's; others side by side."""
+    if a[:2] != b[:2]:
+        return False
+    if a[1] in ("=", "!=") and all(side[0] == "number" for side in a[2:] + b[2:]):
+        return proportional(*(f"({x[2][1]})-({x[3][1]})" for x in (a, b)))
+    return all(same(x, y) for x, y in zip(a[2:], b[2:]))

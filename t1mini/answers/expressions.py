@@ -14,67 +14,62 @@ See it: python -m pytest tests/test_verifier.py
 import math
 import re
 import zlib
-from decimal import Decimal, localcontext
+from decimal import localcontext
 from fractions import Fraction
+from functools import lru_cache
 
-from t1mini.answers.numbers import (CONSTANTS, DIGITS, FUNCTIONS, LARGEST_ROOT, PI, Number, absolute, binomial, close, factorial, log,
-                                root)
+from t1mini.answers.numbers import (CONSTANTS, DIGITS, FUNCTIONS, PI, Complex, Number, absolute, binomial, close,
+                                    factorial, log, power, root)
 
-LONGEST, DEEPEST, POINTS = 1000, 30, 3  # characters; brackets within brackets; points where expressions are compared
-GREEK = set("alpha beta gamma delta epsilon varepsilon zeta eta theta iota kappa lambda mu nu xi rho sigma tau phi varphi chi psi "
-            "omega Gamma Delta Theta Lambda Sigma Phi Psi Omega ell".split())
-_FORMS = {"frac", "binom", "lfloor", "lceil"}
-_TOKEN = re.compile(r"(?:\.\d+|\d+(?:\.\d*)?)(?:[eE][-+]?\d+(?![A-Za-z\d]))?|\\?[A-Za-z]+|\S")
-_DEGREE, _PERCENT = Number(DIGITS.divide(PI, 180), Decimal(0)), Number(Fraction(1, 100))
+DEEPEST, POINTS = 40, 3  # how much stands within another; points where expressions are compared
+GREEK = set("alpha beta gamma delta epsilon varepsilon zeta eta theta iota kappa lambda mu nu xi rho sigma tau phi varphi "
+            "chi psi omega Gamma Delta Theta Lambda Sigma Phi Psi Omega ell".split())
+_TOKEN = re.compile(r"(?:\.\d+|\d+(?:\.\d*)?)(?:[eE][-+]?\d{1,4}(?![A-Za-z\d]))?|\\?[A-Za-z]+|\S")
+_CLOSERS = {"(": ") ]", "[": ") ]", "{": "}", "|": "|", "lfloor": "rfloor", "lceil": "rceil"}
+_BRACKETS = {"|": absolute, "lfloor": lambda x: Fraction(math.floor(x)), "lceil": lambda x: Fraction(math.ceil(x))}
+_SIGNS = {"°": Complex(DIGITS.divide(PI, 180)), "%": Fraction(1, 100)}
 
 
 class NotMathematics(ValueError):
     """The text does not read as an expression."""
 
 
-def evaluate(text: str, point: int = 0) -> Number:
-    r"""The value of a normalised expression (t1mini.answers.latex). NotMathematics where it is none, ArithmeticError or another
-    ValueError where it has no value or too large a one.
+@lru_cache(maxsize=1024)
+def values(text: str) -> list[Number | None]:
+    r"""The value of a normalised expression at each point, None where it has none or too large a one; an empty list where
+    the text is no expression.
 
-    >>> evaluate(r"\frac{1}{2} + 1"), evaluate("(1+i)^{2}")
-    (Number(re=Fraction(3, 2), im=Fraction(0, 1)), Number(re=Fraction(0, 1), im=Fraction(2, 1)))
+    >>> values(r"\frac{1}{2} + 1")[0], values("2(3x - 1) - 6x")[0], values("1/0")[0], values("1 +")
+    (Fraction(3, 2), Fraction(-2, 1), None, [])
     """
-    if len(text) >= LONGEST:
-        raise NotMathematics("too long")
-    reader = _Reader(_TOKEN.findall(text), point)
-    with localcontext(DIGITS):
-        result = reader.sum()
-    if reader.tokens:
-        raise NotMathematics(f"stray {reader.tokens[-1]}")
+    result, tokens = [], _TOKEN.findall(text)
+    for point in range(POINTS):
+        try:
+            result.append(_Reader(tokens, point).whole())
+        except NotMathematics:
+            return []
+        except (ValueError, ArithmeticError):
+            result.append(None)
     return result
 
 
 def same_value(a: str, b: str) -> bool:
     """True if two normalised expressions agree at every point where either has a value, and have one somewhere."""
-    agreed = False
-    for point in range(POINTS):
-        x, y = (_value_or_none(text, point) for text in (a, b))
-        if x and y and close(x, y):
-            agreed = True
-        elif x or y:
-            return False
-    return agreed
+    pairs = [pair for pair in zip(values(a), values(b)) if pair != (None, None)]
+    return bool(pairs) and all(None not in pair and close(*pair) for pair in pairs)
 
 
 def proportional(a: str, b: str) -> bool:
     """True if one expression in variables is a constant multiple, not 0, of the other."""
-    x, y = ([_value_or_none(text, point) for point in range(POINTS)] for text in (a, b))
-    if None in x + y or len(set(x)) == 1 or not (y[0].re or y[0].im):
+    x, y = values(a), values(b)
+    if not x or not y or None in x + y or len(set(x)) == 1 or close(y[0], Fraction(0)):
         return False
     with localcontext(DIGITS):
         return all(close(x[0] * v, y[0] * u) for u, v in zip(x, y))
 
 
-def _value_or_none(text: str, point: int) -> Number | None:
-    try:
-        return evaluate(text, point)
-    except (ValueError, ArithmeticError):
-        return None
+def is_variable(word: str) -> bool:
+    return word in GREEK or len(word) == 1 and word.isalpha()
 
 
 class _Reader:
@@ -95,35 +90,34 @@ class _Reader:
         """The next token if it is one of `words`, else ""."""
         return self.take().lstrip("\\") if self.peek() in words else ""
 
-    def within(self, *closers: str) -> Number:
-        """A sum and its closing bracket."""
-        self.depth, bars, self.bars = self.depth + 1, self.bars, closers == ("|",)
-        if self.depth > DEEPEST:
-            raise NotMathematics("too deep")
+    def within(self, opener: str) -> Number:
+        """A sum and its closing bracket. A bar within bars closes."""
+        bars, self.bars = self.bars, opener == "|"
         result = self.sum()
-        if not self.accept(*closers):
-            raise NotMathematics(f"{closers[0]} is missing")
-        self.depth, self.bars = self.depth - 1, bars
+        if not self.accept(*_CLOSERS[opener].split()):
+            raise NotMathematics(f"{opener} is not closed")
+        self.bars = bars
+        return result
+
+    def whole(self) -> Number:
+        with localcontext(DIGITS):
+            result = self.sum()
+        if self.tokens:
+            raise NotMathematics(f"stray {self.peek()}")
         return result
 
     def sum(self) -> Number:
-        result = self.signed(self.term)
-        while self.peek() in ("+", "-"):
-            result = result + self.signed(self.term)
+        result = self.term()
+        while self.peek() in ("+", "-"):  # the sign is read with what follows it
+            result = result + self.term()
         return result
-
-    def signed(self, read) -> Number:
-        minus = False
-        while mark := self.accept("+", "-"):
-            minus ^= mark == "-"
-        return -read() if minus else read()
 
     def term(self, explicit: bool = True) -> Number:
         """Factors multiplied or divided; without `explicit`, only those side by side, up to the next function."""
         result = self.factor()
         while True:
             if explicit and (mark := self.accept("*", "/")):
-                factor = self.signed(self.factor)
+                factor = self.factor()
                 result = result * factor if mark == "*" else result / factor
             elif self.begins_factor() and (explicit or self.peek() not in FUNCTIONS):
                 result = result * self.factor()
@@ -132,83 +126,74 @@ class _Reader:
 
     def begins_factor(self) -> bool:
         word = self.peek()
-        return word.isalpha() and word not in ("rfloor", "rceil") or word in tuple("([{") or (word == "|" and not self.bars)
+        return word.isalpha() and word not in ("rfloor", "rceil") or word in tuple("([{") or word == "|" and not self.bars
 
-    def factor(self) -> Number:
+    def factor(self, *marks: str) -> Number:
+        """A base with signs before it and `marks` behind it, of ^ ! ° %: all, or in an exponent only ^."""
+        minus = False
+        while sign := self.accept("+", "-"):
+            minus ^= sign == "-"
         result = self.base()
-        while mark := self.accept("^", "!", "°", "%"):
+        while mark := self.accept(*(marks or ("^", "!", *_SIGNS))):
             if mark == "^":
-                result = result ** self.exponent()
+                result = power(result, self.factor("^"))
             else:
-                result = factorial(result) if mark == "!" else result * (_DEGREE if mark == "°" else _PERCENT)
-        return result
-
-    def exponent(self) -> Number:
-        power = self.signed(self.base)
-        return power ** self.exponent() if self.accept("^") else power
+                result = factorial(result) if mark == "!" else result * _SIGNS[mark]
+        return -result if minus else result
 
     def base(self) -> Number:
-        token = self.take()
+        self.depth += 1
+        if self.depth > DEEPEST:
+            raise NotMathematics("too deep")
+        result = self.begun_by(self.take())
+        self.depth -= 1
+        return result
+
+    def begun_by(self, token: str) -> Number:
+        """The base that begins with `token`, which was taken."""
         word = token.lstrip("\\")
         if token[0] in ".0123456789" and token != ".":
             return self.number(token)
-        if word in ("(", "["):
-            return self.within(")", "]")
-        if word == "{":
-            return self.within("}")
-        if word == "|":
-            return absolute(self.within("|"))
-        if word in _FORMS:
-            return self.form(word)
-        if word in FUNCTIONS:
-            return self.function(word)
-        if word in CONSTANTS:
-            return CONSTANTS[word]
-        if word in GREEK or len(word) == 1 and word.isalpha():
-            return self.variable(word)
-        if token.isalpha() and len(token) <= 3:  # xy is x * y
-            self.tokens += token[:0:-1]
-            self.tokens.append(token[0])
-            return self.base()
-        raise NotMathematics(f"stray {token}")
-
-    def number(self, word: str) -> Number:
-        if self.peek()[:1].isdigit():
-            raise NotMathematics("two numbers side by side")
-        digits, _, exponent = word.lower().partition("e")
-        if len(exponent) > 4:
-            raise ValueError("exponent out of bounds")
-        value = Fraction(word if word[-1] != "." else word + "0")
-        if "." in word and self.accept("overline"):  # 0.1\overline{6}
-            repeated = "".join(iter(self.take, "}")).lstrip("{")
-            value += Fraction(int(repeated), (10 ** len(repeated) - 1) * 10 ** len(digits.partition(".")[2]))
-        return Number(value)
-
-    def form(self, word: str) -> Number:
+        if word in _CLOSERS:
+            x = self.within(word)
+            return _BRACKETS[word](x) if word in _BRACKETS else x
         if word == "frac":
             return self.base() / self.base()
         if word == "binom":
             return binomial(self.base(), self.base())
-        x = self.within("r" + word[1:])
-        return Number(Fraction(math.floor(x.re) if word == "lfloor" else math.ceil(x.re)))
+        if word in FUNCTIONS:
+            return self.function(word)
+        if word in CONSTANTS:
+            return CONSTANTS[word]
+        if is_variable(word):
+            return self.variable(word)
+        if token.isalpha() and len(token) <= 3:  # xy is x * y
+            self.tokens += token[:0:-1]
+            return self.begun_by(token[0])
+        raise NotMathematics(f"stray {token}")
+
+    def number(self, digits: str) -> Fraction:
+        value = Fraction(digits)
+        if "." in digits and self.accept("overline"):  # 0.1\overline{6}
+            repeated = "".join(iter(self.take, "}")).lstrip("{")
+            value += Fraction(int(repeated), (10 ** len(repeated) - 1) * 10 ** len(digits.partition(".")[2]))
+        return value
 
     def function(self, word: str) -> Number:
         r"""\sqrt[3]{x}, \log_{2} x, \sin^{2} x, \sin^{-1} x and the rest."""
-        if word == "sqrt" and self.accept("["):
-            degree = self.within("]").whole
-            return root(self.base(), degree if degree else LARGEST_ROOT + 1)
+        if word == "sqrt":
+            degree = self.within("[") if self.accept("[") else Fraction(2)
+            return root(self.base(), degree)
         base = self.base() if word == "log" and self.accept("_") else None
-        power = self.exponent() if self.accept("^") else None
-        if power and power.whole == -1:
-            word, power = "arc" + word, None
-            if word not in FUNCTIONS:
-                raise NotMathematics(f"no function {word}")
-        plain = word == "sqrt" or self.peek() in ("(", "{", "[")
-        x = FUNCTIONS[word](self.factor() if plain else self.term(explicit=False))
-        x = x / log(base) if base else x
-        return x**power if power else x
+        exponent = self.factor("^") if self.accept("^") else Fraction(1)
+        if exponent == -1:
+            word, exponent = "arc" + word, Fraction(1)
+        if word not in FUNCTIONS:
+            raise NotMathematics(f"no function {word}")
+        x = FUNCTIONS[word](self.factor() if self.peek() in _CLOSERS else self.term(explicit=False))
+        return power(x / log(base) if base is not None else x, exponent)
 
-    def variable(self, word: str) -> Number:
+    def variable(self, word: str) -> Fraction:
         """A rational number, its negative, or a whole number, of the name's own."""
         while mark := self.accept("_", "'"):
             word += mark
@@ -216,4 +201,4 @@ class _Reader:
                 word += "".join(iter(self.take, "}")) if self.accept("{") else self.take()
         code = zlib.crc32(word.encode())
         rational = Fraction(code % 997 + 1, (code >> 10) % 89 + 2)
-        return Number((rational, -rational, Fraction(3 + code % 101))[self.point])
+        return (rational, -rational, Fraction(3 + code % 101))[self.point]
