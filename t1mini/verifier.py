@@ -14,14 +14,14 @@ Try it: python -c "from t1mini.verifier import verify; print(verify('So it is \\
 
 import re
 
-from t1mini.answers.expressions import proportional, same_value
+from t1mini.answers.expressions import proportional, same_value, values
 from t1mini.answers.latex import normalise, read
 
 LONGEST = 1000  # characters
 
 # --- extraction ----------------------------------------------------------------------------------------------------
 
-_BOX = re.compile(r"(\\boxed\s*)?\{|\}|\\(?:[lc]?dots|boxed)|(\\.|[^\\{}\s.?…$_]+)", re.DOTALL)
+_BOX = re.compile(r"(\\boxed\s*)?\{|\}|\\(?:[lc]?dots|boxed)|(\\(?!\\boxed).|[^\\{}\s.?…$_]+)", re.DOTALL)
 _TAG = re.compile(r"<answer>((?:(?!</?answer>).)*)</answer>", re.DOTALL)
 _HASHES = re.compile(r"^[ \t]*####[ \t]*(\S[^\n]*)$", re.MULTILINE)
 _SAYS = re.compile(r"\banswer\b[*_]*[ \t]*(?:\bis\b|:|=)[:*_ \t]*\n?[ \t]*(?=\S)", re.IGNORECASE)
@@ -82,7 +82,7 @@ def verify(response: str, gold: str) -> bool:
 
 _DIGITS = r"-?(?:\d[\d,]*(?:\.\d*)?|\.\d+)"
 _PLAIN = re.compile(rf"[-+]?\(?(?:{_DIGITS}|{_DIGITS}(?: ?\* ?10 ?\^ ?\{{?-?\d+\}}?|[eE][-+]?\d+)|0?\.?\d*\\overline\{{\d+\}}"
-                    r"|(?P<top>\d+) ?/ ?(?P<bottom>\d+)|\\frac\{(?P<upper>-?\d+)\}\{(?P<lower>-?\d+)\})\)?")
+                    r"|(?P<fraction>\d+ ?/ ?\d+|\\frac\{-?\d+\}\{-?\d+\}))\)?")
 
 
 def is_plain(answer: str) -> bool:
@@ -91,12 +91,9 @@ def is_plain(answer: str) -> bool:
     >>> [is_plain(a) for a in ("1,024", r"x = 2\\frac12", "50%", "2^{10}", "10/2")]
     [True, True, True, False, False]
     """
-    value = bare(read(normalise(answer)))
-    m = _PLAIN.fullmatch(value[1]) if value[0] == "number" else None
-    if not m:
-        return False
-    top, bottom = m["top"] or m["upper"], m["bottom"] or m["lower"]
-    return not bottom or len(top + bottom) > 400 or int(bottom) != 0 and int(top) % int(bottom) != 0
+    kind, text, *_ = bare(read(normalise(answer))) + ("",)
+    m = _PLAIN.fullmatch(text) if kind == "number" else None
+    return bool(m) and (not m["fraction"] or getattr(values(text)[0], "denominator", 1) > 1)
 
 
 def answers_equal(prediction: str, gold: str) -> bool:
@@ -132,14 +129,14 @@ def same(a: tuple, b: tuple) -> bool:
     if kinds == {"number"}:
         return same_value(a[1], b[1])
     if kinds & {"set", "list"}:
-        x, y = (z[1:] if z[0] in ("set", "list") else [z] for z in (a, b))
-        return all(any(same(u, v) for v in y) for u in x) and all(any(same(u, v) for u in x) for v in y)
+        x, y = (z[1:] if z[0] in ("set", "list") else [z][: len(z) == 2] for z in (a, b))
+        return () not in (x, y) and all(any(same(u, v) for v in y) for u in x) and all(any(same(u, v) for u in x) for v in y)
     return a[0] == b[0] != "text" and len(a) == len(b) and all(same(x, y) for x, y in zip(a[1:], b[1:]))
 
 
 def bare(x: tuple) -> tuple:
     """Without its name, its unit, and the braces of a set of one."""
-    while x[0] in ("named", "unit") or x[0] in ("set", "list") and len(x) == 2:
+    while x[0] in ("named", "unit") or x[0] in ("set", "list") and len(set(x[1:])) == 1:
         x = x[-1]
     return x
 

@@ -11,27 +11,22 @@ of them: no algebra is done. Numbers are those of t1mini.answers.numbers.
 See it: python -m pytest tests/test_verifier.py
 """
 
-import math
 import re
 import zlib
 from decimal import localcontext
 from fractions import Fraction
 from functools import lru_cache
 
-from t1mini.answers.numbers import (CONSTANTS, DIGITS, FUNCTIONS, PI, Complex, Number, absolute, binomial, close,
-                                    factorial, log, power, root)
+from t1mini.answers.numbers import (CONSTANTS, DIGITS, FUNCTIONS, PI, Complex, NotMathematics, Number, absolute, binomial, close,
+                                    factorial, floor, log, power, root)
 
 DEEPEST, POINTS = 40, 3  # how much stands within another; points where expressions are compared
 GREEK = set("alpha beta gamma delta epsilon varepsilon zeta eta theta iota kappa lambda mu nu xi rho sigma tau phi varphi "
             "chi psi omega Gamma Delta Theta Lambda Sigma Phi Psi Omega ell".split())
 _TOKEN = re.compile(r"(?:\.\d+|\d+(?:\.\d*)?)(?:[eE][-+]?\d{1,4}(?![A-Za-z\d]))?|\\?[A-Za-z]+|\S")
 _CLOSERS = {"(": ") ]", "[": ") ]", "{": "}", "|": "|", "lfloor": "rfloor", "lceil": "rceil"}
-_BRACKETS = {"|": absolute, "lfloor": lambda x: Fraction(math.floor(x)), "lceil": lambda x: Fraction(math.ceil(x))}
+_BRACKETS = {"|": absolute, "lfloor": floor, "lceil": lambda x: -floor(-x)}
 _SIGNS = {"°": Complex(DIGITS.divide(PI, 180)), "%": Fraction(1, 100)}
-
-
-class NotMathematics(ValueError):
-    """The text does not read as an expression."""
 
 
 @lru_cache(maxsize=1024)

@@ -16,19 +16,20 @@ See it: python -m pytest tests/test_verifier.py
 import re
 import unicodedata
 
-from t1mini.answers.expressions import GREEK, NotMathematics, is_variable, same_value, values
-from t1mini.answers.numbers import CONSTANTS, FUNCTIONS
+from t1mini.answers.expressions import GREEK, is_variable, same_value, values
+from t1mini.answers.numbers import CONSTANTS, FUNCTIONS, UNITS, NotMathematics, canonical_unit
 
 LONGEST, DEEPEST, MOST_ITEMS = 1000, 10, 50  # characters; brackets within brackets; of a list
 
 # --- one spelling of many ------------------------------------------------------------------------------------------
 
-_CHARACTERS = """−- –- —- ×* ·* ⋅* ∙* ∗* ÷/ ∕/ ⁄/ ’' ′' " “ ” ↵ ≤<= ≥>= ≠!= ≈= ∞\\infty √\\sqrt
-    α\\alpha β\\beta γ\\gamma δ\\delta ε\\epsilon ζ\\zeta η\\eta θ\\theta ι\\iota κ\\kappa λ\\lambda μ\\mu ν\\nu ξ\\xi π\\pi
-    ρ\\rho σ\\sigma τ\\tau φ\\phi χ\\chi ψ\\psi ω\\omega"""
-_ONE_BY_ONE = str.maketrans({item[0]: item[1:] + " " * (item[1:2] == "\\") for item in _CHARACTERS.split()})
-_RAISED, _LOWERED = "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻º", "₀₁₂₃₄₅₆₇₈₉"
-_ON_THE_LINE = str.maketrans(_RAISED + _LOWERED, "0123456789+-°0123456789")
+# Each character is written as what follows it, where _ is a space.
+_CHARACTERS = r"""−- –- —- ×* ·* ⋅* ∙* ∗* ÷/ ∕/ ’' ′' " “ ” ↵ ≤<= ≥>= ≠!= ≈= √\sqrt_ ¢_"cent"_
+    α\alpha_ β\beta_ γ\gamma_ δ\delta_ ε\epsilon_ ζ\zeta_ η\eta_ θ\theta_ ι\iota_ κ\kappa_ λ\lambda_ μ\mu_ ν\nu_
+    ξ\xi_ π\pi_ ρ\rho_ σ\sigma_ τ\tau_ φ\phi_ χ\chi_ ψ\psi_ ω\omega_ º°
+    ½_1/2 ⅓_1/3 ⅔_2/3 ¼_1/4 ¾_3/4 ⅕_1/5 ⅖_2/5 ⅗_3/5 ⅘_4/5 ⅙_1/6 ⅚_5/6 ⅐_1/7 ⅛_1/8 ⅜_3/8 ⅝_5/8 ⅞_7/8 ⅑_1/9 ⅒_1/10
+    ⁰⟨0⟩ ¹⟨1⟩ ²⟨2⟩ ³⟨3⟩ ⁴⟨4⟩ ⁵⟨5⟩ ⁶⟨6⟩ ⁷⟨7⟩ ⁸⟨8⟩ ⁹⟨9⟩ ⁺⟨+⟩ ⁻⟨-⟩ ₀⟪0⟫ ₁⟪1⟫ ₂⟪2⟫ ₃⟪3⟫ ₄⟪4⟫ ₅⟪5⟫ ₆⟪6⟫ ₇⟪7⟫ ₈⟪8⟫ ₉⟪9⟫"""
+_ONE_BY_ONE = str.maketrans({item[0]: item[1:].replace("_", " ") for item in _CHARACTERS.split()})
 _COMMANDS = {command: new for new, commands in {
     r"\frac": "dfrac tfrac cfrac", r"\binom": "dbinom tbinom", "±": "pm", "∓": "mp", "∈": "in", "∪": "cup", "∅": "emptyset varnothing",
     "": "boxed",
@@ -44,6 +45,7 @@ def _improper(m: re.Match) -> str:
 
 
 _RULES = [(re.compile(pattern), new) for pattern, new in (
+    ("⟩⟨|⟫⟪", ""), ("⟨", "^{"), ("⟪", "_{"), ("[⟩⟫]", "}"),  # raised and lowered
     (r"\\\\(?:\s*\[[^\]]*\])?", "↵"),  # the end of a matrix's row
     (r"(?<=\d)(?:,?\\!\s*|\{,\}|\\[, ])(?=\d{3})|\\!", ""),  # 1{,}000
     (r"\\(?:left|right)\s*\.|\\[,;: ()\[\]]|~", " "),  # spaces, and \( \) \[ \]
@@ -51,6 +53,7 @@ _RULES = [(re.compile(pattern), new) for pattern, new in (
     (r"\\([%&#_])", r"\1"),
     (r"\\\$", "¤"),  # money, where $ may be a bracket
     (r"\*\*", "^"),
+    (r"\\?\b(?:infinity|infty)\b", "∞"),
     (r"\\(?:mathrm|rm)\s*\{\s*([eid])\s*\}|\\(?:mathbf|boldsymbol|mathit|vec|mathbb)\s*\{([^{}]*)\}", r" \1\2 "),
     (r"\\(?:text\w*|[mh]box|mathrm|rm|operatorname)\s*\{\s*+([^{}]*?)\s*\}", r' "\1" '),
     (r'"([¤$€£¥%°])"', r"\1"),  # \text{\$}
@@ -58,12 +61,13 @@ _RULES = [(re.compile(pattern), new) for pattern, new in (
     (r"\\frac\s*([\da-z])\s*(?=[\da-z{])", r"\\frac{\1}"),  # \frac12
     (r"(\\frac\s*\{[^{}]*\})\s*([\da-z])", r"\1{\2}"),  # \frac{1}2
     (r"(\\sqrt|\^|_)\s*(\d+|[a-z])(?![a-z])", r"\1{\2}"),  # x^2, \sqrt2
-    (r"(?<![\d.^_{}A-Za-z/])(\d{1,99})\s*(?:\\frac\{(\d{1,99})\}\{(\d{1,99})\}| (\d{1,99}) ?/ ?(\d{1,99})(?![\d.]))", _improper),
+    (r"(?<![\d.^_}A-Za-z/])(?<![^{\s$]\{)(\d{1,99})\s*(?:\\frac\{(\d{1,99})\}\{(\d{1,99})\}| (\d{1,99}) ?/ ?(\d{1,99})(?![\d.]))", _improper),
     (r"\$([^$]*)\$", r" \1 "),  # in pairs they enclose mathematics, one alone is money
-    (r"([¤$€£¥])\s*(-?[\d.,]*\d|\(\d+/\d+\))", r"\2 \1 "),
+    (r"[¤$]\s*(-?[\d.,]*\d|\(\d+/\d+\))", r'\1 "dollar" '),
+    (r"([€£¥])\s*(-?[\d.,]*\d|\(\d+/\d+\))", r"\2 \1 "),
     (r"\s+", " "),
     (r"^ |[.,;: ]+$", ""),
-    (r"(?<![\d.])(\d{1,3}) (?=\d{3}(?!\d))", r"\1"),  # 10 000
+    (r"(?<!\d)(\d{1,3}) (?=\d{3}(?!\d))", r"\1"),  # 10 000
 )]
 
 
@@ -75,14 +79,11 @@ def normalise(text: str) -> str:
     """
     if len(text) >= LONGEST:
         return text.strip()
-    for mark, characters in (("^", _RAISED), ("_", _LOWERED)):
-        text = re.sub(f"[{characters}]+", lambda m: mark + "{" + m[0].translate(_ON_THE_LINE) + "}", text)
-    text = re.sub("([½⅓⅔¼¾⅕-⅞])", r" \1", text)  # 2½ is 2 1/2
-    text = unicodedata.normalize("NFKC", text).translate(_ONE_BY_ONE).strip(" \t\r\n*_`")
+    text = unicodedata.normalize("NFKC", text.translate(_ONE_BY_ONE)).replace("⁄", "/").strip(" \t\r\n*_`")
     for pattern, new in _RULES:
         text = pattern.sub(new, text)
     while text.startswith("{") and _is_enclosed(text):
-        text = text[1:-1].strip()
+        text = text[1:-1].rstrip(" .,;:").lstrip()
     return text.strip('" ') if re.fullmatch(r'"[^"]*"', text) else text
 
 
@@ -120,7 +121,8 @@ def _read(text: str, depth: int = 0) -> tuple:
         return ("list", *_members(map(inner, parts), "list", "set"))
     enclosed = _is_enclosed(text)
     if not enclosed and ("±" in text or "∓" in text):
-        return ("list", *(inner(text.replace("±", sign).replace("∓", other)) for sign, other in ("+-", "-+")))
+        both = [inner(text.replace("±", sign).replace("∓", other)) for sign, other in ("+-", "-+")]
+        return ("list", *_members(both, "list", "set"))
     if label := _LABEL.match(text):
         return "named", re.sub(r'[\s"]', "", label[1]), inner(text[label.end():])
     if len(sides := _split(text, _RELATION)) > 1:
@@ -129,11 +131,15 @@ def _read(text: str, depth: int = 0) -> tuple:
         return _matrix(*matrix.groups(), inner)
     if enclosed:
         opener, content, closer = re.fullmatch(r"(\\?.)(.*?)(\\?.)", text).groups()
-        items = [inner(part) for part in _split(content, _SEPARATOR)] if content.strip() else []
-        if "{" in opener:
-            return ("set", *_members(items, "list"))
-        return items[0] if len(items) == 1 else (opener + closer, *items)
-    return ("set",) if text == "∅" else _quantity(text, inner)
+        if opener == r"\{" and not content.strip():
+            return ("set",)
+        items = [inner(part) for part in _split(content, _SEPARATOR)]
+        if len(items) == 1 and opener != r"\{":
+            return items[0]
+        return ("set", *_members(items, "list")) if "{" in opener else (opener + closer, *items)
+    if text == "∅":
+        return ("set",)
+    return ("number", text.lstrip("+")) if text.lstrip("+-") == "∞" else _quantity(text, inner)
 
 
 def _depths(text: str, brackets: re.Pattern = _BRACKETS) -> list[int]:
@@ -189,17 +195,14 @@ def _relation(signs: list[str], sides: list[str], inner) -> tuple:
     """An inequality in one variable is an interval, 17 * 23 = 391 says 391; others stay relations."""
     if set(signs) == {"="} and all(same_value(side, sides[-1]) for side in sides[:-1]):
         return inner(sides[-1])
-    if all(sign[0] == ">" for sign in signs):
+    if signs[0][0] == ">":
         sides, signs = sides[::-1], [sign.replace(">", "<") for sign in signs[::-1]]
     names = [is_variable(side.lstrip("\\")) for side in sides]
-    if all(sign[0] == "<" for sign in signs) and sum(names) == 1:
-        if names[0]:
-            sides, signs, names = [r"-\infty", *sides], ["<", *signs], [False, *names]
-        if names[-1]:
-            sides, signs = [*sides, r"\infty"], [*signs, "<"]
-        if len(sides) == 3:
-            kind = ("[" if signs[0] == "<=" else "(") + ("]" if signs[1] == "<=" else ")")
-            return kind, inner(sides[0]), inner(sides[2])
+    if {sign[0] for sign in signs} == {"<"} and sum(names) == 1 and (len(sides) == 2 or len(sides) == 3 and names[1]):
+        at = names.index(True)
+        sides, signs = ["-∞", *sides, "∞"], ["<", *signs, "<"]
+        kind = "(["[signs[at] == "<="] + ")]"[signs[at + 1] == "<="]
+        return kind, inner(sides[at]), inner(sides[at + 2])
     if len(sides) > 2:
         raise NotMathematics("a chain of relations")
     return "relation", signs[0], *map(inner, sides)
@@ -207,53 +210,7 @@ def _relation(signs: list[str], sides: list[str], inner) -> tuple:
 
 # --- quantities: a number, and what it counts ----------------------------------------------------------------------
 
-# One unit a line: its name, and other names. "square", "per", "mph" and plurals are seen to below.
-_UNITS = """cm centimeter centimetre
-    mm millimeter millimetre
-    m meter metre
-    km kilometer kilometre
-    in inch inche
-    ft foot feet
-    yd yard
-    mi mile
-    h hour hr
-    min minute
-    s second sec
-    kg kilogram
-    g gram
-    lb pound £
-    oz ounce
-    l liter litre
-    ml milliliter
-    ° degree deg
-    % percent
-    dollar usd buck ¤ $
-    euro €
-    yen ¥
-    cent ¢
-    yr year
-    rad radian
-    c celsius
-    f fahrenheit
-    / per
-    unit
-    sq
-    cu
-    mph"""
-_ALIASES = {alias: line.split()[0] for line in _UNITS.split("\n") for alias in line.split()}
-_SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12}
-_NO_UNIT = set("""is are was be not no nor non isn isnt wrong incorrect false maybe perhaps possibly probably if then than except
-    unless but plus minus times half least most about around between never none more less fewer either neither approximately
-    roughly exactly or and answer correct true""".split())
-_SPELT = [(re.compile(pattern), new) for pattern, new in (
-    (r'[{}".]', " "),
-    (r"\bmph\b", "mi / h"),
-    (r"\b(?:square|sq) +(\w+)", r"\1^2"),
-    (r"\b(?:cubic|cu) +(\w+)", r"\1^3"),
-    (r" squared\b", "^2"),
-    (r" cubed\b", "^3"),
-)]
-_WORD = r'(?:"[^"]*"|(?<!\\)[A-Za-z]++|[°%/¤$€£¥¢])(?:\s*\^\s*\{-?\d\})?'
+_WORD = r'(?:"[^"]*"|(?<!\\)[A-Za-z]++|[°%/€£¥¢])(?:\s*\^\s*\{-?\d\})?'
 _UNIT = re.compile(rf'(.*?(?:[\d.)}}\]!]|\\pi|(?<=\d)[a-z]))(\s*{_WORD}(?:\s*{_WORD})*)')
 
 
@@ -274,33 +231,8 @@ def _quantity(text: str, inner) -> tuple:
 def _begins_unit(value: str, text: str) -> bool:
     """True for quoted text, symbols and words that are no names of variables or functions."""
     word = re.match(r"\s*([A-Za-z]+|.)", text)[1]
-    if word == "°":
-        return "°" not in value and not any(name in value for name in FUNCTIONS)
-    if word in ("m", "s", "g", "h", "l", "L"):
-        return text[0] == " " and text.strip() == word and value[-1].isdigit()
-    if word in "/" or not word.isalpha():
-        return word != "/"
-    return len(word) > 1 and word.casefold() in _ALIASES or len(word) > 3 and word not in _KNOWN
-
-
-def canonical_unit(text: str) -> tuple[str, int]:
-    """A unit in one spelling, and the factor that words such as "million" stand for. NotMathematics where it is no unit.
-
-    >>> canonical_unit("square centimeters"), canonical_unit("cm^2"), canonical_unit("million dollars")
-    (('cm^2', 1), ('cm^2', 1), ('dollar', 1000000))
-    """
-    text = text.casefold()
-    for pattern, new in _SPELT:
-        text = pattern.sub(new, text)
-    unit, scale = [], 1
-    for word, power in re.findall(r"([^\W\d_]+|\S)\s*(\^\s*-?\s*\d)?", text):
-        singular = word.removesuffix("s") if len(word) > 2 else word
-        name = _ALIASES.get(word) or _ALIASES.get(singular, singular)
-        if word in _NO_UNIT or not (word.isalpha() or name in _ALIASES or word == "-"):
-            raise NotMathematics(f"{text!r} is no unit")
-        scale *= _SCALES.get(singular, 1)
-        if singular not in _SCALES and unit[-1:] != [name + power]:
-            unit.append(name + power.replace(" ", ""))
-    if len(unit) > 4:
-        raise NotMathematics(f"{text!r} is no unit")
-    return " ".join(unit), scale
+    if not word.isalpha():
+        return word != "/" and (word != "°" or "°" not in value and not any(name in value for name in FUNCTIONS))
+    if len(word) == 1:
+        return word in "msghlL" and text == " " + word and value[-1].isdigit()
+    return word.casefold() in UNITS or len(word) > 3 and word not in _KNOWN

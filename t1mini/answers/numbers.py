@@ -11,6 +11,7 @@ See it: python -m pytest tests/test_verifier.py
 """
 
 import math
+import re
 from dataclasses import dataclass
 from decimal import Context, Decimal, localcontext
 from fractions import Fraction
@@ -20,6 +21,10 @@ TOLERANCE = Decimal("1e-60")
 LONGEST_DENOMINATOR = 10**15
 LARGEST_BITS, LARGEST_FACTORIAL, LARGEST_ROOT, LARGEST_ANGLE = 20_000, 1000, 100, 10**6
 PI = Decimal("3.14159265358979323846264338327950288419716939937510582097494459230781640628620899862803482534")
+
+
+class NotMathematics(ValueError):
+    """The text does not read as an expression or a unit."""
 
 
 @dataclass(frozen=True)
@@ -38,25 +43,18 @@ class Complex:
 
     def __mul__(self, other):
         y = inexact(other)
-        if not self.im and not y.im:  # apart, so that infinity meets no zero
-            return Complex(self.re * y.re)
         return Complex(self.re * y.re - self.im * y.im, self.re * y.im + self.im * y.re)
 
     def __truediv__(self, other):
         y = inexact(other)
-        if not y.im:
-            return Complex(self.re / y.re, self.im / y.re)
         size = y.re * y.re + y.im * y.im
         return self * Complex(y.re / size, -y.im / size)
 
     def __rtruediv__(self, other):
         return inexact(other) / self
 
-    def __floor__(self):
-        return math.floor(self.re)
-
-    def __ceil__(self):
-        return math.ceil(self.re)
+    def __bool__(self):
+        return bool(self.re or self.im)
 
     __radd__, __rmul__ = __add__, __mul__
 
@@ -74,9 +72,9 @@ def close(x: Number, y: Number) -> bool:
     exact = [z for z in (x, y) if isinstance(z, Fraction)]
     if len(exact) == 2 or any(z.denominator > LONGEST_DENOMINATOR for z in exact):
         return x == y
-    x, y = inexact(x), inexact(y)
     with localcontext(DIGITS):
-        return all(a == b or abs(a - b) < TOLERANCE * max(1, abs(a), abs(b)) for a, b in ((x.re, y.re), (x.im, y.im)))
+        x, y = inexact(x), inexact(y)
+        return all(abs(a - b) < TOLERANCE * max(1, abs(a), abs(b)) for a, b in ((x.re, y.re), (x.im, y.im)))
 
 
 def power(x: Number, y: Number) -> Number:
@@ -98,9 +96,11 @@ def power(x: Number, y: Number) -> Number:
 
 def root(x: Number, n: Number) -> Number:
     """The n-th root: of a negative number the real one where n is odd, else the principal one."""
+    if not x:
+        return x
     if isinstance(n, Complex) or n.denominator > 1 or not 1 <= n <= LARGEST_ROOT:
         raise ValueError("root out of bounds")
-    if not isinstance(x, Complex) and x >= 0:
+    if not isinstance(x, Complex) and x > 0:
         parts = [round(Decimal(part) ** (1 / Decimal(int(n)))) for part in (x.numerator, x.denominator)]
         if (exact := Fraction(*parts)) ** n == x:
             return exact
@@ -136,6 +136,10 @@ def absolute(x: Number) -> Number:
     return Complex((x.re * x.re + x.im * x.im).sqrt()) if isinstance(x, Complex) else abs(x)
 
 
+def floor(x: Number) -> Fraction:
+    return Fraction(math.floor(x.re if isinstance(x, Complex) else x))
+
+
 def factorial(x: Number) -> Fraction:
     if isinstance(x, Complex) or x.denominator > 1 or not 0 <= x <= LARGEST_FACTORIAL:
         raise ValueError("factorial out of bounds")
@@ -168,5 +172,77 @@ FUNCTIONS = {
     "sin": sin, "cos": cos, "tan": lambda x: sin(x) / cos(x),
     "csc": lambda x: 1 / sin(x), "sec": lambda x: 1 / cos(x), "cot": lambda x: cos(x) / sin(x),
     "arcsin": arcsin, "arccos": lambda x: arcsin(1) + -arcsin(x), "arctan": lambda x: arcsin(x / root(1 + x * x, 2))}
-CONSTANTS = {"pi": Complex(PI), "e": Complex(Decimal(1).exp(DIGITS)), "i": I,
-             "infty": Complex(Decimal("Infinity")), "infinity": Complex(Decimal("Infinity"))}
+CONSTANTS = {"pi": Complex(PI), "e": Complex(Decimal(1).exp(DIGITS)), "i": I}
+
+
+# --- what is counted ------------------------------------------------------------------------------------------------
+
+# One unit a line: its name, and other names. "square", "per", "mph" and plurals are seen to below.
+_UNIT_NAMES = """cm centimeter centimetre
+    mm millimeter millimetre
+    m meter metre
+    km kilometer kilometre
+    in inch inche
+    ft foot feet
+    yd yard
+    mi mile
+    h hour hr
+    min minute
+    s second sec
+    kg kilogram
+    g gram
+    lb pound £
+    oz ounce
+    l liter litre
+    ml milliliter
+    ° degree deg
+    % percent
+    dollar usd buck
+    euro €
+    yen ¥
+    cent ¢
+    yr year
+    rad radian
+    c celsius
+    f fahrenheit
+    / per
+    unit
+    sq
+    cu
+    mph"""
+UNITS = {alias: line.split()[0] for line in _UNIT_NAMES.split("\n") for alias in line.split()}
+_SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12}
+_NO_UNIT = set("""is are was be not no nor non isn isnt wrong incorrect false maybe perhaps possibly probably if then than except
+    unless but plus minus times half least most about around between never none more less fewer either neither approximately
+    roughly exactly or and answer correct true""".split())
+_SPELT = [(re.compile(pattern), new) for pattern, new in (
+    (r'[{}".]', " "),
+    (r"\bmph\b", "mi / h"),
+    (r"\b(?:square|sq) +(\w+)", r"\1^2"),
+    (r"\b(?:cubic|cu) +(\w+)", r"\1^3"),
+    (r" squared\b", "^2"),
+    (r" cubed\b", "^3"),
+)]
+
+
+def canonical_unit(text: str) -> tuple[str, int]:
+    """A unit in one spelling, and the factor that words such as "million" stand for. NotMathematics where it is no unit.
+
+    >>> canonical_unit("square centimeters"), canonical_unit("cm^2"), canonical_unit("million dollars")
+    (('cm^2', 1), ('cm^2', 1), ('dollar', 1000000))
+    """
+    text = text.casefold()
+    for pattern, new in _SPELT:
+        text = pattern.sub(new, text)
+    unit, scale = [], 1
+    for word, power in re.findall(r"([^\W\d_]+|\S)\s*(\^\s*-?\s*\d)?", text):
+        singular = word.removesuffix("s") if len(word) > 2 else word
+        name = UNITS.get(word) or UNITS.get(singular, singular)
+        if word in _NO_UNIT or not (word.isalpha() or name in UNITS or word == "-"):
+            raise NotMathematics(f"{text!r} is no unit")
+        scale *= _SCALES.get(singular, 1)
+        if singular not in _SCALES and unit[-1:] != [name + power]:
+            unit.append(name + power.replace(" ", ""))
+    if len(unit) > 4:
+        raise NotMathematics(f"{text!r} is no unit")
+    return " ".join(unit), scale
