@@ -21,7 +21,7 @@ LONGEST = 1000  # characters
 
 # --- extraction ----------------------------------------------------------------------------------------------------
 
-_BOX = re.compile(r"(\\boxed\s*)?\{|\}|\\(?:[lc]?dots|boxed)|(\\(?!\\boxed).|[^\\{}\s.?…$_]+)", re.DOTALL)
+_BOX = re.compile(r"((\\boxed\s*)?\{)|(\})|\\(?:[lc]?dots|boxed)|(\\(?!\\boxed).|[^\\{}\s.?…$_]+)", re.DOTALL)
 _TAG = re.compile(r"<answer>((?:(?!</?answer>).)*)</answer>", re.DOTALL)
 _HASHES = re.compile(r"^[ \t]*####[ \t]*(\S[^\n]*)$", re.MULTILINE)
 _SAYS = re.compile(r"\banswer\b[*_]*[ \t]*(?:\bis\b|:|=)[:*_ \t]*\n?[ \t]*(?=\S)", re.IGNORECASE)
@@ -55,15 +55,14 @@ def extract_answer(response: str) -> str | None:
 
 def _last_box(text: str) -> str | None:
     r"""What is in the last \boxed{} that closes and is not empty; of boxes in boxes, the innermost."""
-    opened, said, last = [], -1, (0, 0)
+    opened, said, last = [], 0, (0, 0)
     for m in _BOX.finditer(text):
-        if m[0][-1] == "{" and not m[2]:
-            opened.append(m.end() if m[1] else None)
-        elif m[0] == "}":
-            start = opened.pop() if opened else None
-            if start is not None and said >= start:
+        if m[1]:
+            opened.append(m.end() if m[2] else len(text))
+        elif m[3]:
+            if opened and said >= (start := opened.pop()):
                 last = max(last, (start, m.start()))
-        elif m[2]:
+        elif m[4]:
             said = m.start()
     return text[slice(*last)].strip() or None
 
@@ -106,8 +105,8 @@ def answers_equal(prediction: str, gold: str) -> bool:
     if a == b:
         return True
     if max(len(a), len(b)) > 300:  # whole numbers of any length, and otherwise text
-        digits = [re.fullmatch(r"\+?(-?)0*([\d,]+)", text) for text in (a, b)]
-        return all(digits) and len({(m[1], m[2].replace(",", "")) for m in digits}) == 1
+        digits = [re.sub(r"^\+?(-?)0*|,", r"\1", text) for text in (a, b)]
+        return digits[0] == digits[1] and digits[0].removeprefix("-").isdecimal()
     return same(read(a), read(b))
 
 
@@ -116,11 +115,9 @@ def same(a: tuple, b: tuple) -> bool:
     kinds = {a[0], b[0]}
     if a == b:
         return True
-    if a[0] == b[0] == "named" and a[1] == b[1]:
-        return same(a[2], b[2])
-    if a[0] == b[0] == "named" or "relation" in kinds:
-        return _same_relation(*(("relation", "=", ("number", x[1]), x[2]) if x[0] == "named" else x for x in (a, b)))
-    if a[0] == b[0] == "unit":
+    if kinds <= {"named", "relation"}:
+        return a[1] == b[1] and (all(map(same, a[2:], b[2:])) or _proportional(a, b))
+    if kinds == {"unit"}:
         return a[1] == b[1] and same(a[2], b[2])
     if any(x[:2] == ("unit", "%") and same(("number", f"({x[2][1]})/100"), y) for x, y in ((a, b), (b, a))):
         return True
@@ -128,10 +125,17 @@ def same(a: tuple, b: tuple) -> bool:
         return same(bare(a), bare(b))
     if kinds == {"number"}:
         return same_value(a[1], b[1])
-    if kinds & {"set", "list"}:
+    if kinds & {"set", "list"}:  # in any order; a set of one is what is in it
         x, y = (z[1:] if z[0] in ("set", "list") else [z][: len(z) == 2] for z in (a, b))
-        return () not in (x, y) and all(any(same(u, v) for v in y) for u in x) and all(any(same(u, v) for u in x) for v in y)
-    return a[0] == b[0] != "text" and len(a) == len(b) and all(same(x, y) for x, y in zip(a[1:], b[1:]))
+        return bool(x and y) and all(any(same(u, v) for v in to) for of, to in ((x, y), (y, x)) for u in of)
+    return a[0] == b[0] != "text" and len(a) == len(b) and all(map(same, a[1:], b[1:]))
+
+
+def _proportional(a: tuple, b: tuple) -> bool:
+    """True if left - right of one equation is a constant multiple of the other's."""
+    if a[1] not in ("=", "!=") or any(side[0] != "number" for side in a[2:] + b[2:]):
+        return False
+    return proportional(*(f"({left[1]})-({right[1]})" for *_, left, right in (a, b)))
 
 
 def bare(x: tuple) -> tuple:
@@ -139,12 +143,3 @@ def bare(x: tuple) -> tuple:
     while x[0] in ("named", "unit") or x[0] in ("set", "list") and len(set(x[1:])) == 1:
         x = x[-1]
     return x
-
-
-def _same_relation(a: tuple, b: tuple) -> bool:
-    """Equations are the same where left - right of one is a constant multiple of the other's; others side by side."""
-    if a[:2] != b[:2]:
-        return False
-    if a[1] in ("=", "!=") and all(side[0] == "number" for side in a[2:] + b[2:]):
-        return proportional(*(f"({x[2][1]})-({x[3][1]})" for x in (a, b)))
-    return all(same(x, y) for x, y in zip(a[2:], b[2:]))

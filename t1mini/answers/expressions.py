@@ -26,6 +26,9 @@ GREEK = set("alpha beta gamma delta epsilon varepsilon zeta eta theta iota kappa
 _TOKEN = re.compile(r"(?:\.\d+|\d+(?:\.\d*)?)(?:[eE][-+]?\d{1,4}(?![A-Za-z\d]))?|\\?[A-Za-z]+|\S")
 _CLOSERS = {"(": ") ]", "[": ") ]", "{": "}", "|": "|", "lfloor": "rfloor", "lceil": "rceil"}
 _BRACKETS = {"|": absolute, "lfloor": floor, "lceil": lambda x: -floor(-x)}
+# How much what stands between two numbers, or behind one, binds. Side by side means times, but binds more in \sin 2x.
+_BINDING = {"+": 1, "-": 1, "*": 2, "/": 2, "!": 5, "°": 5, "%": 5, "^": 6}
+TIMES, SIGN, ALONE = 3, 4, 6
 _SIGNS = {"°": Complex(DIGITS.divide(PI, 180)), "%": Fraction(1, 100)}
 
 
@@ -88,7 +91,7 @@ class _Reader:
     def within(self, opener: str) -> Number:
         """A sum and its closing bracket. A bar within bars closes."""
         bars, self.bars = self.bars, opener == "|"
-        result = self.sum()
+        result = self.operand()
         if not self.accept(*_CLOSERS[opener].split()):
             raise NotMathematics(f"{opener} is not closed")
         self.bars = bars
@@ -96,66 +99,56 @@ class _Reader:
 
     def whole(self) -> Number:
         with localcontext(DIGITS):
-            result = self.sum()
+            result = self.operand()
         if self.tokens:
             raise NotMathematics(f"stray {self.peek()}")
         return result
 
-    def sum(self) -> Number:
-        result = self.term()
-        while self.peek() in ("+", "-"):  # the sign is read with what follows it
-            result = result + self.term()
-        return result
-
-    def term(self, explicit: bool = True) -> Number:
-        """Factors multiplied or divided; without `explicit`, only those side by side, up to the next function."""
-        result = self.factor()
-        while True:
-            if explicit and (mark := self.accept("*", "/")):
-                factor = self.factor()
-                result = result * factor if mark == "*" else result / factor
-            elif self.begins_factor() and (explicit or self.peek() not in FUNCTIONS):
-                result = result * self.factor()
-            else:
-                return result
-
-    def begins_factor(self) -> bool:
-        word = self.peek()
-        return word.isalpha() and word not in ("rfloor", "rceil") or word in tuple("([{") or word == "|" and not self.bars
-
-    def factor(self, *marks: str) -> Number:
-        """A base with signs before it and `marks` behind it, of ^ ! ° %: all, or in an exponent only ^."""
-        minus = False
-        while sign := self.accept("+", "-"):
-            minus ^= sign == "-"
-        result = self.base()
-        while mark := self.accept(*(marks or ("^", "!", *_SIGNS))):
-            if mark == "^":
-                result = power(result, self.factor("^"))
-            else:
-                result = factorial(result) if mark == "!" else result * _SIGNS[mark]
-        return -result if minus else result
-
-    def base(self) -> Number:
+    def operand(self, limit: int = 0) -> Number:
+        """As much as is joined by marks that bind more than `limit`; side by side counts as a mark."""
         self.depth += 1
         if self.depth > DEEPEST:
             raise NotMathematics("too deep")
-        result = self.begun_by(self.take())
+        left = self.begun_by(self.take(), limit)
+        while _BINDING.get(mark := self.peek(), TIMES if self.begins_factor(limit) else 0) > limit:
+            if mark in _BINDING and mark not in "+-":  # a sign is read with what follows it
+                self.take()
+            if mark == "/":
+                left = left / self.operand(SIGN)
+            elif mark == "^":
+                left = power(left, self.operand(_BINDING["!"]))
+            elif mark == "!":
+                left = factorial(left)
+            elif mark in _SIGNS:
+                left = left * _SIGNS[mark]
+            elif mark in ("+", "-"):
+                left = left + self.operand(_BINDING["+"])
+            else:
+                left = left * self.operand(SIGN)
         self.depth -= 1
-        return result
+        return left
 
-    def begun_by(self, token: str) -> Number:
-        """The base that begins with `token`, which was taken."""
+    def begins_factor(self, limit: int) -> bool:
+        word = self.peek()
+        if word in FUNCTIONS:
+            return limit < _BINDING["*"]  # \sin x \cos x is a product
+        return word.isalpha() and word not in _CLOSERS.values() or word in tuple("([{") or word == "|" and not self.bars
+
+    def begun_by(self, token: str, limit: int) -> Number:
+        """The shortest expression that begins with `token`, which was taken."""
         word = token.lstrip("\\")
+        if word in ("+", "-"):
+            x = self.operand(max(limit, SIGN))
+            return -x if word == "-" else x
         if token[0] in ".0123456789" and token != ".":
             return self.number(token)
         if word in _CLOSERS:
             x = self.within(word)
             return _BRACKETS[word](x) if word in _BRACKETS else x
         if word == "frac":
-            return self.base() / self.base()
+            return self.operand(ALONE) / self.operand(ALONE)
         if word == "binom":
-            return binomial(self.base(), self.base())
+            return binomial(self.operand(ALONE), self.operand(ALONE))
         if word in FUNCTIONS:
             return self.function(word)
         if word in CONSTANTS:
@@ -164,7 +157,7 @@ class _Reader:
             return self.variable(word)
         if token.isalpha() and len(token) <= 3:  # xy is x * y
             self.tokens += token[:0:-1]
-            return self.begun_by(token[0])
+            return self.begun_by(token[0], limit)
         raise NotMathematics(f"stray {token}")
 
     def number(self, digits: str) -> Fraction:
@@ -178,14 +171,14 @@ class _Reader:
         r"""\sqrt[3]{x}, \log_{2} x, \sin^{2} x, \sin^{-1} x and the rest."""
         if word == "sqrt":
             degree = self.within("[") if self.accept("[") else Fraction(2)
-            return root(self.base(), degree)
-        base = self.base() if word == "log" and self.accept("_") else None
-        exponent = self.factor("^") if self.accept("^") else Fraction(1)
+            return root(self.operand(ALONE), degree)
+        base = self.operand(ALONE) if word == "log" and self.accept("_") else None
+        exponent = self.operand(_BINDING["!"]) if self.accept("^") else Fraction(1)
         if exponent == -1:
             word, exponent = "arc" + word, Fraction(1)
         if word not in FUNCTIONS:
             raise NotMathematics(f"no function {word}")
-        x = FUNCTIONS[word](self.factor() if self.peek() in _CLOSERS else self.term(explicit=False))
+        x = FUNCTIONS[word](self.operand(SIGN if self.peek() in _CLOSERS else _BINDING["*"]))
         return power(x / log(base) if base is not None else x, exponent)
 
     def variable(self, word: str) -> Fraction:

@@ -5,7 +5,7 @@ r"""Answers: what a final answer in LaTeX or plain text says, whichever way it i
 `normalise` applies rules of spelling, one a line below. `read` goes from the outside in: lists, labels, relations, brackets,
 matrices, units; what is left is an expression, whose value is t1mini.answers.expressions' business. The result is one of these:
 
-    ("number", expression)     ("text", words)     ("unit", unit, x)     ("named", name, x)     ("relation", sign, left, right)
+    ("number", expression)     ("text", words)     ("unit", unit, x)     ("named" or "relation", sign, left, right)
     ("set", x, ...) for sets and lists     ("(]", x, ...) for tuples and intervals     ("matrix", ("row", x, ...), ...)
 
 The text is a model's and is not to be trusted: length, depth and number of items are bounded.
@@ -52,7 +52,7 @@ _RULES = [(re.compile(pattern), new) for pattern, new in (
     (r"\\([A-Za-z]+)(?![A-Za-z])", lambda m: _COMMANDS.get(m[1], m[0])),
     (r"\\([%&#_])", r"\1"),
     (r"\\\$", "¤"),  # money, where $ may be a bracket
-    (r"\*\*", "^"),
+    (r"(?<=[\w)} ])\*\*(?=[ \w({\\+-])", "^"),
     (r"\\?\b(?:infinity|infty)\b", "∞"),
     (r"\\(?:mathrm|rm)\s*\{\s*([eid])\s*\}|\\(?:mathbf|boldsymbol|mathit|vec|mathbb)\s*\{([^{}]*)\}", r" \1\2 "),
     (r"\\(?:text\w*|[mh]box|mathrm|rm|operatorname)\s*\{\s*+([^{}]*?)\s*\}", r' "\1" '),
@@ -83,7 +83,7 @@ def normalise(text: str) -> str:
     for pattern, new in _RULES:
         text = pattern.sub(new, text)
     while text.startswith("{") and _is_enclosed(text):
-        text = text[1:-1].rstrip(" .,;:").lstrip()
+        text = text[1:-1].rstrip(" .,;:*").lstrip(" *")
     return text.strip('" ') if re.fullmatch(r'"[^"]*"', text) else text
 
 
@@ -124,7 +124,7 @@ def _read(text: str, depth: int = 0) -> tuple:
         both = [inner(text.replace("±", sign).replace("∓", other)) for sign, other in ("+-", "-+")]
         return ("list", *_members(both, "list", "set"))
     if label := _LABEL.match(text):
-        return "named", re.sub(r'[\s"]', "", label[1]), inner(text[label.end():])
+        return "named", "=", ("number", re.sub(r'[\s"]', "", label[1])), inner(text[label.end():])
     if len(sides := _split(text, _RELATION)) > 1:
         return _relation(_RELATION.findall(text), [side.strip() for side in sides], inner)
     if matrix := _MATRIX.fullmatch(text):
@@ -185,9 +185,7 @@ def _members(items: list[tuple], *opened: str) -> list[tuple]:
 
 def _matrix(factor: str, kind: str, body: str, inner) -> tuple:
     """Row by row, each entry times the factor before the matrix."""
-    factor = factor.strip() + ("1" if factor.strip() in ("+", "-") else "")
-    entry = lambda text: inner(f"({factor})*({text})" if factor else text)
-    rows = [("row", *map(entry, row.split("&"))) for row in body.strip(" ↵").split("↵")]
+    rows = [("row", *(inner(f"{factor}({entry})") for entry in row.split("&"))) for row in body.strip(" ↵").split("↵")]
     return ("determinant" if kind == "vmatrix" else "matrix", *rows)
 
 

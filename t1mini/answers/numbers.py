@@ -69,12 +69,13 @@ def inexact(x: Number) -> Complex:
 
 def close(x: Number, y: Number) -> bool:
     """Equal where both are exact, else to 60 digits. A fraction that long is no closed form, but one rounded off."""
-    exact = [z for z in (x, y) if isinstance(z, Fraction)]
-    if len(exact) == 2 or any(z.denominator > LONGEST_DENOMINATOR for z in exact):
-        return x == y
-    with localcontext(DIGITS):
-        x, y = inexact(x), inexact(y)
-        return all(abs(a - b) < TOLERANCE * max(1, abs(a), abs(b)) for a, b in ((x.re, y.re), (x.im, y.im)))
+    with localcontext(DIGITS, Emax=10**9):
+        difference = x + -y
+        if not isinstance(difference, Complex):
+            return difference == 0
+        if any(getattr(z, "denominator", 1) > LONGEST_DENOMINATOR for z in (x, y)):
+            return False
+        return size(difference) < TOLERANCE * max(1, size(x), size(y))
 
 
 def power(x: Number, y: Number) -> Number:
@@ -105,9 +106,7 @@ def root(x: Number, n: Number) -> Number:
         if (exact := Fraction(*parts)) ** n == x:
             return exact
     z = inexact(x)
-    if z.re < 0 and not z.im and (n % 2 or n == 2):
-        return -root(-x, n) if n % 2 else I * root(-x, n)
-    return exp(log(z) / n)
+    return -root(-x, n) if z.re < 0 and not z.im and n % 2 else exp(log(z) / n)
 
 
 def exp(x: Number) -> Complex:
@@ -124,16 +123,21 @@ def exp(x: Number) -> Complex:
 
 def log(x: Number) -> Complex:
     """The angle is a float's guess, mended by two steps of Newton's method."""
-    size = absolute(inexact(x))
-    unit = x / size
+    length = size(x)
+    unit = inexact(x) / Complex(length)
     angle = Decimal(math.atan2(unit.im, unit.re))
     for _ in range(2):
         angle += (unit * exp(-I * Complex(angle))).im
-    return Complex(size.re.ln(), angle)
+    return Complex(length.ln(), angle)
+
+
+def size(x: Number) -> Decimal:
+    x = inexact(x)
+    return (x.re * x.re + x.im * x.im).sqrt()
 
 
 def absolute(x: Number) -> Number:
-    return Complex((x.re * x.re + x.im * x.im).sqrt()) if isinstance(x, Complex) else abs(x)
+    return Complex(size(x)) if isinstance(x, Complex) else abs(x)
 
 
 def floor(x: Number) -> Fraction:
@@ -203,9 +207,10 @@ _UNIT_NAMES = """cm centimeter centimetre
     cent ¢
     yr year
     rad radian
-    c celsius
+    c celsius celsiu
     f fahrenheit
     / per
+    -
     unit
     sq
     cu
@@ -218,10 +223,12 @@ _NO_UNIT = set("""is are was be not no nor non isn isnt wrong incorrect false ma
 _SPELT = [(re.compile(pattern), new) for pattern, new in (
     (r'[{}".]', " "),
     (r"\bmph\b", "mi / h"),
+    (r"(?<=\w\w)s\b", ""),
     (r"\b(?:square|sq) +(\w+)", r"\1^2"),
     (r"\b(?:cubic|cu) +(\w+)", r"\1^3"),
     (r" squared\b", "^2"),
     (r" cubed\b", "^3"),
+    (r"\s*\^\s*(-?)\s*", r"^\1"),
 )]
 
 
@@ -231,18 +238,14 @@ def canonical_unit(text: str) -> tuple[str, int]:
     >>> canonical_unit("square centimeters"), canonical_unit("cm^2"), canonical_unit("million dollars")
     (('cm^2', 1), ('cm^2', 1), ('dollar', 1000000))
     """
-    text = text.casefold()
+    text, unit, scale = text.casefold(), [], 1
+    said_otherwise = _NO_UNIT & set(re.findall(r"[a-z]+", text))
     for pattern, new in _SPELT:
         text = pattern.sub(new, text)
-    unit, scale = [], 1
-    for word, power in re.findall(r"([^\W\d_]+|\S)\s*(\^\s*-?\s*\d)?", text):
-        singular = word.removesuffix("s") if len(word) > 2 else word
-        name = UNITS.get(word) or UNITS.get(singular, singular)
-        if word in _NO_UNIT or not (word.isalpha() or name in UNITS or word == "-"):
+    for word, power in re.findall(r"([^\W\d_]+|\S)(\^-?\d)?", text):
+        if said_otherwise or not (word.isalpha() or word in UNITS) or len(unit) > 3:
             raise NotMathematics(f"{text!r} is no unit")
-        scale *= _SCALES.get(singular, 1)
-        if singular not in _SCALES and unit[-1:] != [name + power]:
-            unit.append(name + power.replace(" ", ""))
-    if len(unit) > 4:
-        raise NotMathematics(f"{text!r} is no unit")
+        scale *= _SCALES.get(word, 1)
+        if word not in _SCALES and unit[-1:] != [UNITS.get(word, word) + power]:
+            unit.append(UNITS.get(word, word) + power)
     return " ".join(unit), scale
