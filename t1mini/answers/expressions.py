@@ -17,19 +17,20 @@ from decimal import localcontext
 from fractions import Fraction
 from functools import lru_cache
 
-from t1mini.answers.numbers import (CONSTANTS, DIGITS, FUNCTIONS, PI, Complex, NotMathematics, Number, absolute, binomial, close,
-                                    factorial, floor, log, power, root)
+from t1mini.answers.numbers import (CONSTANTS, DIGITS, FORMS, FORMS_OF_TWO, FUNCTIONS, PI, Complex, NotMathematics, Number, close,
+                                    factorial, log, power, root)
 
 DEEPEST, POINTS = 40, 3  # how much stands within another; points where expressions are compared
 GREEK = set("alpha beta gamma delta epsilon varepsilon zeta eta theta iota kappa lambda mu nu xi rho sigma tau phi varphi "
             "chi psi omega Gamma Delta Theta Lambda Sigma Phi Psi Omega ell".split())
-_TOKEN = re.compile(r"(?:\.\d+|\d+(?:\.\d*)?)(?:[eE][-+]?\d{1,4}(?![A-Za-z\d]))?|\\?[A-Za-z]+|\S")
-_CLOSERS = {"(": ") ]", "[": ") ]", "{": "}", "|": "|", "lfloor": "rfloor", "lceil": "rceil"}
-_BRACKETS = {"|": absolute, "lfloor": floor, "lceil": lambda x: -floor(-x)}
+_SUBSCRIPT = r"(?:\s*_\s*(?:\{[^{}]*\}|\w)|\s*')+"
+_TOKEN = re.compile(rf"\d*\.\d*\s*\\overline\s*\{{\d+\}}"  # 0.1\overline{{6}}
+                    rf"|(?:\.\d+|\d+(?:\.\d*)?)(?:[eE][-+]?\d{{1,4}}(?![A-Za-z\d]))?"
+                    rf"|(?:\\(?!log)[A-Za-z]+|[A-Za-z]){_SUBSCRIPT}|(?!log)[A-Za-z]{{1,2}}(?=[A-Za-z]{_SUBSCRIPT})|\\?[A-Za-z]+|\S")
 # How much what stands between two numbers, or behind one, binds. Side by side means times, but binds more in \sin 2x.
-_BINDING = {"+": 1, "-": 1, "*": 2, "/": 2, "!": 5, "°": 5, "%": 5, "^": 6}
-TIMES, SIGN, ALONE = 3, 4, 6
-_SIGNS = {"°": Complex(DIGITS.divide(PI, 180)), "%": Fraction(1, 100)}
+SUM, PRODUCT, SIDE, SIGN, BEHIND, EXPONENT = range(1, 7)
+_BINDING = {"+": SUM, "-": SUM, "*": PRODUCT, "/": PRODUCT, "^": EXPONENT, "!": BEHIND, "°": BEHIND, "%": BEHIND}
+_BEHIND = {"!": factorial, "°": lambda x: x * Complex(PI / 180), "%": lambda x: x / 100}
 
 
 @lru_cache(maxsize=1024)
@@ -40,14 +41,19 @@ def values(text: str) -> list[Number | None]:
     >>> values(r"\frac{1}{2} + 1")[0], values("2(3x - 1) - 6x")[0], values("1/0")[0], values("1 +")
     (Fraction(3, 2), Fraction(-2, 1), None, [])
     """
-    result, tokens = [], _TOKEN.findall(text)
+    result = []
     for point in range(POINTS):
+        reader = _Reader(_TOKEN.findall(text), point)
         try:
-            result.append(_Reader(tokens, point).whole())
+            with localcontext(DIGITS):
+                result.append(reader.operand())
         except NotMathematics:
             return []
         except (ValueError, ArithmeticError):
             result.append(None)
+        else:
+            if reader.tokens:
+                return []
     return result
 
 
@@ -74,56 +80,32 @@ class _Reader:
     """Recursive descent. `tokens` is what is left to read, the next one last."""
 
     def __init__(self, tokens: list[str], point: int):
-        self.tokens, self.point, self.depth, self.bars = tokens[::-1], point, 0, False
+        self.tokens, self.point, self.depth = tokens[::-1], point, 0
 
     def peek(self) -> str:
         return self.tokens[-1].lstrip("\\") if self.tokens else ""
 
-    def take(self) -> str:
-        if not self.tokens:
-            raise NotMathematics("ends early")
-        return self.tokens.pop()
-
     def accept(self, *words: str) -> str:
         """The next token if it is one of `words`, else ""."""
-        return self.take().lstrip("\\") if self.peek() in words else ""
-
-    def within(self, opener: str) -> Number:
-        """A sum and its closing bracket. A bar within bars closes."""
-        bars, self.bars = self.bars, opener == "|"
-        result = self.operand()
-        if not self.accept(*_CLOSERS[opener].split()):
-            raise NotMathematics(f"{opener} is not closed")
-        self.bars = bars
-        return result
-
-    def whole(self) -> Number:
-        with localcontext(DIGITS):
-            result = self.operand()
-        if self.tokens:
-            raise NotMathematics(f"stray {self.peek()}")
-        return result
+        return self.tokens.pop() if self.tokens and self.peek() in words else ""
 
     def operand(self, limit: int = 0) -> Number:
         """As much as is joined by marks that bind more than `limit`; side by side counts as a mark."""
         self.depth += 1
-        if self.depth > DEEPEST:
-            raise NotMathematics("too deep")
-        left = self.begun_by(self.take(), limit)
-        while _BINDING.get(mark := self.peek(), TIMES if self.begins_factor(limit) else 0) > limit:
-            if mark in _BINDING and mark not in "+-":  # a sign is read with what follows it
-                self.take()
-            if mark == "/":
+        if self.depth > DEEPEST or not self.tokens:
+            raise NotMathematics("too deep, or ends early")
+        left = self.begun_by(self.tokens.pop(), limit)
+        while _BINDING.get(mark := self.peek(), SIDE if self.begins_factor(limit) else 0) > limit:
+            if mark in ("+", "-"):  # the sign is read with what follows it
+                left = left + self.operand(SUM)
+            elif self.accept("/"):
                 left = left / self.operand(SIGN)
-            elif mark == "^":
-                left = power(left, self.operand(_BINDING["!"]))
-            elif mark == "!":
-                left = factorial(left)
-            elif mark in _SIGNS:
-                left = left * _SIGNS[mark]
-            elif mark in ("+", "-"):
-                left = left + self.operand(_BINDING["+"])
+            elif self.accept("^"):
+                left = power(left, self.operand(BEHIND))
+            elif self.accept(*_BEHIND):
+                left = _BEHIND[mark](left)
             else:
+                self.accept("*")
                 left = left * self.operand(SIGN)
         self.depth -= 1
         return left
@@ -131,8 +113,8 @@ class _Reader:
     def begins_factor(self, limit: int) -> bool:
         word = self.peek()
         if word in FUNCTIONS:
-            return limit < _BINDING["*"]  # \sin x \cos x is a product
-        return word.isalpha() and word not in _CLOSERS.values() or word in tuple("([{") or word == "|" and not self.bars
+            return limit < PRODUCT  # \sin x \cos x is a product
+        return word[:1].isalpha() or word in tuple("([{")
 
     def begun_by(self, token: str, limit: int) -> Number:
         """The shortest expression that begins with `token`, which was taken."""
@@ -140,53 +122,54 @@ class _Reader:
         if word in ("+", "-"):
             x = self.operand(max(limit, SIGN))
             return -x if word == "-" else x
-        if token[0] in ".0123456789" and token != ".":
-            return self.number(token)
-        if word in _CLOSERS:
-            x = self.within(word)
-            return _BRACKETS[word](x) if word in _BRACKETS else x
-        if word == "frac":
-            return self.operand(ALONE) / self.operand(ALONE)
-        if word == "binom":
-            return binomial(self.operand(ALONE), self.operand(ALONE))
+        if token[0].isdecimal() or len(token) > 1 and token[0] == ".":
+            return _number(token)
+        if word in ("(", "[", "{"):
+            x = self.operand()
+            if not self.accept(*("}" if word == "{" else ")]")):
+                raise NotMathematics(f"{word} is not closed")
+            return x
+        if word in FORMS:
+            return FORMS[word](self.operand(EXPONENT))
+        if word in FORMS_OF_TWO:
+            return FORMS_OF_TWO[word](self.operand(EXPONENT), self.operand(EXPONENT))
         if word in FUNCTIONS:
             return self.function(word)
         if word in CONSTANTS:
             return CONSTANTS[word]
-        if is_variable(word):
-            return self.variable(word)
+        name = re.sub(r"[\\{}\s]", "", token)
+        if is_variable(re.split("[_']", name)[0]):
+            return _variable(name, self.point)
         if token.isalpha() and len(token) <= 3:  # xy is x * y
             self.tokens += token[:0:-1]
             return self.begun_by(token[0], limit)
         raise NotMathematics(f"stray {token}")
 
-    def number(self, digits: str) -> Fraction:
-        value = Fraction(digits)
-        if "." in digits and self.accept("overline"):  # 0.1\overline{6}
-            repeated = "".join(iter(self.take, "}")).lstrip("{")
-            value += Fraction(int(repeated), (10 ** len(repeated) - 1) * 10 ** len(digits.partition(".")[2]))
-        return value
-
     def function(self, word: str) -> Number:
         r"""\sqrt[3]{x}, \log_{2} x, \sin^{2} x, \sin^{-1} x and the rest."""
         if word == "sqrt":
-            degree = self.within("[") if self.accept("[") else Fraction(2)
-            return root(self.operand(ALONE), degree)
-        base = self.operand(ALONE) if word == "log" and self.accept("_") else None
-        exponent = self.operand(_BINDING["!"]) if self.accept("^") else Fraction(1)
+            degree = self.operand(EXPONENT) if self.peek() == "[" else Fraction(2)
+            return root(self.operand(EXPONENT), degree)
+        base = self.operand(EXPONENT) if word == "log" and self.accept("_") else None
+        exponent = self.operand(BEHIND) if self.accept("^") else Fraction(1)
         if exponent == -1:
             word, exponent = "arc" + word, Fraction(1)
         if word not in FUNCTIONS:
             raise NotMathematics(f"no function {word}")
-        x = FUNCTIONS[word](self.operand(SIGN if self.peek() in _CLOSERS else _BINDING["*"]))
+        x = FUNCTIONS[word](self.operand(SIGN if self.peek() in tuple("([{") else PRODUCT))
         return power(x / log(base) if base is not None else x, exponent)
 
-    def variable(self, word: str) -> Fraction:
-        """A rational number, its negative, or a whole number, of the name's own."""
-        while mark := self.accept("_", "'"):
-            word += mark
-            if mark == "_":
-                word += "".join(iter(self.take, "}")) if self.accept("{") else self.take()
-        code = zlib.crc32(word.encode())
-        rational = Fraction(code % 997 + 1, (code >> 10) % 89 + 2)
-        return (rational, -rational, Fraction(3 + code % 101))[self.point]
+
+def _number(token: str) -> Fraction:
+    digits, _, repeated = re.sub(r"[{}\s]", "", token).partition("\\overline")
+    value = Fraction(digits)
+    if repeated:
+        value += Fraction(int(repeated), (10 ** len(repeated) - 1) * 10 ** len(digits.partition(".")[2]))
+    return value
+
+
+def _variable(name: str, point: int) -> Fraction:
+    """A rational number, its negative, or a whole number, of the name's own."""
+    code = zlib.crc32(name.encode())
+    rational = Fraction(code % 997 + 1, (code >> 10) % 89 + 2)
+    return (rational, -rational, Fraction(3 + code % 101))[point]

@@ -17,7 +17,7 @@ import re
 import unicodedata
 
 from t1mini.answers.expressions import GREEK, is_variable, same_value, values
-from t1mini.answers.numbers import CONSTANTS, FUNCTIONS, UNITS, NotMathematics, canonical_unit
+from t1mini.answers.numbers import CONSTANTS, FORMS, FUNCTIONS, UNITS, NotMathematics, canonical_unit
 
 LONGEST, DEEPEST, MOST_ITEMS = 1000, 10, 50  # characters; brackets within brackets; of a list
 
@@ -50,6 +50,8 @@ _RULES = [(re.compile(pattern), new) for pattern, new in (
     (r"(?<=\d)(?:,?\\!\s*|\{,\}|\\[, ])(?=\d{3})|\\!", ""),  # 1{,}000
     (r"\\(?:left|right)\s*\.|\\[,;: ()\[\]]|~", " "),  # spaces, and \( \) \[ \]
     (r"\\([A-Za-z]+)(?![A-Za-z])", lambda m: _COMMANDS.get(m[1], m[0])),
+    (r"\\l(floor|ceil)(?![a-z])", r"\\\1("), (r"\\r(?:floor|ceil)(?![a-z])", ")"),
+    *[(r"\|([^|=<>,]*[^|=<>,+\-*/^({\s])\s*\|", r"\\abs{\1}")] * 2,  # ||x| - 1|
     (r"\\([%&#_])", r"\1"),
     (r"\\\$", "¤"),  # money, where $ may be a bracket
     (r"(?<=[\w)} ])\*\*(?=[ \w({\\+-])", "^"),
@@ -89,10 +91,10 @@ def normalise(text: str) -> str:
 
 # --- reading, from the outside in ----------------------------------------------------------------------------------
 
-_KNOWN = FUNCTIONS.keys() | GREEK | CONSTANTS.keys()
+_KNOWN = FUNCTIONS.keys() | FORMS.keys() | GREEK | CONSTANTS.keys()
 _LISTS = re.compile(r"\\[{}]|[][()]")
-_BRACKETS = re.compile(r"\\begin|\\end|\\[{}]|\\[lr](?:floor|ceil)(?![a-z])|[][(){}]")
-_OPENING = ("(", "[", "{", r"\{", r"\begin", r"\lfloor", r"\lceil")
+_BRACKETS = re.compile(r"\\begin|\\end|\\[{}]|[][(){}]")
+_OPENING = ("(", "[", "{", r"\{", r"\begin")
 _SEPARATOR = re.compile(r',\s*(?:"?(?:and|or)\b"?)?|;|"(?:, ?)?(?:and|or)"|\b(?:and|or)\b|∪')
 _RELATION = re.compile(r"<=|>=|!=|[=<>]")
 _THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
@@ -108,7 +110,8 @@ def read(text: str) -> tuple:
         if len(text) >= LONGEST:
             raise NotMathematics("too long")
         depths = _depths(text, _LISTS)  # within brackets a comma is a separator
-        return _read(_THOUSANDS.sub(lambda m: m[0] if depths[m.start()] else m[0].replace(",", ""), text))
+        text = _THOUSANDS.sub(lambda m: m[0] if depths[m.start()] else m[0].replace(",", ""), text)
+        return _read(text)
     except (ValueError, ArithmeticError):
         return "text", re.sub(r'(?<=\W)\s+|\s+(?=\W)|"', "", text).strip().casefold()
 
@@ -209,7 +212,7 @@ def _relation(signs: list[str], sides: list[str], inner) -> tuple:
 # --- quantities: a number, and what it counts ----------------------------------------------------------------------
 
 _WORD = r'(?:"[^"]*"|(?<!\\)[A-Za-z]++|[°%/€£¥¢])(?:\s*\^\s*\{-?\d\})?'
-_UNIT = re.compile(rf'(.*?(?:[\d.)}}\]!]|\\pi|(?<=\d)[a-z]))(\s*{_WORD}(?:\s*{_WORD})*)')
+_UNIT = re.compile(rf'(.*?(?:[\d.)}}\]!]|\\pi|(?<=\d)[a-z]))((?!\s*[A-Za-z]\b)(?:\s*{_WORD})+|(?<=\d) [msghlL])')
 
 
 def _quantity(text: str, inner) -> tuple:
@@ -231,6 +234,4 @@ def _begins_unit(value: str, text: str) -> bool:
     word = re.match(r"\s*([A-Za-z]+|.)", text)[1]
     if not word.isalpha():
         return word != "/" and (word != "°" or "°" not in value and not any(name in value for name in FUNCTIONS))
-    if len(word) == 1:
-        return word in "msghlL" and text == " " + word and value[-1].isdigit()
-    return word.casefold() in UNITS or len(word) > 3 and word not in _KNOWN
+    return len(word) == 1 or word.casefold() in UNITS or len(word) > 3 and word not in _KNOWN

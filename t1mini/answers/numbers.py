@@ -170,9 +170,10 @@ def arcsin(x: Number) -> Complex:
     return -I * log(I * x + root(1 + -x * x, 2))
 
 
+FORMS = {"abs": absolute, "floor": floor, "ceil": lambda x: -floor(-x)}
+FORMS_OF_TWO = {"frac": lambda x, y: x / y, "binom": binomial}
 FUNCTIONS = {
-    "sqrt": lambda x: root(x, 2), "abs": absolute,
-    "exp": exp, "ln": log, "log": log, "lg": lambda x: log(x) / log(Fraction(10)),
+    "sqrt": lambda x: root(x, 2), "exp": exp, "ln": log, "log": log, "lg": lambda x: log(x) / log(Fraction(10)),
     "sin": sin, "cos": cos, "tan": lambda x: sin(x) / cos(x),
     "csc": lambda x: 1 / sin(x), "sec": lambda x: 1 / cos(x), "cot": lambda x: cos(x) / sin(x),
     "arcsin": arcsin, "arccos": lambda x: arcsin(1) + -arcsin(x), "arctan": lambda x: arcsin(x / root(1 + x * x, 2))}
