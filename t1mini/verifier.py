@@ -14,13 +14,14 @@ Try it: python -c "from t1mini.verifier import verify; print(verify('So it is \\
 
 import re
 
-from t1mini.answers.latex import bare, normalise, read, same
+from t1mini.answers.expressions import proportional, same_value, values
+from t1mini.answers.latex import normalise, read
 
-LONGEST, MOST_LOOKED_AT = 1000, 1_000_000  # characters
+LONGEST = 1000  # characters
 
 # --- extraction ----------------------------------------------------------------------------------------------------
 
-_BOX, _BRACE = re.compile(r"\\boxed\s*\{"), re.compile(r"\\.|[{}]", re.DOTALL)
+_BOX = re.compile(r"((\\boxed\s*)?\{)|(\})|\\(?:[lc]?dots|boxed)|(\\(?!\\boxed).|[^\\{}\s.?…$_]+)", re.DOTALL)
 _TAG = re.compile(r"<answer>((?:(?!</?answer>).)*)</answer>", re.DOTALL)
 _HASHES = re.compile(r"^[ \t]*####[ \t]*(\S[^\n]*)$", re.MULTILINE)
 _SAYS = re.compile(r"\banswer\b[*_]*[ \t]*(?:\bis\b|:|=)[:*_ \t]*\n?[ \t]*(?=\S)", re.IGNORECASE)
@@ -54,26 +55,16 @@ def extract_answer(response: str) -> str | None:
 
 def _last_box(text: str) -> str | None:
     r"""What is in the last \boxed{} that closes and is not empty; of boxes in boxes, the innermost."""
-    boxes = [m.end() for m in _BOX.finditer(text)]
-    ends, starts, opened, depth = {}, set(boxes), [], 0  # of boxes that are open: their depth and start
-    for m in _BRACE.finditer(text, boxes[0] - 1) if boxes else ():
-        if m[0] == "{":
-            if m.end() in starts:
-                opened.append((depth, m.end()))
-            depth += 1
-        elif m[0] == "}":
-            depth -= 1
-            if opened and opened[-1][0] == depth:
-                ends[opened.pop()[1]] = m.start()
-    looked_at = 0
-    for start in boxes[::-1]:
-        content = text[start : ends.get(start, start)]
-        looked_at += len(content)
-        if _says_something(content):
-            return content.strip()
-        if looked_at > MOST_LOOKED_AT:  # empty boxes in empty boxes
-            return None
-    return None
+    opened, said, last = [], 0, (0, 0)
+    for m in _BOX.finditer(text):
+        if m[1]:
+            opened.append(m.end() if m[2] else len(text))
+        elif m[3]:
+            if opened and said >= (start := opened.pop()):
+                last = max(last, (start, m.start()))
+        elif m[4]:
+            said = m.start()
+    return text[slice(*last)].strip() or None
 
 
 def _says_something(answer: str) -> bool:
@@ -90,7 +81,7 @@ def verify(response: str, gold: str) -> bool:
 
 _DIGITS = r"-?(?:\d[\d,]*(?:\.\d*)?|\.\d+)"
 _PLAIN = re.compile(rf"[-+]?\(?(?:{_DIGITS}|{_DIGITS}(?: ?\* ?10 ?\^ ?\{{?-?\d+\}}?|[eE][-+]?\d+)|0?\.?\d*\\overline\{{\d+\}}"
-                    r"|(?P<top>\d+) ?/ ?(?P<bottom>\d+)|\\frac\{(?P<upper>-?\d+)\}\{(?P<lower>-?\d+)\})\)?")
+                    r"|(?P<fraction>\d+ ?/ ?\d+|\\frac\{-?\d+\}\{-?\d+\}))\)?")
 
 
 def is_plain(answer: str) -> bool:
@@ -99,12 +90,9 @@ def is_plain(answer: str) -> bool:
     >>> [is_plain(a) for a in ("1,024", r"x = 2\\frac12", "50%", "2^{10}", "10/2")]
     [True, True, True, False, False]
     """
-    value = bare(read(normalise(answer)))
-    m = _PLAIN.fullmatch(value[1]) if value[0] == "number" else None
-    if not m:
-        return False
-    top, bottom = m["top"] or m["upper"], m["bottom"] or m["lower"]
-    return not bottom or len(top + bottom) > 400 or int(bottom) != 0 and int(top) % int(bottom) != 0
+    kind, text, *_ = bare(read(normalise(answer))) + ("",)
+    m = _PLAIN.fullmatch(text) if kind == "number" else None
+    return bool(m) and (not m["fraction"] or getattr(values(text)[0], "denominator", 1) > 1)
 
 
 def answers_equal(prediction: str, gold: str) -> bool:
@@ -117,6 +105,41 @@ def answers_equal(prediction: str, gold: str) -> bool:
     if a == b:
         return True
     if max(len(a), len(b)) > 300:  # whole numbers of any length, and otherwise text
-        digits = [re.fullmatch(r"\+?(-?)0*([\d,]+)", text) for text in (a, b)]
-        return all(digits) and len({(m[1], m[2].replace(",", "")) for m in digits}) == 1
+        digits = [re.sub(r"^\+?(-?)0*|,", r"\1", text) for text in (a, b)]
+        return digits[0] == digits[1] and digits[0].removeprefix("-").isdecimal()
     return same(read(a), read(b))
+
+
+def same(a: tuple, b: tuple) -> bool:
+    """True if two answers that were read say the same."""
+    kinds = {a[0], b[0]}
+    if a == b:
+        return True
+    if kinds <= {"named", "relation"}:
+        return a[1] == b[1] and (all(map(same, a[2:], b[2:])) or _proportional(a, b))
+    if kinds == {"unit"}:
+        return a[1] == b[1] and same(a[2], b[2])
+    if any(x[:2] == ("unit", "%") and same(("number", f"({x[2][1]})/100"), y) for x, y in ((a, b), (b, a))):
+        return True
+    if kinds & {"named", "unit"}:
+        return same(bare(a), bare(b))
+    if kinds == {"number"}:
+        return same_value(a[1], b[1])
+    if kinds & {"set", "list"}:  # in any order; a set of one is what is in it
+        x, y = (z[1:] if z[0] in ("set", "list") else [z][: len(z) == 2] for z in (a, b))
+        return bool(x and y) and all(any(same(u, v) for v in to) for of, to in ((x, y), (y, x)) for u in of)
+    return a[0] == b[0] != "text" and len(a) == len(b) and all(map(same, a[1:], b[1:]))
+
+
+def _proportional(a: tuple, b: tuple) -> bool:
+    """True if left - right of one equation is a constant multiple of the other's."""
+    if a[1] not in ("=", "!=") or any(side[0] != "number" for side in a[2:] + b[2:]):
+        return False
+    return proportional(*(f"({left[1]})-({right[1]})" for *_, left, right in (a, b)))
+
+
+def bare(x: tuple) -> tuple:
+    """Without its name, its unit, and the braces of a set of one."""
+    while x[0] in ("named", "unit") or x[0] in ("set", "list") and len(set(x[1:])) == 1:
+        x = x[-1]
+    return x

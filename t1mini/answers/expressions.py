@@ -11,209 +11,165 @@ of them: no algebra is done. Numbers are those of t1mini.answers.numbers.
 See it: python -m pytest tests/test_verifier.py
 """
 
-import math
 import re
 import zlib
-from decimal import Decimal, localcontext
+from decimal import localcontext
 from fractions import Fraction
+from functools import lru_cache
 
-from t1mini.answers.numbers import (CONSTANTS, DIGITS, FUNCTIONS, LARGEST_ROOT, PI, Number, absolute, binomial, close, factorial, log,
-                                root)
+from t1mini.answers.numbers import (CONSTANTS, DIGITS, FORMS, FORMS_OF_TWO, FUNCTIONS, PI, Complex, NotMathematics, Number, close,
+                                    factorial, log, power, root)
 
-LONGEST, DEEPEST, POINTS = 1000, 30, 3  # characters; brackets within brackets; points where expressions are compared
-GREEK = set("alpha beta gamma delta epsilon varepsilon zeta eta theta iota kappa lambda mu nu xi rho sigma tau phi varphi chi psi "
-            "omega Gamma Delta Theta Lambda Sigma Phi Psi Omega ell".split())
-_FORMS = {"frac", "binom", "lfloor", "lceil"}
-_TOKEN = re.compile(r"(?:\.\d+|\d+(?:\.\d*)?)(?:[eE][-+]?\d+(?![A-Za-z\d]))?|\\?[A-Za-z]+|\S")
-_DEGREE, _PERCENT = Number(DIGITS.divide(PI, 180), Decimal(0)), Number(Fraction(1, 100))
+DEEPEST, POINTS = 40, 3  # how much stands within another; points where expressions are compared
+GREEK = set("alpha beta gamma delta epsilon varepsilon zeta eta theta iota kappa lambda mu nu xi rho sigma tau phi varphi "
+            "chi psi omega Gamma Delta Theta Lambda Sigma Phi Psi Omega ell".split())
+_SUBSCRIPT = r"(?:\s*_\s*(?:\{[^{}]*\}|\w)|\s*')+"
+_TOKEN = re.compile(rf"\d*\.\d*\s*\\overline\s*\{{\d+\}}"  # 0.1\overline{{6}}
+                    rf"|(?:\.\d+|\d+(?:\.\d*)?)(?:[eE][-+]?\d{{1,4}}(?![A-Za-z\d]))?"
+                    rf"|(?:\\(?!log)[A-Za-z]+|[A-Za-z]){_SUBSCRIPT}|(?!log)[A-Za-z]{{1,2}}(?=[A-Za-z]{_SUBSCRIPT})|\\?[A-Za-z]+|\S")
+# How much what stands between two numbers, or behind one, binds. Side by side means times, but binds more in \sin 2x.
+SUM, PRODUCT, SIDE, SIGN, BEHIND, EXPONENT = range(1, 7)
+_BINDING = {"+": SUM, "-": SUM, "*": PRODUCT, "/": PRODUCT, "^": EXPONENT, "!": BEHIND, "°": BEHIND, "%": BEHIND}
+_BEHIND = {"!": factorial, "°": lambda x: x * Complex(PI / 180), "%": lambda x: x / 100}
 
 
-class NotMathematics(ValueError):
-    """The text does not read as an expression."""
+@lru_cache(maxsize=1024)
+def values(text: str) -> list[Number | None]:
+    r"""The value of a normalised expression at each point, None where it has none or too large a one; an empty list where
+    the text is no expression.
 
-
-def evaluate(text: str, point: int = 0) -> Number:
-    r"""The value of a normalised expression (t1mini.answers.latex). NotMathematics where it is none, ArithmeticError or another
-    ValueError where it has no value or too large a one.
-
-    >>> evaluate(r"\frac{1}{2} + 1"), evaluate("(1+i)^{2}")
-    (Number(re=Fraction(3, 2), im=Fraction(0, 1)), Number(re=Fraction(0, 1), im=Fraction(2, 1)))
+    >>> values(r"\frac{1}{2} + 1")[0], values("2(3x - 1) - 6x")[0], values("1/0")[0], values("1 +")
+    (Fraction(3, 2), Fraction(-2, 1), None, [])
     """
-    if len(text) >= LONGEST:
-        raise NotMathematics("too long")
-    reader = _Reader(_TOKEN.findall(text), point)
-    with localcontext(DIGITS):
-        result = reader.sum()
-    if reader.tokens:
-        raise NotMathematics(f"stray {reader.tokens[-1]}")
+    result = []
+    for point in range(POINTS):
+        reader = _Reader(_TOKEN.findall(text), point)
+        try:
+            with localcontext(DIGITS):
+                result.append(reader.operand())
+        except NotMathematics:
+            return []
+        except (ValueError, ArithmeticError):
+            result.append(None)
+        else:
+            if reader.tokens:
+                return []
     return result
 
 
 def same_value(a: str, b: str) -> bool:
     """True if two normalised expressions agree at every point where either has a value, and have one somewhere."""
-    agreed = False
-    for point in range(POINTS):
-        x, y = (_value_or_none(text, point) for text in (a, b))
-        if x and y and close(x, y):
-            agreed = True
-        elif x or y:
-            return False
-    return agreed
+    pairs = [pair for pair in zip(values(a), values(b)) if pair != (None, None)]
+    return bool(pairs) and all(None not in pair and close(*pair) for pair in pairs)
 
 
 def proportional(a: str, b: str) -> bool:
     """True if one expression in variables is a constant multiple, not 0, of the other."""
-    x, y = ([_value_or_none(text, point) for point in range(POINTS)] for text in (a, b))
-    if None in x + y or len(set(x)) == 1 or not (y[0].re or y[0].im):
+    x, y = values(a), values(b)
+    if not x or not y or None in x + y or len(set(x)) == 1 or close(y[0], Fraction(0)):
         return False
     with localcontext(DIGITS):
         return all(close(x[0] * v, y[0] * u) for u, v in zip(x, y))
 
 
-def _value_or_none(text: str, point: int) -> Number | None:
-    try:
-        return evaluate(text, point)
-    except (ValueError, ArithmeticError):
-        return None
+def is_variable(word: str) -> bool:
+    return word in GREEK or len(word) == 1 and word.isalpha()
 
 
 class _Reader:
     """Recursive descent. `tokens` is what is left to read, the next one last."""
 
     def __init__(self, tokens: list[str], point: int):
-        self.tokens, self.point, self.depth, self.bars = tokens[::-1], point, 0, False
+        self.tokens, self.point, self.depth = tokens[::-1], point, 0
 
     def peek(self) -> str:
         return self.tokens[-1].lstrip("\\") if self.tokens else ""
 
-    def take(self) -> str:
-        if not self.tokens:
-            raise NotMathematics("ends early")
-        return self.tokens.pop()
-
     def accept(self, *words: str) -> str:
         """The next token if it is one of `words`, else ""."""
-        return self.take().lstrip("\\") if self.peek() in words else ""
+        return self.tokens.pop() if self.tokens and self.peek() in words else ""
 
-    def within(self, *closers: str) -> Number:
-        """A sum and its closing bracket."""
-        self.depth, bars, self.bars = self.depth + 1, self.bars, closers == ("|",)
-        if self.depth > DEEPEST:
-            raise NotMathematics("too deep")
-        result = self.sum()
-        if not self.accept(*closers):
-            raise NotMathematics(f"{closers[0]} is missing")
-        self.depth, self.bars = self.depth - 1, bars
-        return result
-
-    def sum(self) -> Number:
-        result = self.signed(self.term)
-        while self.peek() in ("+", "-"):
-            result = result + self.signed(self.term)
-        return result
-
-    def signed(self, read) -> Number:
-        minus = False
-        while mark := self.accept("+", "-"):
-            minus ^= mark == "-"
-        return -read() if minus else read()
-
-    def term(self, explicit: bool = True) -> Number:
-        """Factors multiplied or divided; without `explicit`, only those side by side, up to the next function."""
-        result = self.factor()
-        while True:
-            if explicit and (mark := self.accept("*", "/")):
-                factor = self.signed(self.factor)
-                result = result * factor if mark == "*" else result / factor
-            elif self.begins_factor() and (explicit or self.peek() not in FUNCTIONS):
-                result = result * self.factor()
+    def operand(self, limit: int = 0) -> Number:
+        """As much as is joined by marks that bind more than `limit`; side by side counts as a mark."""
+        self.depth += 1
+        if self.depth > DEEPEST or not self.tokens:
+            raise NotMathematics("too deep, or ends early")
+        left = self.begun_by(self.tokens.pop(), limit)
+        while _BINDING.get(mark := self.peek(), SIDE if self.begins_factor(limit) else 0) > limit:
+            if mark in ("+", "-"):  # the sign is read with what follows it
+                left = left + self.operand(SUM)
+            elif self.accept("/"):
+                left = left / self.operand(SIGN)
+            elif self.accept("^"):
+                left = power(left, self.operand(BEHIND))
+            elif self.accept(*_BEHIND):
+                left = _BEHIND[mark](left)
             else:
-                return result
+                self.accept("*")
+                left = left * self.operand(SIGN)
+        self.depth -= 1
+        return left
 
-    def begins_factor(self) -> bool:
+    def begins_factor(self, limit: int) -> bool:
         word = self.peek()
-        return word.isalpha() and word not in ("rfloor", "rceil") or word in tuple("([{") or (word == "|" and not self.bars)
+        if word in FUNCTIONS:
+            return limit < PRODUCT  # \sin x \cos x is a product
+        return word[:1].isalpha() or word in tuple("([{")
 
-    def factor(self) -> Number:
-        result = self.base()
-        while mark := self.accept("^", "!", "°", "%"):
-            if mark == "^":
-                result = result ** self.exponent()
-            else:
-                result = factorial(result) if mark == "!" else result * (_DEGREE if mark == "°" else _PERCENT)
-        return result
-
-    def exponent(self) -> Number:
-        power = self.signed(self.base)
-        return power ** self.exponent() if self.accept("^") else power
-
-    def base(self) -> Number:
-        token = self.take()
+    def begun_by(self, token: str, limit: int) -> Number:
+        """The shortest expression that begins with `token`, which was taken."""
         word = token.lstrip("\\")
-        if token[0] in ".0123456789" and token != ".":
-            return self.number(token)
-        if word in ("(", "["):
-            return self.within(")", "]")
-        if word == "{":
-            return self.within("}")
-        if word == "|":
-            return absolute(self.within("|"))
-        if word in _FORMS:
-            return self.form(word)
+        if word in ("+", "-"):
+            x = self.operand(max(limit, SIGN))
+            return -x if word == "-" else x
+        if token[0].isdecimal() or len(token) > 1 and token[0] == ".":
+            return _number(token)
+        if word in ("(", "[", "{"):
+            x = self.operand()
+            if not self.accept(*("}" if word == "{" else ")]")):
+                raise NotMathematics(f"{word} is not closed")
+            return x
+        if word in FORMS:
+            return FORMS[word](self.operand(EXPONENT))
+        if word in FORMS_OF_TWO:
+            return FORMS_OF_TWO[word](self.operand(EXPONENT), self.operand(EXPONENT))
         if word in FUNCTIONS:
             return self.function(word)
         if word in CONSTANTS:
             return CONSTANTS[word]
-        if word in GREEK or len(word) == 1 and word.isalpha():
-            return self.variable(word)
+        name = re.sub(r"[\\{}\s]", "", token)
+        if is_variable(re.split("[_']", name)[0]):
+            return _variable(name, self.point)
         if token.isalpha() and len(token) <= 3:  # xy is x * y
             self.tokens += token[:0:-1]
-            self.tokens.append(token[0])
-            return self.base()
+            return self.begun_by(token[0], limit)
         raise NotMathematics(f"stray {token}")
-
-    def number(self, word: str) -> Number:
-        if self.peek()[:1].isdigit():
-            raise NotMathematics("two numbers side by side")
-        digits, _, exponent = word.lower().partition("e")
-        if len(exponent) > 4:
-            raise ValueError("exponent out of bounds")
-        value = Fraction(word if word[-1] != "." else word + "0")
-        if "." in word and self.accept("overline"):  # 0.1\overline{6}
-            repeated = "".join(iter(self.take, "}")).lstrip("{")
-            value += Fraction(int(repeated), (10 ** len(repeated) - 1) * 10 ** len(digits.partition(".")[2]))
-        return Number(value)
-
-    def form(self, word: str) -> Number:
-        if word == "frac":
-            return self.base() / self.base()
-        if word == "binom":
-            return binomial(self.base(), self.base())
-        x = self.within("r" + word[1:])
-        return Number(Fraction(math.floor(x.re) if word == "lfloor" else math.ceil(x.re)))
 
     def function(self, word: str) -> Number:
         r"""\sqrt[3]{x}, \log_{2} x, \sin^{2} x, \sin^{-1} x and the rest."""
-        if word == "sqrt" and self.accept("["):
-            degree = self.within("]").whole
-            return root(self.base(), degree if degree else LARGEST_ROOT + 1)
-        base = self.base() if word == "log" and self.accept("_") else None
-        power = self.exponent() if self.accept("^") else None
-        if power and power.whole == -1:
-            word, power = "arc" + word, None
-            if word not in FUNCTIONS:
-                raise NotMathematics(f"no function {word}")
-        plain = word == "sqrt" or self.peek() in ("(", "{", "[")
-        x = FUNCTIONS[word](self.factor() if plain else self.term(explicit=False))
-        x = x / log(base) if base else x
-        return x**power if power else x
+        if word == "sqrt":
+            degree = self.operand(EXPONENT) if self.peek() == "[" else Fraction(2)
+            return root(self.operand(EXPONENT), degree)
+        base = self.operand(EXPONENT) if word == "log" and self.accept("_") else None
+        exponent = self.operand(BEHIND) if self.accept("^") else Fraction(1)
+        if exponent == -1:
+            word, exponent = "arc" + word, Fraction(1)
+        if word not in FUNCTIONS:
+            raise NotMathematics(f"no function {word}")
+        x = FUNCTIONS[word](self.operand(SIGN if self.peek() in tuple("([{") else PRODUCT))
+        return power(x / log(base) if base is not None else x, exponent)
 
-    def variable(self, word: str) -> Number:
-        """A rational number, its negative, or a whole number, of the name's own."""
-        while mark := self.accept("_", "'"):
-            word += mark
-            if mark == "_":
-                word += "".join(iter(self.take, "}")) if self.accept("{") else self.take()
-        code = zlib.crc32(word.encode())
-        rational = Fraction(code % 997 + 1, (code >> 10) % 89 + 2)
-        return Number((rational, -rational, Fraction(3 + code % 101))[self.point])
+
+def _number(token: str) -> Fraction:
+    digits, _, repeated = re.sub(r"[{}\s]", "", token).partition("\\overline")
+    value = Fraction(digits)
+    if repeated:
+        value += Fraction(int(repeated), (10 ** len(repeated) - 1) * 10 ** len(digits.partition(".")[2]))
+    return value
+
+
+def _variable(name: str, point: int) -> Fraction:
+    """A rational number, its negative, or a whole number, of the name's own."""
+    code = zlib.crc32(name.encode())
+    rational = Fraction(code % 997 + 1, (code >> 10) % 89 + 2)
+    return (rational, -rational, Fraction(3 + code % 101))[point]

@@ -1,186 +1,252 @@
-"""Closed forms: complex numbers that are exact as long as they can be, and have 50 digits when they cannot.
+r"""Numbers: exact while they are rational, and complex with 80 digits when they are not.
 
-Both parts are Fractions until the first irrational root, pi, exponential or logarithm; from then on they are Decimals. So
-1/3 + 1/6 is 1/2 and not nearly 1/2, sqrt(50) is 5 * sqrt(2) to 45 digits, and 1.41421356237 is neither.
+A number is a Fraction until the first irrational root, pi, i, exponential or logarithm, and a Complex of Decimals from then on. So
+1/3 + 1/6 is 1/2 and not nearly 1/2, sqrt(50) is 5 sqrt(2) to 60 digits, and 1.41421356237 is neither. All other functions come from
+exp and log, by Euler's formula: sin x = (e^ix - e^-ix) / 2i, arcsin x = -i log(ix + sqrt(1 - x^2)).
 
-The numbers are a model's and are not to be trusted: exponents, factorials, roots and angles have bounds (ValueError beyond them),
-and what has no value raises ArithmeticError or ValueError. Compute within `localcontext(DIGITS)`.
+The numbers are a model's and are not to be trusted: exponents, factorials, roots and angles have bounds (ValueError beyond them), and
+what has no value raises ArithmeticError or ValueError. Compute within `localcontext(DIGITS)`.
 
 See it: python -m pytest tests/test_verifier.py
 """
 
 import math
+import re
 from dataclasses import dataclass
 from decimal import Context, Decimal, localcontext
 from fractions import Fraction
 
-DIGITS = Context(prec=50, Emax=100_000, Emin=-100_000)
-TOLERANCE = Decimal("1e-45")
+DIGITS = Context(prec=80, Emax=100_000, Emin=-100_000)
+TOLERANCE = Decimal("1e-60")
 LONGEST_DENOMINATOR = 10**15
 LARGEST_BITS, LARGEST_FACTORIAL, LARGEST_ROOT, LARGEST_ANGLE = 20_000, 1000, 100, 10**6
-PI = Decimal("3.14159265358979323846264338327950288419716939937510582097494459")
+PI = Decimal("3.14159265358979323846264338327950288419716939937510582097494459230781640628620899862803482534")
+
+
+class NotMathematics(ValueError):
+    """The text does not read as an expression or a unit."""
 
 
 @dataclass(frozen=True)
-class Number:
-    re: Fraction | Decimal
-    im: Fraction | Decimal = Fraction(0)
+class Complex:
+    """A number that is not rational. The other operand may be a Fraction."""
 
-    @property
-    def exact(self) -> bool:
-        return isinstance(self.re, Fraction) and isinstance(self.im, Fraction)
-
-    @property
-    def whole(self) -> int | None:
-        """The int it is exactly, or None."""
-        return int(self.re) if not self.im and self.re == self.re.__trunc__() else None
-
-    def decimal(self) -> "Number":
-        return Number(*(Decimal(x.numerator) / x.denominator if isinstance(x, Fraction) else x for x in (self.re, self.im)))
+    re: Decimal
+    im: Decimal = Decimal(0)
 
     def __neg__(self):
-        return Number(-self.re, -self.im)
+        return Complex(-self.re, -self.im)
 
     def __add__(self, other):
-        x, y = _alike(self, other)
-        return Number(x.re + y.re, x.im + y.im)
+        y = inexact(other)
+        return Complex(self.re + y.re, self.im + y.im)
 
     def __mul__(self, other):
-        x, y = _alike(self, other)
-        if not x.im and not y.im:  # apart, so that infinity meets no zero
-            return Number(x.re * y.re, x.im)
-        return Number(x.re * y.re - x.im * y.im, x.re * y.im + x.im * y.re)
+        y = inexact(other)
+        return Complex(self.re * y.re - self.im * y.im, self.re * y.im + self.im * y.re)
 
     def __truediv__(self, other):
-        x, y = _alike(self, other)
-        if not y.im:
-            return Number(x.re / y.re, x.im / y.re)
+        y = inexact(other)
         size = y.re * y.re + y.im * y.im
-        return x * Number(y.re / size, -y.im / size)
+        return self * Complex(y.re / size, -y.im / size)
 
-    def __pow__(self, y):
-        if not y.exact or y.im or y.re.denominator > LARGEST_ROOT:
-            return exp(y * log(self))
-        if y.re.denominator > 1:
-            return root(self, y.re.denominator) ** Number(Fraction(y.re.numerator))
-        n, result = y.re.numerator, Number(Fraction(1))
-        bits = sum(x.numerator.bit_length() + x.denominator.bit_length() for x in (self.re, self.im)) if self.exact else 2
-        if abs(n) * bits > LARGEST_BITS:
-            raise ValueError("power out of bounds")
-        factor = self if n >= 0 else result / self
-        for bit in bin(abs(n))[2:]:
-            result = result * result
-            result = result * factor if bit == "1" else result
-        return result
+    def __rtruediv__(self, other):
+        return inexact(other) / self
+
+    def __bool__(self):
+        return bool(self.re or self.im)
+
+    __radd__, __rmul__ = __add__, __mul__
 
 
-def _alike(x: Number, y: Number) -> tuple[Number, Number]:
-    """Both exact, or both in decimals."""
-    return (x, y) if x.exact and y.exact else (x.decimal(), y.decimal())
+Number = Fraction | Complex
+I = Complex(Decimal(0), Decimal(1))
+
+
+def inexact(x: Number) -> Complex:
+    return x if isinstance(x, Complex) else Complex(Decimal(x.numerator) / x.denominator)
 
 
 def close(x: Number, y: Number) -> bool:
-    """Equal where both are exact, else to 45 digits. A fraction that long is no closed form, but one rounded off."""
-    if x.exact != y.exact and (x if x.exact else y).re.denominator > LONGEST_DENOMINATOR:
-        return False
-    with localcontext(DIGITS):
-        x, y = _alike(x, y)
-        if x == y or x.exact:
-            return x == y
-        return all(a.is_finite() and b.is_finite() and abs(a - b) <= TOLERANCE * max(1, abs(a), abs(b))
-                   for a, b in ((x.re, y.re), (x.im, y.im)))
+    """Equal where both are exact, else to 60 digits. A fraction that long is no closed form, but one rounded off."""
+    with localcontext(DIGITS, Emax=10**9):
+        difference = x + -y
+        if not isinstance(difference, Complex):
+            return difference == 0
+        if any(getattr(z, "denominator", 1) > LONGEST_DENOMINATOR for z in (x, y)):
+            return False
+        return size(difference) < TOLERANCE * max(1, size(x), size(y))
 
 
-def root(x: Number, n: int) -> Number:
+def power(x: Number, y: Number) -> Number:
+    """By squaring where y is whole; the root first where it is rational."""
+    if isinstance(y, Complex) or y.denominator > LARGEST_ROOT:
+        return exp(y * log(x))
+    if y.denominator > 1:
+        return power(root(x, y.denominator), y.numerator)
+    bits = 2 if isinstance(x, Complex) else x.numerator.bit_length() + x.denominator.bit_length()
+    if abs(y) * bits > LARGEST_BITS:
+        raise ValueError("power out of bounds")
+    if y < 0:
+        return 1 / power(x, -y)
+    if y == 0:
+        return Fraction(1)
+    half = power(x, y // 2)
+    return half * half * x if y % 2 else half * half
+
+
+def root(x: Number, n: Number) -> Number:
     """The n-th root: of a negative number the real one where n is odd, else the principal one."""
-    if not 1 <= n <= LARGEST_ROOT:
+    if not x:
+        return x
+    if isinstance(n, Complex) or n.denominator > 1 or not 1 <= n <= LARGEST_ROOT:
         raise ValueError("root out of bounds")
-    if x.re < 0 and not x.im and (n % 2 or n == 2):
-        size = root(-x, n)
-        return -size if n % 2 else Number(size.im, size.re)
-    if x.exact and not x.im:
-        parts = [_whole_root(part, n) for part in (x.re.numerator, x.re.denominator)]
-        if None not in parts:
-            return Number(Fraction(*parts))
-    x = x.decimal()
-    return Number(x.re.sqrt(), x.im) if n == 2 and not x.im else exp(log(x) / Number(Fraction(n)))
+    if not isinstance(x, Complex) and x > 0:
+        parts = [round(Decimal(part) ** (1 / Decimal(int(n)))) for part in (x.numerator, x.denominator)]
+        if (exact := Fraction(*parts)) ** n == x:
+            return exact
+    z = inexact(x)
+    return -root(-x, n) if z.re < 0 and not z.im and n % 2 else exp(log(z) / n)
 
 
-def _whole_root(x: int, n: int) -> int | None:
-    if x < 0:
-        return None
-    guess = math.isqrt(x) if n == 2 else round(x ** (1 / n)) if x.bit_length() < 1000 else 0
-    return guess if guess**n == x else None
+def exp(x: Number) -> Complex:
+    """e^(a + bi) = e^a (cos b + i sin b), with the series of sine and cosine after whole turns are taken off."""
+    x = inexact(x)
+    if abs(x.im) > LARGEST_ANGLE:
+        raise ValueError("angle out of bounds")
+    angle, terms = x.im.remainder_near(2 * PI), [Decimal(1)]
+    while abs(terms[-1]) > Decimal("1e-82"):
+        terms.append(terms[-1] * angle / len(terms))
+    sine, cosine = sum(terms[1::4]) - sum(terms[3::4]), sum(terms[::4]) - sum(terms[2::4])
+    return Complex(x.re.exp() * cosine, x.re.exp() * sine)
 
 
-def exp(x: Number) -> Number:
-    x = x.decimal()
-    if not x.im:
-        return Number(x.re.exp(), x.im)
-    sine, cosine = _sine_cosine(x.im)
-    return Number(x.re.exp() * cosine, x.re.exp() * sine)
+def log(x: Number) -> Complex:
+    """The angle is a float's guess, mended by two steps of Newton's method."""
+    length = size(x)
+    unit = inexact(x) / Complex(length)
+    angle = Decimal(math.atan2(unit.im, unit.re))
+    for _ in range(2):
+        angle += (unit * exp(-I * Complex(angle))).im
+    return Complex(length.ln(), angle)
 
 
-def log(x: Number) -> Number:
-    x = x.decimal()
-    if x.re > 0 and not x.im:
-        return Number(x.re.ln(), x.im)
-    return Number((x.re * x.re + x.im * x.im).ln() / 2, _angle(x.im, x.re))
+def size(x: Number) -> Decimal:
+    x = inexact(x)
+    return (x.re * x.re + x.im * x.im).sqrt()
 
 
 def absolute(x: Number) -> Number:
-    return root(Number(x.re * x.re + x.im * x.im), 2) if x.im else Number(abs(x.re), x.im)
+    return Complex(size(x)) if isinstance(x, Complex) else abs(x)
 
 
-def factorial(x: Number) -> Number:
-    if x.whole is None or not 0 <= x.whole <= LARGEST_FACTORIAL:
+def floor(x: Number) -> Fraction:
+    return Fraction(math.floor(x.re if isinstance(x, Complex) else x))
+
+
+def factorial(x: Number) -> Fraction:
+    if isinstance(x, Complex) or x.denominator > 1 or not 0 <= x <= LARGEST_FACTORIAL:
         raise ValueError("factorial out of bounds")
-    return Number(Fraction(math.factorial(x.whole)))
+    return Fraction(math.factorial(int(x)))
 
 
 def binomial(n: Number, k: Number) -> Number:
     """n may be any number: n (n - 1) ... (n - k + 1) / k!"""
-    result = Number(Fraction(1)) / factorial(k)
-    for j in range(k.whole):
-        result = result * (n + Number(Fraction(-j)))
+    result = 1 / factorial(k)
+    for j in range(int(k)):
+        result = result * (n + -j)
     return result
 
 
-def _sine_cosine(x: Decimal) -> tuple[Decimal, Decimal]:
-    """By their series, after whole turns are taken off."""
-    if abs(x) > LARGEST_ANGLE:
-        raise ValueError("angle out of bounds")
-    x, terms = x.remainder_near(2 * PI), [Decimal(1)]
-    while abs(terms[-1]) > Decimal("1e-52"):
-        terms.append(terms[-1] * x / len(terms))
-    return sum(terms[1::4]) - sum(terms[3::4]), sum(terms[::4]) - sum(terms[2::4])
+def sin(x: Number) -> Complex:
+    return (exp(I * x) + -exp(-I * x)) / (I * 2)
 
 
-def _angle(y: Decimal, x: Decimal) -> Decimal:
-    """The angle of the point (x, y): a float's guess, mended by two steps of Newton's method."""
-    angle = Decimal(math.atan2(y, x))
-    for _ in range(2):
-        sine, cosine = _sine_cosine(angle)
-        angle += (y * cosine - x * sine) / (x * x + y * y).sqrt()
-    return angle
+def cos(x: Number) -> Complex:
+    return (exp(I * x) + exp(-I * x)) / 2
 
 
-def _real(f):
-    """A function of one real Decimal as a function of Numbers."""
-    def of_number(x: Number) -> Number:
-        if x.im:
-            raise ValueError("for real numbers only")
-        return Number(f(x.decimal().re), Decimal(0))
-    return of_number
+def arcsin(x: Number) -> Complex:
+    return -I * log(I * x + root(1 + -x * x, 2))
 
 
+FORMS = {"abs": absolute, "floor": floor, "ceil": lambda x: -floor(-x)}
+FORMS_OF_TWO = {"frac": lambda x, y: x / y, "binom": binomial}
 FUNCTIONS = {
-    "sqrt": lambda x: root(x, 2), "exp": exp, "ln": log, "log": log, "abs": absolute,
-    "lg": lambda x: log(x) / log(Number(Fraction(10))),
-    "sin": _real(lambda x: _sine_cosine(x)[0]), "cos": _real(lambda x: _sine_cosine(x)[1]),
-    "tan": lambda x: FUNCTIONS["sin"](x) / FUNCTIONS["cos"](x), "cot": lambda x: FUNCTIONS["cos"](x) / FUNCTIONS["sin"](x),
-    "sec": lambda x: Number(Fraction(1)) / FUNCTIONS["cos"](x), "csc": lambda x: Number(Fraction(1)) / FUNCTIONS["sin"](x),
-    "arcsin": _real(lambda x: _angle(x, (1 - x * x).sqrt())), "arccos": _real(lambda x: _angle((1 - x * x).sqrt(), x)),
-    "arctan": _real(lambda x: _angle(x, Decimal(1)))}
-CONSTANTS = {"pi": Number(PI, Decimal(0)), "e": Number(Decimal(1).exp(DIGITS), Decimal(0)), "i": Number(Fraction(0), Fraction(1)),
-             "infty": Number(Decimal("Infinity"), Decimal(0)), "infinity": Number(Decimal("Infinity"), Decimal(0))}
+    "sqrt": lambda x: root(x, 2), "exp": exp, "ln": log, "log": log, "lg": lambda x: log(x) / log(Fraction(10)),
+    "sin": sin, "cos": cos, "tan": lambda x: sin(x) / cos(x),
+    "csc": lambda x: 1 / sin(x), "sec": lambda x: 1 / cos(x), "cot": lambda x: cos(x) / sin(x),
+    "arcsin": arcsin, "arccos": lambda x: arcsin(1) + -arcsin(x), "arctan": lambda x: arcsin(x / root(1 + x * x, 2))}
+CONSTANTS = {"pi": Complex(PI), "e": Complex(Decimal(1).exp(DIGITS)), "i": I}
+
+
+# --- what is counted ------------------------------------------------------------------------------------------------
+
+# One unit a line: its name, and other names. "square", "per", "mph" and plurals are seen to below.
+_UNIT_NAMES = """cm centimeter centimetre
+    mm millimeter millimetre
+    m meter metre
+    km kilometer kilometre
+    in inch inche
+    ft foot feet
+    yd yard
+    mi mile
+    h hour hr
+    min minute
+    s second sec
+    kg kilogram
+    g gram
+    lb pound £
+    oz ounce
+    l liter litre
+    ml milliliter
+    ° degree deg
+    % percent
+    dollar usd buck
+    euro €
+    yen ¥
+    cent ¢
+    yr year
+    rad radian
+    c celsius celsiu
+    f fahrenheit
+    / per
+    -
+    unit
+    sq
+    cu
+    mph"""
+UNITS = {alias: line.split()[0] for line in _UNIT_NAMES.split("\n") for alias in line.split()}
+_SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12}
+_NO_UNIT = set("""is are was be not no nor non isn isnt wrong incorrect false maybe perhaps possibly probably if then than except
+    unless but plus minus times half least most about around between never none more less fewer either neither approximately
+    roughly exactly or and answer correct true""".split())
+_SPELT = [(re.compile(pattern), new) for pattern, new in (
+    (r'[{}".]', " "),
+    (r"\bmph\b", "mi / h"),
+    (r"(?<=\w\w)s\b", ""),
+    (r"\b(?:square|sq) +(\w+)", r"\1^2"),
+    (r"\b(?:cubic|cu) +(\w+)", r"\1^3"),
+    (r" squared\b", "^2"),
+    (r" cubed\b", "^3"),
+    (r"\s*\^\s*(-?)\s*", r"^\1"),
+)]
+
+
+def canonical_unit(text: str) -> tuple[str, int]:
+    """A unit in one spelling, and the factor that words such as "million" stand for. NotMathematics where it is no unit.
+
+    >>> canonical_unit("square centimeters"), canonical_unit("cm^2"), canonical_unit("million dollars")
+    (('cm^2', 1), ('cm^2', 1), ('dollar', 1000000))
+    """
+    text, unit, scale = text.casefold(), [], 1
+    said_otherwise = _NO_UNIT & set(re.findall(r"[a-z]+", text))
+    for pattern, new in _SPELT:
+        text = pattern.sub(new, text)
+    for word, power in re.findall(r"([^\W\d_]+|\S)(\^-?\d)?", text):
+        if said_otherwise or not (word.isalpha() or word in UNITS) or len(unit) > 3:
+            raise NotMathematics(f"{text!r} is no unit")
+        scale *= _SCALES.get(word, 1)
+        if word not in _SCALES and unit[-1:] != [UNITS.get(word, word) + power]:
+            unit.append(UNITS.get(word, word) + power)
+    return " ".join(unit), scale
