@@ -21,16 +21,14 @@ from dataclasses import dataclass
 
 from tqdm import tqdm
 
+from t1mini.fast import twins
 from t1mini.penalties import is_garbled
-from t1mini.rollout import generate
 from t1mini.runs.checkpoint import load_policy
-from t1mini.runs.durable import write_text
-from t1mini.runs.folder import RunFolder
+from t1mini.runs.folder import RunFolder, Stopped, Stopping, write_text
 from t1mini.runs.jsonl import read_rows
-from t1mini.runs.machine import PRECISIONS, compute_precision
-from t1mini.runs.settings import SMALL_CACHE, StageConfig, UserError, setting
-from t1mini.runs.stopping import Stop, Stopped
+from t1mini.runs.settings import PRECISIONS, SMALL_CACHE, StageConfig, UserError, setting
 from t1mini.runs.tokenizer import Tokenizer
+from t1mini.sampler import Sampling
 from t1mini.tasks import maths
 from t1mini.tasks.maths import Problem
 from t1mini.verifier import extract_answer, verify
@@ -55,7 +53,7 @@ class CollectConfig(StageConfig):
     max_batch_tokens: int = setting(300_000, "tokens that responses sampled at once may have, with their "
                                     "prompts: rows x limit", low=1, **SMALL_CACHE)
     precision: str = setting("float32", "what the model computes in", choices=PRECISIONS, gpu="bfloat16")
-    plain: bool = setting(False, "the plain twins of generate and score, for reading along")
+    plain: bool = setting(False, "the plain twin of generate, for reading along")
     at_least: float = setting(0.0, "hard problems: least share of attempts that solve one", low=0, high=1)
     at_most: float = setting(0.3, "hard problems: largest share of attempts that solve one", low=0, high=1)
     too_easy: float = setting(0.9, "no trace of problems that more than this share solves", low=0, high=1)
@@ -83,7 +81,7 @@ def collect(policy, tokenizer: Tokenizer, problems: list[Problem], config: Colle
     """A row a problem, with its attempts: those of an earlier sitting, and the others, sampled now."""
     rows = []
     (folder.path / "attempts").mkdir(exist_ok=True)
-    with Stop() as stop:
+    with Stopping() as stop:
         for start in tqdm(range(0, len(problems), BATCH), desc="attempts", unit="batch"):
             batch, path = problems[start : start + BATCH], folder.path / f"attempts/{start:06}.jsonl"
             if not path.exists():
@@ -100,12 +98,12 @@ def collect(policy, tokenizer: Tokenizer, problems: list[Problem], config: Colle
 def attempt(policy, tokenizer: Tokenizer, batch: list[Problem], start: int,
             config: CollectConfig) -> list[dict]:
     """A row a problem, with its attempts; `start` is the number of the first."""
-    prompts = [maths.prompt_ids(problem, tokenizer) for problem in batch]
-    with compute_precision(config):
-        rollouts = generate(
-            policy, prompts, config.samples, temperature=config.temperature, **tokenizer.limits, seed=config.seed,
-            max_new_tokens=config.max_new_tokens, max_batch_tokens=config.max_batch_tokens, plain=config.plain,
-            prompt_indices=range(start, start + len(batch)))
+    generate, _ = twins(config)
+    rollouts = generate(policy, [maths.prompt_ids(problem, tokenizer) for problem in batch], config.samples,
+                        Sampling(config.temperature, vocab_limit=tokenizer.size),
+                        max_new_tokens=config.max_new_tokens, eos_id=tokenizer.eos_id, seed=config.seed,
+                        prompt_indices=range(start, start + len(batch)),
+                        max_batch_tokens=config.max_batch_tokens)
     rows = [{"problem": problem.question, "answer": problem.answer, "attempts": []} for problem in batch]
     for i, finished in enumerate(rollouts.finished.tolist()):
         row, text = rows[i // config.samples], tokenizer.decode(rollouts.ids(i))

@@ -45,7 +45,6 @@ from t1mini.runs.checkpoint import read_config
 from t1mini.runs.clock import Clock
 from t1mini.runs.settings import QWEN, StageConfig, UserError, from_flags, setting
 from t1mini.runs.team import Team
-from t1mini.runs.durable import write_text
 from t1mini.runs.machine import PRECISIONS, autocast
 from t1mini.lab.memory import SHAPES
 from t1mini.model import Qwen, QwenConfig
@@ -54,7 +53,7 @@ from t1mini.lab.peers import NEEDS, peer, require
 from t1mini.reference import EMAReference
 from t1mini.rl import RLConfig
 from t1mini.rollout import Rollouts, generate
-from t1mini.runs.folder import made_by
+from t1mini.runs.folder import made_by, write_text
 from t1mini.update import accumulate_gradients, score_rollouts
 
 PEERS = {"transformers": "rollout", "trl": "step"}  # and the stage each is compared at

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Iterator
 
-from t1mini.rollout import generate
+from t1mini.fast import twins
 from t1mini.runs.checkpoint import load_policy
+from t1mini.runs.folder import Stopped
 from t1mini.runs.settings import StageConfig, UserError, setting
-from t1mini.runs.stopping import Stopped
+from t1mini.sampler import Sampling
 from t1mini.tasks import TASKS, countdown, maths
 
 _PIECE = re.compile(r" ?(\d+ [-+*/] \d+ = \d+(?: [-+*/] \d+ = \d+)+|(?:stop )?answer .*) ?")
@@ -35,7 +36,7 @@ class SampleConfig(StageConfig):
     top_p: float = setting(1.0, "sample from the likeliest tokens that hold this mass", above=0, high=1)
     min_p: float = setting(0.0, "sample only tokens with p >= min_p * the largest p", low=0, high=1)
     max_new_tokens: int = setting(192, "limit of a response's length", low=1, high=2**20, qwen=1024)
-    plain: bool = setting(False, "the plain twins of generate and score, for reading along")
+    plain: bool = setting(False, "the plain twin of generate, for reading along")
 
 
 def run(config: SampleConfig) -> None:
@@ -47,15 +48,16 @@ def run(config: SampleConfig) -> None:
     else:
         asked, parse = "A question", lambda line, place: maths.Problem(line, "")
         show = lambda problem, text, finished: text
+    generate, _ = twins(config)
+    sampling = Sampling(config.temperature, config.top_k, config.top_p, config.min_p, tokenizer.size)
     if not config.file:
         print(f"{asked}. An empty line ends.")
     for i, problem in enumerate(from_file(config.file, parse) if config.file else from_keyboard(parse)):
         if config.file:
             print(f"> {task.prompt_text(problem)}")
-        rollouts = generate(policy, [task.prompt_ids(problem, tokenizer)], config.samples, prompt_indices=[i],
-                            max_new_tokens=config.max_new_tokens, temperature=config.temperature,
-                            top_k=config.top_k, top_p=config.top_p, min_p=config.min_p, **tokenizer.limits,
-                            seed=config.seed, plain=config.plain)
+        rollouts = generate(policy, [task.prompt_ids(problem, tokenizer)], config.samples, sampling,
+                            max_new_tokens=config.max_new_tokens, eos_id=tokenizer.eos_id, seed=config.seed,
+                            prompt_indices=[i])
         for row, finished in enumerate(rollouts.finished.tolist()):
             print(show(problem, tokenizer.decode(rollouts.ids(row)), finished) + "\n")
 

@@ -95,7 +95,7 @@ def team(config: StageConfig, stage: str, most: int) -> Iterator[Team]:
             rank, size = 0, min(config.workers, threads, most) if config.device == "cpu" else 1
             if size > 1:
                 store = dist.TCPStore(HOST, 0, is_master=True, wait_for_workers=False)
-                _start(workers, size, [stage, *to_flags(config)], store.port)
+                _start(workers, size, [stage, *to_flags(config.to_dict())], store.port)
         if size == 1:
             yield Team()
             return

@@ -23,7 +23,7 @@ from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import Sequence
 
-from t1mini.runs.durable import write_text
+from t1mini.runs.folder import write_text
 from t1mini.runs.jsonl import read_rows
 from t1mini.runs.settings import UserError
 from t1mini.runs.tokenizer import Tokenizer
