@@ -50,10 +50,10 @@ class CollectConfig(StageConfig):
     samples: int = setting(16, "attempts at each problem", low=1, high=65536)
     temperature: float = setting(1.0, "sampling temperature", low=1e-3, high=100)
     max_new_tokens: int = setting(1024, "limit of an attempt's length", low=1, high=2**20)
-    max_batch_tokens: int = setting(300_000, "tokens of all rows sampled at once, up to their limit",
-                                    low=1, **SMALL_CACHE)
+    max_batch_tokens: int = setting(300_000, "tokens that responses sampled at once may have, with their "
+                                    "prompts: rows x limit", low=1, **SMALL_CACHE)
     precision: str = setting("float32", "what the model computes in", choices=PRECISIONS, gpu="bfloat16")
-    plain: bool = setting(False, "the plain twins of generate and score, for reading along")
+    plain: bool = setting(False, "the plain twin of generate, for reading along")
     at_least: float = setting(0.0, "hard problems: least share of attempts that solve one", low=0, high=1)
     at_most: float = setting(0.3, "hard problems: largest share of attempts that solve one", low=0, high=1)
     too_easy: float = setting(0.9, "no trace of problems that more than this share solves", low=0, high=1)
@@ -98,9 +98,9 @@ def collect(policy, tokenizer: Tokenizer, problems: list[Problem], config: Colle
 def attempt(policy, tokenizer: Tokenizer, batch: list[Problem], start: int,
             config: CollectConfig) -> list[dict]:
     """A row a problem, with its attempts; `start` is the number of the first."""
-    prompts = [maths.prompt_ids(problem, tokenizer) for problem in batch]
     generate, _ = twins(config)
-    rollouts = generate(policy, prompts, config.samples, Sampling(config.temperature, vocab_limit=tokenizer.size),
+    rollouts = generate(policy, [maths.prompt_ids(problem, tokenizer) for problem in batch], config.samples,
+                        Sampling(config.temperature, vocab_limit=tokenizer.size),
                         max_new_tokens=config.max_new_tokens, eos_id=tokenizer.eos_id, seed=config.seed,
                         prompt_indices=range(start, start + len(batch)),
                         max_batch_tokens=config.max_batch_tokens)

@@ -36,7 +36,7 @@ class SampleConfig(StageConfig):
     top_p: float = setting(1.0, "sample from the likeliest tokens that hold this mass", above=0, high=1)
     min_p: float = setting(0.0, "sample only tokens with p >= min_p * the largest p", low=0, high=1)
     max_new_tokens: int = setting(192, "limit of a response's length", low=1, high=2**20, qwen=1024)
-    plain: bool = setting(False, "the plain twins of generate and score, for reading along")
+    plain: bool = setting(False, "the plain twin of generate, for reading along")
 
 
 def run(config: SampleConfig) -> None:
@@ -50,6 +50,8 @@ def run(config: SampleConfig) -> None:
     else:
         asked, parse = "A question", lambda line, place: maths.Problem(line, "")
         show = lambda problem, text, finished: text
+    generate, _ = twins(config)
+    sampling = Sampling(config.temperature, config.top_k, config.top_p, config.min_p, tokenizer.size)
     if not config.file:
         print(f"{asked}. An empty line ends.")
     for i, problem in enumerate(from_file(config.file, parse) if config.file else from_keyboard(parse)):
