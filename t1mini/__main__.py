@@ -13,7 +13,7 @@
     sample      type a problem, read the model's thinking
     plot        figures of a run or a study
 
-A user's mistake is one line on stderr and exit code 2.
+A user's mistake is one line on stderr and exit code 2. A signal ends a stage with 128 and its number.
 """
 
 import argparse
@@ -24,87 +24,84 @@ import sys
 import torch
 from safetensors import SafetensorError
 
-from t1mini.runs.settings import UserError, add_flags, from_flags
-from t1mini.runs.stopping import AtOnce, Stopped
+from t1mini.runs.folder import Stopped, Stopping
+from t1mini.runs.machine import prepare
+from t1mini.runs.settings import Parser, StageConfig, UserError, from_flags, parse
 
-STAGES = {  # name: (module, settings)
-    "train": ("lab.train", "TrainConfig"),
-    "data": ("lab.data", "DataConfig"),
-    "sft": ("sft", "SFTConfig"),
-    "rl": ("rl", "RLConfig"),
-    "collect": ("collect", "CollectConfig"),
-    "evaluate": ("evaluate", "EvaluateConfig"),
-    "scale": ("inference_scaling", "ScaleConfig"),
-    "study": ("lab.study", "StudyConfig"),
-    "bench": ("lab.bench", "BenchConfig"),
-    "memory": ("lab.memory", "MemoryConfig"),
-    "sample": ("lab.sample", "SampleConfig"),
-    "plot": ("lab.plot", "PlotConfig"),
+STAGES = {  # where its settings are; no other stage's module is imported
+    "train": "lab.train.TrainConfig",
+    "data": "lab.data.DataConfig",
+    "sft": "sft.SFTConfig",
+    "rl": "rl.RLConfig",
+    "collect": "collect.CollectConfig",
+    "evaluate": "evaluate.EvaluateConfig",
+    "scale": "inference_scaling.ScaleConfig",
+    "study": "lab.study.StudyConfig",
+    "bench": "lab.bench.BenchConfig",
+    "memory": "lab.memory.MemoryConfig",
+    "sample": "lab.sample.SampleConfig",
+    "plot": "lab.plot.PlotConfig",
 }
 
 
-class Parser(argparse.ArgumentParser):
-    """Errors are one line, without the list of flags."""
-
-    def error(self, message: str):
-        raise UserError(f"{message}; see {self.prog} --help")
-
-
 def main(arguments: list[str] | None = None) -> int:
+    """Runs a stage. Returns the exit code."""
     try:
-        parsed, unknown = make_parser().parse_known_args(arguments)
-        flags = vars(parsed)
-        if unknown:
-            raise UserError(f"unrecognized arguments: {' '.join(unknown)}; see python -m t1mini {parsed.stage} --help")
-        module_name, config_name = STAGES[flags.pop("stage")]
-        module = importlib.import_module(f"t1mini.{module_name}")
-        config = from_flags(getattr(module, config_name), flags)
-        importlib.import_module("t1mini.runs.machine").prepare(config)
-        with AtOnce():
-            module.run(config)
-    except Stopped as stopped:
-        complain(str(stopped), stopped)
-        return stopped.code
-    except UserError as error:
-        return complain(str(error), error)
+        module, config_class, flags = read(sys.argv[1:] if arguments is None else arguments)
+        run(module, from_flags(config_class, flags))
+    except (UserError, MemoryError, Stopped) as error:
+        return complain(error)
     except BrokenPipeError:  # whoever read our output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (OSError, SafetensorError) as error:  # a full disk, a folder that may not be entered
-        return complain(f"{error}; is there room, and may this user write there?", error)
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        return complain(f"{config.device} is out of memory: lower {' or '.join(memory_flags(config))}", error, every_rank=True)
-    except RuntimeError as error:
-        if "can't allocate memory" not in str(error):
-            raise
-        return complain(f"this machine is out of memory: lower {' or '.join(memory_flags(config))}", error, every_rank=True)
+        error.add_note("; is there room, and may this user write there?")
+        return complain(error)
     except KeyboardInterrupt:
         return 130
     return 0
 
 
-def complain(message: str, error: Exception | None = None, every_rank: bool = False) -> int:
-    """One line on stderr, with the notes that `error` carries. Of a team, whose ranks find the same mistake, only the first speaks."""
-    if every_rank or os.environ.get("RANK", "0") == "0" or "WORLD_SIZE" not in os.environ:
-        words = " ".join((message + "".join(getattr(error, "__notes__", ()))).split())
-        print("t1mini:", "".join(c if c.isprintable() else "?" for c in words), file=sys.stderr)  # no file may steer the terminal
-    return 2
+def read(words: list[str]) -> tuple:
+    """The stage's module, its settings' class and the flags given. UserError names a word that is none."""
+    texts = {"formatter_class": argparse.RawDescriptionHelpFormatter, "prog": "python -m t1mini"}
+    parser = Parser(description=__doc__, **texts)
+    parser.add_argument("stage", choices=STAGES, metavar="STAGE")
+    stage = parser.parse_args(words[:1]).stage
+    module_name, _, config_name = STAGES[stage].rpartition(".")
+    module = importlib.import_module("t1mini." + module_name)
+    config_class = getattr(module, config_name)
+    texts |= {"prog": f"python -m t1mini {stage}", "description": module.__doc__}
+    return module, config_class, parse(config_class, words[1:], **texts)
 
 
-def memory_flags(config) -> list[str]:
-    """The settings that decide how much a stage takes."""
-    return ["--" + name.replace("_", "-") for name in ("micro_batch_tokens", "max_batch_tokens") if hasattr(config, name)] or ["--max-new-tokens"]
+def run(module, config: StageConfig) -> None:
+    """Runs the stage. MemoryError says which settings decide how much it takes."""
+    prepare(config)
+    try:
+        with Stopping(at_once=True):
+            module.run(config)
+        sys.stdout.flush()
+    except (MemoryError, RuntimeError) as error:
+        on_cpu = "can't allocate memory" in str(error)
+        where = "this machine" if on_cpu else config.device
+        if not on_cpu and not isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+            raise
+        names = ("micro_batch_tokens", "max_batch_tokens", "max_new_tokens")
+        flags = " or ".join("--" + name.replace("_", "-") for name in names if hasattr(config, name))
+        raise MemoryError(f"{where} is out of memory: lower {flags}") from error
 
 
-def make_parser() -> argparse.ArgumentParser:
-    parser = Parser(prog="python -m t1mini", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    stages = parser.add_subparsers(dest="stage", required=True, metavar="STAGE", parser_class=Parser)
-    for name, (module_name, config_name) in STAGES.items():
-        module = importlib.import_module(f"t1mini.{module_name}")
-        stage = stages.add_parser(name, description=module.__doc__, allow_abbrev=False,
-                                  formatter_class=argparse.RawDescriptionHelpFormatter)
-        add_flags(stage, getattr(module, config_name))
-    return parser
+def complain(error: Exception) -> int:
+    """One line on stderr: the error with its notes. Returns the exit code.
+
+    Of a team, whose ranks find the same mistake, only the first speaks; but memory can end on one alone.
+    """
+    if os.environ.get("RANK", "0") == "0" or isinstance(error, MemoryError):
+        text = "".join([str(error), *getattr(error, "__notes__", ())])
+        plain = "".join(c if c.isprintable() else " " for c in text)  # no file may steer the terminal
+        print("t1mini:", *plain.split(), file=sys.stderr)
+    return getattr(error, "code", 2)
 
 
 if __name__ == "__main__":

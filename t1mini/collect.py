@@ -28,8 +28,7 @@ from t1mini.runs.machine import PRECISIONS, compute_precision
 from t1mini.tasks.maths import Problem, load_problems, prompt_ids, require_tokenizer, response_text
 from t1mini.penalties import is_garbled
 from t1mini.rollout import generate
-from t1mini.runs.folder import RunFolder
-from t1mini.runs.stopping import Stop, Stopped
+from t1mini.runs.folder import RunFolder, Stopped, Stopping
 from t1mini.runs.tokenizer import Tokenizer
 from t1mini.verifier import extract_answer, verify
 
@@ -83,7 +82,7 @@ def collect(policy, tokenizer: Tokenizer, problems: list[Problem], config: Colle
     """Samples what attempts.jsonl does not hold yet, a batch of problems at a time, and returns all its rows."""
     path = folder.path / "attempts.jsonl"
     rows = read_finished(path, problems)
-    with path.open("ab") as file, Stop() as stop:
+    with path.open("ab") as file, Stopping() as stop:
         for start in tqdm(range(len(rows), len(problems), AT_ONCE), desc="attempts", unit="batch"):
             batch = problems[start : start + AT_ONCE]
             rows += attempt(policy, tokenizer, batch, start, config)

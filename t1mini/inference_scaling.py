@@ -2,46 +2,49 @@
 
     1. let the policy think as long as it likes
     2. cut the thinking after `budget` tokens (at its end if it is shorter)
-    3. append the task's answer opener and let it write the answer                          T1, section on inference scaling
+    3. append the task's answer opener and let it write the answer          T1, section on inference scaling
 
-A response that finished within the budget, its answer and end token counted, keeps that answer; a forced answer comes on top of
-the budget, up to --answer-tokens. T1 has a summariser write the answer from the truncated
-thinking; here the policy itself is forced to. Nothing tells it whether an answer is right, so where the curve rises, the
-thinking itself is worth its tokens. T1 finds that it rises more the further reinforcement learning has gone.
+A response that finished within the budget, its answer and end token counted, keeps that answer; a forced
+answer comes on top of the budget, up to --answer-tokens. T1 has a summariser write the answer from the
+truncated thinking; here the policy itself is forced to. Nothing tells it whether an answer is right, so where
+the curve rises, the thinking itself is worth its tokens. T1 finds that it rises more the further
+reinforcement learning has gone.
 
 Run it: python -m t1mini scale --init data/tiny-sft data/tiny-rl
 """
 
 import bisect
+import dataclasses
 from dataclasses import dataclass
 from typing import Sequence
 
 import numpy as np
 from tqdm import tqdm
 
-from t1mini.runs.checkpoint import load_policy
-from t1mini.runs.settings import UserError, default_out, setting
-from t1mini.evaluate import EvaluateConfig, pick_problems, sample_responses
-from t1mini.runs.machine import compute_precision
+from t1mini.evaluate import EvaluateConfig, pick_problems, respond
+from t1mini.fast import twins
 from t1mini.model import Qwen
-from t1mini.rollout import Rollouts, generate
+from t1mini.rollout import Rollouts
+from t1mini.runs.checkpoint import load_policy
 from t1mini.runs.folder import RunFolder
+from t1mini.runs.settings import UserError, default_out, setting
+from t1mini.runs.tokenizer import Tokenizer
 from t1mini.statistics import clustered_interval
 from t1mini.tasks import TASKS
-from t1mini.runs.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
 class ScaleConfig(EvaluateConfig):
-    init: tuple = setting(("data/tiny-sft", "data/tiny-rl"), "checkpoint folders to draw a curve for", qwen=())
-    budgets: tuple = setting((16, 32, 48, 64, 96, 128, 160, 192), "tokens of thinking to allow", low=0, high=2**20,
+    init: tuple = setting(("data/tiny-sft", "data/tiny-rl"), "checkpoint folders, a curve for each", qwen=())
+    budgets: tuple = setting((16, 32, 48, 64, 96, 128, 160, 192), "tokens of thinking", low=0, high=2**20,
                              qwen=(64, 128, 256, 384, 512, 768, 1024))
     answer_tokens: int = setting(8, "tokens a forced answer may take", low=1, high=65536, qwen=32)
 
 
 def run(config: ScaleConfig) -> None:
     if max(config.budgets) > config.max_new_tokens:
-        raise UserError(f"--budgets {max(config.budgets)}: no response is longer than --max-new-tokens {config.max_new_tokens}")
+        raise UserError(f"--budgets {max(config.budgets)}: no response is longer than --max-new-tokens "
+                        f"{config.max_new_tokens}")
     problems = pick_problems(config)
     if not config.init:
         raise UserError("--init: which checkpoint folders?")
@@ -49,7 +52,7 @@ def run(config: ScaleConfig) -> None:
     for path, (_, tokenizer) in policies.items():
         TASKS[config.task].require_tokenizer(tokenizer, path)
     with RunFolder(default_out(config, "scale"), config) as folder:
-        curves = {path: budget_curve(*policy, problems, sample_responses(*policy, problems, config), config)
+        curves = {path: budget_curve(*policy, problems, respond(*policy, problems, config)[0], config)
                   for path, policy in policies.items()}
         write_curves(folder, curves, config.budgets)
     print(curve_table(curves, config.budgets))
@@ -57,39 +60,43 @@ def run(config: ScaleConfig) -> None:
 
 def budget_curve(policy: Qwen, tokenizer: Tokenizer, problems: list, thinking: Rollouts,
                  config: ScaleConfig) -> np.ndarray:
-    """Correct or not at each budget: [budgets, problems, samples]. The same `thinking` is cut at every budget."""
-    task, samples = TASKS[config.task], len(thinking.lengths) // len(problems)
+    """Correct or not at each budget, where the same `thinking` is cut: [budgets, problems, samples]"""
+    task, (generate, _) = TASKS[config.task], twins(config)
+    samples = len(thinking.lengths) // len(problems)
     prompts = [task.prompt_ids(problem, tokenizer) for problem in problems]
+    sampling = dataclasses.replace(config.sampling, vocab_limit=tokenizer.size)
     lengths, finished = thinking.lengths.tolist(), thinking.finished.tolist()
     opener = tokenizer.encode(task.FORCED_ANSWER)
     rows, correct = range(len(lengths)), []
     for i, budget in enumerate(tqdm(config.budgets, desc="budgets", leave=False)):
-        answers = {row: tokenizer.decode(thinking.ids(row)) for row in rows if finished[row] and lengths[row] <= budget}
+        done = [row for row in rows if finished[row] and lengths[row] <= budget]
+        answers = {row: tokenizer.decode(thinking.ids(row)) for row in done}
         cut = [row for row in rows if row not in answers]
-        forced = [prompts[row // samples] + thoughts(thinking.ids(row), budget, tokenizer, task.END_OF_THINKING) + opener for row in cut]
+        kept = [thoughts(thinking.ids(row), budget, tokenizer, task.END_OF_THINKING) for row in cut]
+        forced = [[*prompts[row // samples], *ids, *opener] for row, ids in zip(cut, kept)]
         if cut:
-            with compute_precision(config):
-                ends = generate(policy, forced, 1, seed=config.seed, step=1 + i,  # noise of its own
-                                prompt_indices=cut, **tokenizer.limits,
-                                max_new_tokens=config.answer_tokens, temperature=config.temperature, max_batch_tokens=config.max_batch_tokens)
+            ends = generate(policy, forced, 1, sampling, max_new_tokens=config.answer_tokens,
+                            eos_id=tokenizer.eos_id, seed=config.seed, step=1 + i,  # noise of its own
+                            prompt_indices=cut, max_batch_tokens=config.max_batch_tokens)
             answers |= {row: task.FORCED_ANSWER + tokenizer.decode(ends.ids(j)) for j, row in enumerate(cut)}
         correct.append([task.is_correct(problems[row // samples], answers[row]) for row in rows])
     return np.array(correct, dtype=float).reshape(len(config.budgets), len(problems), samples)
 
 
 def thoughts(ids: list[int], budget: int, tokenizer: Tokenizer, end: str) -> list[int]:
-    """The first `budget` tokens of the thinking, which ends before the text `end`, be that one token or several."""
+    """The first `budget` tokens of the thinking, which ends before the text `end`, be that several."""
     marker = tokenizer.encode(end)
     if len(marker) == 1 or end not in tokenizer.decode(ids):
         return truncate_thinking(ids, budget, marker[0] if len(marker) == 1 else -1)
-    return ids[: min(budget, bisect.bisect_left(range(len(ids)), True, key=lambda n: end in tokenizer.decode(ids[: n + 1])))]
+    has_ended = lambda n: end in tokenizer.decode(ids[: n + 1])
+    return ids[: min(budget, bisect.bisect_left(range(len(ids)), True, key=has_ended))]
 
 
 def truncate_thinking(ids: Sequence[int], budget: int, end_id: int) -> list[int]:
     """The first `budget` tokens of the thinking, which ends before the first `end_id`.
 
-    >>> truncate_thinking([5, 6, 7, 9, 8], budget=2, end_id=9), truncate_thinking([5, 6, 7, 9, 8], budget=4, end_id=9)
-    ([5, 6], [5, 6, 7])
+    >>> [truncate_thinking([5, 6, 7, 9, 8], budget, end_id=9) for budget in (2, 4)]
+    [[5, 6], [5, 6, 7]]
     """
     ids = list(ids)
     return ids[: min(budget, ids.index(end_id))] if end_id in ids else ids[:budget]
@@ -97,8 +104,12 @@ def truncate_thinking(ids: Sequence[int], budget: int, end_id: int) -> list[int]
 
 def write_curves(folder: RunFolder, curves: dict[str, np.ndarray], budgets: Sequence[int]) -> None:
     """budget_curve.csv: a row a policy and budget, with the 95% interval over problems."""
-    rows = [{"policy": label, "budget": budget, "accuracy": float(at_budget.mean()), **dict(zip(("low", "high"), clustered_interval(at_budget)))}
-            for label, scores in curves.items() for budget, at_budget in zip(budgets, scores)]
+    rows = []
+    for label, scores in curves.items():
+        for budget, at_budget in zip(budgets, scores):
+            low, high = clustered_interval(at_budget)
+            rows.append({"policy": label, "budget": budget, "accuracy": float(at_budget.mean()),
+                         "low": low, "high": high})
     folder.write_rows("budget_curve.csv", rows)
 
 

@@ -1,4 +1,5 @@
-"""The KV cache: what attention has already computed about earlier tokens, kept so that it is not computed again.
+"""The KV cache: what attention has already computed about earlier tokens, kept so that it is not computed
+again.
 
 Without it, token t costs a forward pass over all t tokens before it; with it, over one. The cache here is two
 pre-allocated tensors and a length a row:
@@ -6,11 +7,11 @@ pre-allocated tensors and a length a row:
     keys, values  [layers, N, kv_heads, capacity, head_dim]
     lengths       [N]                        tokens row n holds; everything at or beyond lengths[n] is junk
 
-Prompts of unequal length are written left-aligned and padded on the right. The padding is junk beyond `lengths`: the
-attention mask hides it and the row's next token overwrites it, so nothing ever depends on it.
+Prompts of unequal length are written left-aligned and padded on the right. The padding is junk beyond
+`lengths`: the attention mask hides it and the row's next token overwrites it, so nothing ever depends on it.
 
-Oversampling (T1, K responses a prompt) starts from one prefill a prompt: `repeat(k)` copies its keys and values for k rows.
-t1mini.fast.decode does without the copies.
+Oversampling (T1, K responses a prompt) starts from one prefill a prompt: `repeat(k)` copies its keys and
+values for k rows. t1mini.fast.decode does without the copies.
 
 See it agree with the full forward pass: python -m pytest tests/test_kv_cache.py
 """
@@ -22,8 +23,8 @@ from torch import Tensor
 class KVCache:
     """Keys and values of N rows. `write` stores a layer's new tokens, `advance` makes them count."""
 
-    def __init__(self, layers: int, rows: int, kv_heads: int, capacity: int, head_dim: int, dtype=torch.float32,
-                 device="cpu"):
+    def __init__(self, layers: int, rows: int, kv_heads: int, capacity: int, head_dim: int,
+                 dtype=torch.float32, device="cpu"):
         shape = (layers, rows, kv_heads, capacity, head_dim)
         self.keys = torch.zeros(shape, dtype=dtype, device=device)
         self.values = torch.zeros(shape, dtype=dtype, device=device)
@@ -35,7 +36,7 @@ class KVCache:
         return self.lengths[:, None] + torch.arange(new_tokens, device=self.lengths.device)
 
     def mask(self, positions: Tensor) -> Tensor:
-        """True where a query at `positions` [N, S] may look: its own position and those before it. [N, 1, S, T]"""
+        """True where a query at `positions` [N, S] may look: at itself and what is before it. [N, 1, S, T]"""
         columns = torch.arange(self.longest + positions.shape[1], device=positions.device)
         return (columns <= positions[:, :, None]).unsqueeze(1)
 
@@ -53,7 +54,7 @@ class KVCache:
         return self.keys[layer, :, :, :filled], self.values[layer, :, :, :filled]
 
     def advance(self, new_tokens: Tensor | int, longest: int) -> None:
-        """Counts `new_tokens` (one number, or [N]) more tokens a row; `longest` is the greatest row's new length."""
+        """Counts `new_tokens` (a number, or [N]) more a row; `longest` is the longest row's new length."""
         self.lengths = self.lengths + new_tokens
         self.longest = longest
 

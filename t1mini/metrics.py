@@ -1,22 +1,25 @@
 """Metrics: what an RL step reports, each column defined once, with its unit and its denominator.
 
-Every rank of the team adds up its own responses; the sums are shared, and only then divided. So a mean is over the whole
-step however many ranks there are, and however unequal their shares.
+Every rank of the team adds up its own responses; the sums are shared, and only then divided. So a mean is
+over the whole step however many ranks there are, and however unequal their shares.
 """
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from t1mini.penalties import Verdict
+from t1mini.rollout import Rollouts
 from t1mini.runs.team import Team
-from t1mini.reward import Verdict
 
 METRICS = {
     "step": "updates done",
     "reward": "mean reward of the step's responses: r', or r without --penalties",
     "accuracy": "share of responses that ended with a right answer, penalised or not",
-    "repetitive": "share of responses with an attempt (mathematics: a run of 20 tokens) repeated more than --repeat-limit times",
+    "repetitive": "share of responses that repeat an attempt, or a run of 20 tokens, beyond --repeat-limit",
     "overlong": "share of responses that reached --max-new-tokens without their end token",
-    "garbled": "share of responses with stray characters, or (Countdown) that ended but do not read as attempts and an answer",
+    "garbled": "share of responses with stray characters, or (Countdown) that do not read as a search",
     "length": "mean tokens a response, end token counted",
     "attempts": "mean attempts a response (mathematics: words such as wait, at which the thinking turns)",
     "hits_per_attempt": "attempts that reach the target, as a share of all attempts (Countdown)",
@@ -24,37 +27,93 @@ METRICS = {
     "skipped_rows": "share of responses without gradient, left out of the update",
     "kl": "mean over responses of log pi - log pi_ref, in nats a response",
     "entropy": "mean entropy of the policy at --temperature over the updated rows' tokens, in nats a token",
-    "kept_mass": "mean share of probability that top-k, top-p and min-p left to sample from",
+    "kept_mass": "mean share of probability that min-p left to sample from",
     "loss": "the minimised objective, per response token",
     "grad_norm": "norm of the gradient before clipping",
     "logprob_gap": "largest difference between a token's log-probability in rollout and in update, in nats",
 }
+COLLAPSED = 0.03  # nats a token
 
 
-def response_totals(verdicts: list[list[Verdict]], rewards: Tensor) -> dict[str, float]:
-    """Sums over these responses of what METRICS averages."""
-    flat = [v for group in verdicts for v in group]
-    total = lambda name: sum(getattr(v, name) for v in flat)
-    return {"responses": len(flat), "groups": len(verdicts), "reward": rewards.sum().item(), "accuracy": total("correct"),
-            **{name: total(name) for name in ("repetitive", "overlong", "garbled", "length", "attempts", "hits")},
-            "tied_groups": (rewards == rewards[:, :1]).all(-1).sum().item()}
+@dataclass
+class StepRecord:
+    """What an RL step has computed on this rank: P prompts, K responses each, N = P * K rows."""
+
+    prompts: list[str]
+    verdicts: list[list[Verdict]]  # [P][K]
+    rollouts: Rollouts
+    rewards: Tensor  # [P, K]
+    ref_logprobs: Tensor  # [N, T]
+    kl: Tensor  # [P, K]
+    advantages: Tensor  # [P, K]
+
+    def __post_init__(self):
+        # sums over the micro-batches of the update; they stay on the device, since to look is to wait for it
+        self.loss = self.entropy = self.gap = self.tokens = torch.zeros((), device=self.rewards.device)
+        self.updated_rows = 0
+
+    def add(self, rows: list[int], loss: Tensor, logprobs: Tensor, entropy: Tensor, mask: Tensor) -> None:
+        """A micro-batch of the update: its rows, its loss, and what was scored, each [n, T]."""
+        sampled = self.rollouts.logprobs[rows, : mask.shape[1]]
+        self.gap = torch.maximum(self.gap, (logprobs.detach() - sampled).abs().max())
+        self.loss, self.entropy = self.loss + loss.detach(), self.entropy + entropy.detach().sum()
+        self.updated_rows, self.tokens = self.updated_rows + len(rows), self.tokens + mask.sum()
+
+    def quantities(self) -> dict[str, Tensor]:
+        """What has to be finite, or the update is refused."""
+        return {"reward": self.rewards, "log-probability": self.rollouts.logprobs,
+                "reference's log-probability": self.ref_logprobs, "loss": self.loss}
+
+    def metrics(self, step: int, grad_norm: float, team: Team) -> dict[str, float]:
+        """The columns of METRICS over all ranks' responses: each total over its own denominator."""
+        flat = [verdict for group in self.verdicts for verdict in group]
+        totals = {name: sum(getattr(verdict, name) for verdict in flat)
+                  for name in ("repetitive", "overlong", "garbled", "length", "attempts", "hits")}
+        totals |= {"accuracy": sum(verdict.correct for verdict in flat), "reward": self.rewards.sum(),
+                   "kl": self.kl.sum(), "kept_mass": self.rollouts.kept_mass.sum(), "entropy": self.entropy,
+                   "loss": self.loss, "responses": len(flat), "skipped_rows": len(flat) - self.updated_rows,
+                   "tokens": self.tokens, "groups": len(self.verdicts),
+                   "tied_groups": (self.rewards == self.rewards[:, :1]).all(-1).sum()}
+        values = torch.tensor([float(x) for x in totals.values()], dtype=torch.float64)
+        totals = dict(zip(totals, team.sum(values.to(self.rewards.device)).tolist()))
+        share = lambda name, of="responses": totals[name] / max(1, totals[of])
+        row = {name: share(name) for name in METRICS if name in totals}
+        row |= {"step": step, "hits_per_attempt": share("hits", "attempts"),
+                "tied_groups": share("tied_groups", "groups"), "entropy": share("entropy", "tokens"),
+                "loss": totals["loss"], "grad_norm": grad_norm,
+                "logprob_gap": team.max(self.gap).item()}
+        return {name: row[name] for name in METRICS}
+
+    def rows(self) -> list[dict]:
+        """A row a response, for when the update was refused. Log-probability and KL in nats a response."""
+        columns = {"reward": self.rewards, "advantage": self.advantages,
+                   "logprob": self.rollouts.logprobs.sum(-1), "kl": self.kl}
+        columns = {name: column.flatten().tolist() for name, column in columns.items()}
+        flat = [(prompt, verdict) for prompt, group in zip(self.prompts, self.verdicts) for verdict in group]
+        values = [dict(zip(columns, of_row)) for of_row in zip(*columns.values())]
+        return [{"prompt": prompt, "response": verdict.text, "length": verdict.length, **of_row}
+                for (prompt, verdict), of_row in zip(flat, values)]
+
+    def text(self, step: int) -> str:
+        """A prompt's first two responses, to be read."""
+        read = [f"[{verdict.reward:+.0f}] {verdict.text}" for verdict in self.verdicts[0][:2]]
+        return "\n".join([f"--- step {step}: {self.prompts[0]}", *read])
 
 
-def share_totals(team: Team, totals: dict[str, float], device: str) -> dict[str, float]:
-    """The totals, added up over the ranks."""
-    summed = team.sum(torch.tensor(list(totals.values()), dtype=torch.float64, device=device))
-    return dict(zip(totals, summed.tolist()))
+def signs(row: dict[str, float]) -> list[tuple[str, str]]:
+    """Signs of ill health that a metrics row shows, each with what to try.
 
-
-def metrics_row(step: int, totals: dict[str, float], grad_norm: float, gap: float) -> dict[str, float]:
-    """The columns of METRICS, each total over its own denominator."""
-    share = lambda name, of: totals[name] / max(1, totals[of])
-    row = {name: share(name, "responses") for name in METRICS if name in totals}
-    row |= {"step": step, "hits_per_attempt": share("hits", "attempts"), "tied_groups": share("tied_groups", "groups"),
-            "entropy": share("entropy", "updated_tokens"), "loss": totals["loss"], "grad_norm": grad_norm, "logprob_gap": gap}
-    return {name: row[name] for name in METRICS}
-
-
-def sample_text(step: int, prompt: str, verdicts: list[Verdict]) -> str:
-    """A problem's first two responses, to be read."""
-    return "\n".join([f"--- step {step}: {prompt}", *(f"[{v.reward:+.0f}] {v.text}" for v in verdicts[:2])])
+    >>> [sign for sign, _ in signs({"tied_groups": 1.0, "reward": -1.0, "entropy": 0.5, "skipped_rows": 1.0})]
+    ['all tied', 'all penalised']
+    """
+    found = {}
+    if row["tied_groups"] == 1:
+        found["all tied"] = ("every prompt's responses earn the same: raise --k or --temperature, "
+                             "or take problems that are sometimes solved")
+    if row["reward"] == -1:
+        found["all penalised"] = ("every response is penalised: raise --max-new-tokens or --repeat-limit, "
+                                  "or begin from a better SFT model")
+    if row["entropy"] < COLLAPSED and row["skipped_rows"] < 1:
+        found["entropy collapse"] = (f"the entropy is under {COLLAPSED} nats a token: raise --entropy-coef "
+                                     "or --temperature, or lower --lr")
+    return list(found.items())

@@ -5,15 +5,16 @@
     logits = norm(x) @ lm_head
 
     RMSNorm     x / sqrt(mean(x^2) + eps) * weight                       no mean subtracted, no bias
-    RoPE        queries and keys are rotated by an angle proportional to their position, so q.k sees only distance
-    attention   softmax(q k^T / sqrt(head_dim)) v, several query heads sharing one key/value head (grouped-query)
+    RoPE        queries and keys are turned by an angle proportional to their position: q.k sees only distance
+    attention   softmax(q k^T / sqrt(head_dim)) v, query heads in groups sharing a key/value head
     SwiGLU      down(silu(gate(x)) * up(x))
 
-What differs: Qwen2 has a bias on q, k, v. Qwen3 has none, normalises each head's q and k, and head_dim is free. The
-output matrix is the embedding itself where `tie_word_embeddings` says so.
+What differs: Qwen2 has a bias on q, k, v. Qwen3 has none, normalises each head's q and k, and head_dim is
+free. The output matrix is the embedding itself where `tie_word_embeddings` says so.
 
-Left out: sliding windows, RoPE scaling, dropout (Qwen's small checkpoints use none of them; the config check says so).
-Parameter names follow the Hugging Face checkpoints without their "model." prefix.
+Left out: sliding windows, RoPE scaling, dropout (Qwen's small checkpoints use none of them; the config check
+says so). Parameter names follow the Hugging Face checkpoints without their "model." prefix. t1mini.fast
+computes the same sooner.
 
 See it match transformers' logits: python -m pytest tests/test_model.py
 """
@@ -23,16 +24,13 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
-from t1mini.fast.gradients import rms_norm, rotate, swiglu
 from t1mini.kv_cache import KVCache
-from t1mini.fast.packing import Packing
 
 
 @dataclass(frozen=True)
 class QwenConfig:
-    """A decoder's shape. `t1mini.runs.checkpoint` reads it from, and writes it as, a Hugging Face config.json."""
+    """A decoder's shape. t1mini.runs.checkpoint reads and writes it as a Hugging Face config.json."""
 
     vocab_size: int
     hidden_size: int
@@ -57,25 +55,27 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        return rms_norm(x, self.weight, self.eps)
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))  # squares of bfloat16 lose too much
+        normed = wide * (wide.square().mean(-1, keepdim=True) + self.eps).rsqrt()
+        return normed.to(x.dtype) * self.weight.to(x.dtype)
 
 
-def rope_angles(positions: Tensor, head_dim: int, theta: float, dtype=torch.float64) -> tuple[Tensor, Tensor]:
-    """cos and sin of position * theta^(-2i/head_dim) for `positions` [N, S]: each [N, S, 1, head_dim/2] of `dtype`."""
-    frequencies = theta ** (-torch.arange(0, head_dim, 2, device=positions.device, dtype=torch.float64) / head_dim)
-    angles = positions.to(torch.float64)[:, :, None, None] * frequencies  # [N, S, 1, head_dim/2]
+def rope_angles(positions: Tensor, head_dim: int, theta: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """cos and sin of position * theta^(-2i/head_dim) for `positions` [N, S]: each [N, S, head_dim/2]."""
+    pairs = torch.arange(0, head_dim, 2, device=positions.device, dtype=torch.float64)
+    angles = positions.to(torch.float64)[:, :, None] * theta ** (-pairs / head_dim)  # [N, S, head_dim/2]
     return angles.cos().to(dtype), angles.sin().to(dtype)
 
 
 def rope(x: Tensor, angles: tuple[Tensor, Tensor]) -> Tensor:
-    """Rotates each pair (x_i, x_{i + head_dim/2}) of `x` [N, S, heads, head_dim] by its angle (Su et al., RoFormer)."""
-    cos, sin = angles
+    """Turns each pair (x_i, x_{i + head_dim/2}) of `x` [N, heads, S, head_dim] by its angle (RoFormer)."""
+    cos, sin = (angle.unsqueeze(1) for angle in angles)  # [N, 1, S, head_dim/2]
     a, b = x.chunk(2, dim=-1)
     return torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1).to(x.dtype)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
-    """softmax(q k^T / sqrt(d)) v, written out: the slow twin of the kernel the layers call.
+    """softmax(q k^T / sqrt(d)) v: for each query the mean of the values it sees, weighted by their keys.
 
     q [N, heads, S, d], k and v [N, kv_heads, T, d], mask [N or 1, 1, S, T], True where a query may look.
     """
@@ -86,48 +86,31 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
     return (weights @ v.unsqueeze(2)).reshape(N, heads, S, d)
 
 
-def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-    """The kernel for `attend`, causal without a mask."""
-    with torch.autocast(q.device.type, enabled=False):
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None, enable_gqa=True)
-
-
-def joint_linear(x: Tensor, *linears: nn.Linear) -> Tensor:
-    """Their outputs side by side, as one matrix product."""
-    bias = torch.cat([linear.bias for linear in linears]) if linears[0].bias is not None else None
-    return F.linear(x, torch.cat([linear.weight for linear in linears]), bias)
-
-
 class Attention(nn.Module):
     def __init__(self, config: QwenConfig, layer: int):
         super().__init__()
         self.layer, self.head_dim = layer, config.head_dim
-        self.kinds = config.num_attention_heads, config.num_key_value_heads
-        query_size, kv_size = (n * config.head_dim for n in self.kinds)
+        query_size = config.num_attention_heads * config.head_dim
+        kv_size = config.num_key_value_heads * config.head_dim
         self.q_proj = nn.Linear(config.hidden_size, query_size, bias=config.qkv_bias)
         self.k_proj = nn.Linear(config.hidden_size, kv_size, bias=config.qkv_bias)
         self.v_proj = nn.Linear(config.hidden_size, kv_size, bias=config.qkv_bias)
         self.o_proj = nn.Linear(query_size, config.hidden_size, bias=False)
-        self.qk_norm = config.qk_norm
-        if config.qk_norm:
-            self.q_norm, self.k_norm = (RMSNorm(config.head_dim, config.rms_norm_eps) for _ in "qk")
+        self.q_norm = RMSNorm(config.head_dim, config.rms_norm_eps) if config.qk_norm else nn.Identity()
+        self.k_norm = RMSNorm(config.head_dim, config.rms_norm_eps) if config.qk_norm else nn.Identity()
 
-    def forward(self, x: Tensor, angles, cache: KVCache | None, positions: Tensor, mask: Tensor | None, packing: Packing | None) -> Tensor:
-        heads, kv = self.kinds
-        qkv = joint_linear(x, self.q_proj, self.k_proj, self.v_proj).unflatten(-1, (-1, self.head_dim))  # [N, S, heads + 2 kv, d]
-        if cache is None and qkv.device.type == "cpu":
-            qkv = qkv.to(x.dtype)  # where bfloat16 attention takes three times as long for its gradient
-        if self.qk_norm:
-            q, k, v = qkv.split((heads, kv, kv), dim=2)
-            qkv = torch.cat((self.q_norm(q), self.k_norm(k), v), dim=2)
-        qkv = rotate(qkv, *angles, heads + kv)  # RoPE on queries and keys
-        if packing is not None:
-            qkv = packing.to_rows(qkv)
-        q, k, v = qkv.transpose(1, 2).split((heads, kv, kv), dim=1)  # [N, heads or kv, S, d]
+    def heads(self, x: Tensor) -> Tensor:
+        """[N, S, heads * d] -> [N, heads, S, d]"""
+        return x.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
+
+    def forward(self, x: Tensor, angles, mask: Tensor, cache: KVCache | None, positions: Tensor) -> Tensor:
+        q = rope(self.q_norm(self.heads(self.q_proj(x))), angles)  # [N, heads, S, d]
+        k = rope(self.k_norm(self.heads(self.k_proj(x))), angles)  # [N, kv_heads, S, d]
+        v = self.heads(self.v_proj(x))
         if cache is not None:
-            k, v = cache.write(self.layer, k, v, positions)  # [N, kv, T, d]
-        mixed = attention(q, k, v, mask).transpose(1, 2).flatten(2)
-        return self.o_proj(mixed if packing is None else packing.to_tokens(mixed))
+            k, v = cache.write(self.layer, k, v, positions)  # [N, kv_heads, T, d]
+        mixed = attend(q, k, v, mask)
+        return self.o_proj(mixed.transpose(1, 2).flatten(2))
 
 
 class MLP(nn.Module):
@@ -138,7 +121,7 @@ class MLP(nn.Module):
         self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down_proj(swiglu(joint_linear(x, self.gate_proj, self.up_proj)))
+        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
 
 
 class Layer(nn.Module):
@@ -149,8 +132,8 @@ class Layer(nn.Module):
         self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.mlp = MLP(config)
 
-    def forward(self, x: Tensor, angles, cache, positions, mask, packing) -> Tensor:
-        x = x + self.self_attn(self.input_layernorm(x), angles, cache, positions, mask, packing)
+    def forward(self, x: Tensor, angles, mask: Tensor, cache: KVCache | None, positions: Tensor) -> Tensor:
+        x = x + self.self_attn(self.input_layernorm(x), angles, mask, cache, positions)
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
@@ -160,34 +143,47 @@ class Qwen(nn.Module):
     def __init__(self, config: QwenConfig):
         super().__init__()
         self.config = config
-        self.recompute = False  # keep no activations within a layer: less memory, a third more time in the update
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
         self.layers = nn.ModuleList(Layer(config, i) for i in range(config.num_hidden_layers))
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         if not config.tie_word_embeddings:
             self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
 
-    def compile_layers(self, backend: str = "inductor") -> "Qwen":
-        """Lets torch.compile fuse what is between the matrix products of a layer, where whole sequences are scored."""
+    def forward(self, input_ids: Tensor, cache: KVCache | None = None) -> Tensor:
+        return F.linear(self.hidden(input_ids, cache), self.head_weight)
+
+    def hidden(self, input_ids: Tensor, cache: KVCache | None = None,
+               lengths: Tensor | None = None) -> Tensor:
+        """The last layer's normalised states [N, S, H], before the output matrix.
+
+        Without a cache, `input_ids` [N, S] is the whole sequence. With one, it is what follows the cached
+        tokens, and the cache is advanced by S tokens a row, or by `lengths` [N] where rows are padded on the
+        right.
+        """
+        S = input_ids.shape[1]
+        if cache is None:
+            positions = torch.arange(S, device=input_ids.device)[None]  # [1, S]
+            mask = (positions <= positions.T)[None, None]  # [1, 1, S, S]: itself and what comes before
+        else:
+            positions = cache.positions(S)  # [N, S]
+            mask = cache.mask(positions)  # [N, 1, S, T]
+        x = self.embed_tokens(input_ids)  # [N, S, H]
+        angles = rope_angles(positions, self.config.head_dim, self.config.rope_theta, x.dtype)
         for layer in self.layers:
-            layer.compile(backend=backend, dynamic=True)
-        return self
+            x = layer(x, angles, mask, cache, positions)
+        if cache is not None:
+            cache.advance(S if lengths is None else lengths, cache.longest + S)
+        return self.norm(x)
 
-    @property
-    def device(self) -> torch.device:
-        return self.embed_tokens.weight.device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return self.embed_tokens.weight.dtype
-
-    @property
-    def head_weight(self) -> Tensor:
-        """The output matrix [V, H]."""
-        return self.embed_tokens.weight if self.config.tie_word_embeddings else self.lm_head.weight
+    def new_cache(self, rows: int, capacity: int) -> KVCache:
+        """An empty cache, in the dtype that attention computes in."""
+        c, kind = self.config, self.device.type
+        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else self.dtype
+        return KVCache(c.num_hidden_layers, rows, c.num_key_value_heads, capacity, c.head_dim, dtype,
+                       self.device)
 
     def initialise(self, seed: int) -> "Qwen":
-        """Random weights: normal(0, initializer_range), projections into the residual stream scaled by 1/sqrt(2 * layers)."""
+        """Random weights: normal(0, initializer_range), into the residual stream over sqrt(2 * layers)."""
         generator = torch.Generator().manual_seed(seed)
         for name, p in self.named_parameters():
             if p.ndim == 1:
@@ -198,40 +194,15 @@ class Qwen(nn.Module):
                 nn.init.normal_(p, std=self.config.initializer_range * scale, generator=generator)
         return self
 
-    def hidden(self, input_ids: Tensor, cache: KVCache | None = None, lengths: Tensor | None = None,
-               packing: Packing | None = None) -> Tensor:
-        """The last layer's normalised states [N, S, H], before the output matrix.
+    @property
+    def head_weight(self) -> Tensor:
+        """The output matrix [V, H]."""
+        return self.embed_tokens.weight if self.config.tie_word_embeddings else self.lm_head.weight
 
-        Without a cache, `input_ids` [N, S] is the whole sequence. With one, it is what follows the cached tokens, and
-        the cache is advanced by S tokens a row, or by `lengths` [N] where rows are padded on the right. With a packing
-        (and no cache), `input_ids` [1, M] are its tokens.
-        """
-        S = input_ids.shape[1]
-        if cache is None:
-            positions, mask = torch.arange(S, device=input_ids.device)[None], None  # [1, S], causal
-            if packing is not None:
-                positions = packing.positions[None]
-        else:
-            positions = cache.positions(S)  # [N, S]
-            mask = cache.mask(positions)  # [N, 1, S, T]
-        x = self.embed_tokens(input_ids)  # [N, S, H]
-        angles = rope_angles(positions, self.config.head_dim, self.config.rope_theta, x.dtype)
-        for layer in self.layers:
-            if self.recompute and torch.is_grad_enabled() and cache is None:
-                x = checkpoint(layer, x, angles, cache, positions, mask, packing, use_reentrant=False)
-            elif cache is None:
-                x = layer(x, angles, cache, positions, mask, packing)
-            else:
-                x = layer.forward(x, angles, cache, positions, mask, packing)  # never compiled: the cache changes with every token
-        if cache is not None:
-            cache.advance(S if lengths is None else lengths, cache.longest + S)
-        return self.norm(x)
+    @property
+    def device(self) -> torch.device:
+        return self.embed_tokens.weight.device
 
-    def forward(self, input_ids: Tensor, cache: KVCache | None = None) -> Tensor:
-        return F.linear(self.hidden(input_ids, cache), self.head_weight)
-
-    def new_cache(self, rows: int, capacity: int) -> KVCache:
-        """An empty cache, in the dtype that attention computes in."""
-        c, kind = self.config, self.device.type
-        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else self.dtype
-        return KVCache(c.num_hidden_layers, rows, c.num_key_value_heads, capacity, c.head_dim, dtype, self.device)
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.embed_tokens.weight.dtype

@@ -1,23 +1,39 @@
 """Penalties: responses that show an unexpected pattern are worth -1, whatever they answer.
 
-Reinforcement learning finds every loophole: saying the same thing again until the limit, never ending, drifting into
-other scripts. T1 replaces the reward of such a response by -1 (T1, section on reinforcement learning):
+Reinforcement learning finds every loophole: saying the same thing again until the limit, never ending,
+drifting into other scripts. T1 replaces the reward of such a response by -1 (T1, section on reinforcement
+learning):
 
     repetitive   some n-gram of the response occurs more than `limit` times
     overlong     the response reached the limit of tokens without its end token
-    garbled      it has control or replacement characters, or more than a share of its letters outside the expected scripts
+    garbled      it has control or replacement characters, or more than a share of letters of other scripts
 
 Replaces, not adds: a correct answer found by babbling is still worth -1.
 
-A task may count what it likes as the units of repetition (Countdown counts whole attempts) and may add a grammar to
-"garbled" (see `t1mini.reward`).
+The reward of a response is then
+
+    r  = 1 if the final answer is right, else 0          exact, from the task's own check: no reward model
+    r' = -1 if the response is repetitive, overlong or garbled, else r
+
+What may not repeat, and what counts as garbled beyond stray characters, is the task's business: Countdown
+counts whole attempts (a search that tries the same chain again and again learns nothing) and wants a response
+to read as attempts, verdicts and an answer; mathematics counts runs of tokens.
 
 See them at their boundaries: python -m pytest tests/test_penalties.py
 """
 
 import unicodedata
 from collections import Counter
+from dataclasses import dataclass
 from typing import Sequence
+
+import torch
+from torch import Tensor
+
+from t1mini.rollout import Rollouts
+from t1mini.runs.tokenizer import Tokenizer
+
+PATTERNS = ("repetitive", "overlong", "garbled")
 
 
 def is_repetitive(ids: Sequence, n: int, limit: int) -> bool:
@@ -42,7 +58,8 @@ def is_overlong(length: int, finished: bool, max_new_tokens: int) -> bool:
 
 
 def is_garbled(text: str, scripts: Sequence[str] = ("LATIN", "GREEK"), share: float = 0.1) -> bool:
-    r"""True if `text` has control or replacement characters, or over `share` of its letters are of other scripts.
+    r"""True if `text` has control or replacement characters, or over `share` of its letters are of other
+    scripts.
 
     `scripts` are the first words of Unicode character names, such as LATIN, GREEK, CYRILLIC, CJK.
 
@@ -67,3 +84,60 @@ def penalised_reward(reward: float, repetitive: bool, overlong: bool, garbled: b
     (1.0, -1.0)
     """
     return -1.0 if repetitive or overlong or garbled else float(reward)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One response, judged."""
+
+    text: str
+    correct: bool
+    repetitive: bool
+    overlong: bool
+    garbled: bool
+    attempts: int
+    hits: int  # attempts that reach the target, noticed or not
+    length: int  # tokens, the end token counted
+
+    @property
+    def reward(self) -> float:
+        return self.penalised(PATTERNS)
+
+    def penalised(self, patterns: Sequence[str]) -> float:
+        """The reward where only these patterns are penalised."""
+        shown = (getattr(self, name) and name in patterns for name in PATTERNS)
+        return penalised_reward(self.correct, *shown)
+
+
+def judge(task, problem, text: str, ids: Sequence[int], *, finished: bool, max_new_tokens: int,
+          repeat_limit: int) -> Verdict:
+    """Judges one response to a problem of `task` (t1mini.tasks): its text, and its ids with the end token.
+
+    What may not repeat may occur `repeat_limit` times.
+    """
+    tried = task.attempts(text)
+    units, n = task.repetition(text, ids)
+    return Verdict(
+        text, correct=finished and task.is_correct(problem, text),
+        repetitive=is_repetitive(units, n, repeat_limit),
+        overlong=is_overlong(len(ids), finished, max_new_tokens),
+        garbled=is_garbled(text) or (finished and not task.is_grammatical(text)),
+        attempts=len(tried), hits=task.hits(problem, tried), length=len(ids))
+
+
+def judge_rollouts(task, problems: Sequence, rollouts: Rollouts, tokenizer: Tokenizer, *, max_new_tokens: int,
+                   repeat_limit: int) -> list[list[Verdict]]:
+    """Verdicts [P][K] of prompt-major rollouts. Special tokens other than the end count as text."""
+    k = len(rollouts.lengths) // len(problems)
+    verdicts = []
+    for row, finished in enumerate(rollouts.finished.tolist()):
+        ids = rollouts.ids(row)
+        text = tokenizer.decode(ids[: len(ids) - finished], special=True)
+        verdicts.append(judge(task, problems[row // k], text, ids, finished=finished,
+                              max_new_tokens=max_new_tokens, repeat_limit=repeat_limit))
+    return [verdicts[p * k : (p + 1) * k] for p in range(len(problems))]
+
+
+def rewards_of(verdicts: list[list[Verdict]], patterns: Sequence[str] = PATTERNS) -> Tensor:
+    """Rewards [P, K] where only these patterns are penalised."""
+    return torch.tensor([[verdict.penalised(patterns) for verdict in group] for group in verdicts])

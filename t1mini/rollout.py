@@ -1,39 +1,37 @@
-"""Rollouts: K responses to each of P prompts, sampled together.
+"""Rollouts: K responses to each of P prompts, sampled together, and the scoring of responses that exist.
 
-    prefill    each prompt once through the model; its K responses share its keys and values
+    prefill    each prompt once through the model; its K responses start from copies of its keys and values
     decode     one token a row at a time: last token -> logits -> next token and its log-probability
+    score      prompt and response through the model at once: log-probability and entropy of response tokens
 
-`Plain` does just that, with the model and its KV cache as they are. By default t1mini.fast.schedule does it, with t1mini.fast.decode's logits:
-ended responses make room for waiting ones and nothing is copied K times. Same responses, sooner.
+Rows are prompt-major: rows p*K ... p*K + K-1 answer prompt p. A response ends with its end token, which is an
+action of the policy: it is in `response_ids`, it counts in `lengths`, and it is trained on. What lies beyond
+is padding.
 
-Rows are prompt-major: rows p*K ... p*K + K-1 answer prompt p. A response ends with its end token, which is an action of the
-policy: it is in `response_ids`, it counts in `lengths`, and it is trained on. What lies beyond is padding.
+The noise of a token depends on (seed, step, prompt, response, t) alone. So prompts generated together or
+apart, in whatever company, on one machine or several, give the same responses.
 
-The noise of a token depends on (seed, step, prompt, response, t) alone. So prompts generated together or apart, in whatever
-company, on one machine or several, give the same responses.
-
-`score` is the other direction: log-probabilities of responses that exist already.
+This is the plain way, which `--plain` runs. t1mini.fast has the same two functions, for the same tokens
+sooner.
 
 See it: python -m pytest tests/test_rollout.py
 """
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Sequence
+from typing import Callable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from tqdm import tqdm
 
-from t1mini.runs.batches import length_mask, pad
-from t1mini.runs.clock import Clock
-from t1mini.runs.settings import UserError
 from t1mini.kv_cache import KVCache
-from t1mini.loss import token_logprobs
+from t1mini.loss import logprobs_from_logits, token_entropy
 from t1mini.model import Qwen
-from t1mini.fast.packing import pack
-from t1mini.sampler import fold, sample
-from t1mini.fast.schedule import Scheduler
+from t1mini.runs.batches import length_mask, pad, scoring_batches
+from t1mini.runs.settings import UserError
+from t1mini.sampler import Sampling, fold, sample
 
 
 @dataclass
@@ -57,106 +55,127 @@ class Rollouts:
 
     @cached_property
     def unpadded(self) -> list[list[int]]:
-        """All responses, brought from the device at once: to look at them one by one is to wait for a GPU as often."""
+        """All responses, brought from the device at once: one by one, each would wait for the GPU."""
         return [ids[:length] for ids, length in zip(self.response_ids.tolist(), self.lengths.tolist())]
 
 
 @torch.no_grad()
-def generate(model: Qwen, prompts: Sequence[Sequence[int]], k: int, *, max_new_tokens: int, eos_id: int | None = None,
-             pad_id: int = 0, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0,
-             vocab_limit: int | None = None, seed: int, step: int = 0, prompt_indices: Sequence[int] | None = None,
-             max_batch_tokens: int = 2**17, plain: bool = False, lengths: Tensor | None = None, clock: Clock | None = None,
-             progress: str = "") -> Rollouts:
-    """Samples k responses to each prompt (lists of token ids), with at most `max_batch_tokens` tokens in the cache at once.
+def generate(model: Qwen, prompts: Sequence[Sequence[int]], k: int, sampling: Sampling = Sampling(), *,
+             max_new_tokens: int, eos_id: int | None = None, seed: int, step: int = 0,
+             prompt_indices: Sequence[int] | None = None, max_batch_tokens: int = 2**17,
+             lengths: Tensor | None = None, progress: str = "") -> Rollouts:
+    """Samples k responses to each prompt (lists of token ids), at most `max_batch_tokens` tokens in the cache
+    at
+    once.
 
-    Without `eos_id` nothing ends before `max_new_tokens`. `prompt_indices` names the prompts for the noise (default:
-    0 ... P-1). `plain=True` is the slow twin. `lengths` [N] ends each response there at the latest, and `clock` notes where the
-    time goes (t1mini.lab.bench). `progress` labels a progress bar. ValueError for an empty prompt, k < 1 or max_new_tokens < 1.
+    Without `eos_id` nothing ends before `max_new_tokens`. `prompt_indices` names the prompts for the noise
+    (default: 0 ... P-1). `lengths` [N] ends each response there at the latest. `progress` labels a progress
+    bar. ValueError for an empty prompt, k < 1 or max_new_tokens < 1; UserError where prompt and response
+    exceed the model's positions.
     """
+    keys = noise_keys(model, prompts, k, max_new_tokens, seed, step, prompt_indices)  # [N]
+    limits = torch.full_like(keys, max_new_tokens) if lengths is None else lengths.to(keys.device)  # [N]
+    at_once = max(1, max_batch_tokens // (k * (max(map(len, prompts)) + max_new_tokens)))  # prompts
+    parts = []
+    for start in tqdm(range(0, len(prompts), at_once), desc=progress, leave=False, disable=not progress):
+        rows = slice(start * k, (start + at_once) * k)
+        some = prompts[start : start + at_once]
+        parts.append(decode(model, some, keys[rows], limits[rows], sampling, eos_id))
+    width = max(part.response_ids.shape[1] for part in parts)
+    widened = lambda x: F.pad(x, (0, width - x.shape[1])) if x.ndim == 2 else x
+    columns = {name: [widened(vars(part)[name]) for part in parts] for name in vars(parts[0])}
+    return Rollouts(**{name: torch.cat(column) for name, column in columns.items()})
+
+
+def noise_keys(model: Qwen, prompts: Sequence[Sequence[int]], k: int, max_new_tokens: int, seed: int,
+               step: int, prompt_indices: Sequence[int] | None) -> Tensor:
+    """What names each response's noise [N], once the request is found to be a possible one."""
     if not prompts or not all(prompts) or k < 1 or max_new_tokens < 1:
         raise ValueError("generate needs prompts of at least one token, k >= 1 and max_new_tokens >= 1")
     longest, positions = max(map(len, prompts)) + max_new_tokens, model.config.max_position_embeddings
     if longest > positions:
-        raise UserError(f"prompts and --max-new-tokens {max_new_tokens} come to {longest} tokens; the model was made for {positions}")
+        raise UserError(f"prompts and --max-new-tokens {max_new_tokens} come to {longest} tokens; "
+                        f"the model was made for {positions}")
     indices = torch.tensor(range(len(prompts)) if prompt_indices is None else list(prompt_indices))
-    keys = fold(fold(seed, step), indices[:, None], torch.arange(k)).flatten().to(model.device)  # [N]
-    most = torch.full((len(keys),), max_new_tokens) if lengths is None else lengths
-    sampler = Plain if plain else Scheduler
-    done = sampler(model, prompts, k, keys, most.to(model.device), eos_id=eos_id, pad_id=pad_id, max_batch_tokens=max_batch_tokens,
-                   filters=dict(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, vocab_limit=vocab_limit),
-                   clock=clock or Clock(), progress=progress)
-    done.run()
-    n, width = len(keys), int(done.lengths.max())
-    lengths = done.lengths[:n]
-    return Rollouts(done.ids[:n, :width], lengths, done.finished[:n], done.logprobs[:n, :width], done.kept[:n] / lengths)
+    return fold(fold(seed, step), indices[:, None], torch.arange(k)).flatten().to(model.device)
 
 
-class Plain:
-    """The slow twin of t1mini.fast.schedule and t1mini.fast.decode: prompts in turn, every row to the end of the longest, with the model
-    and its KV cache as they are."""
-
-    def __init__(self, model: Qwen, prompts, k: int, keys: Tensor, most: Tensor, *, eos_id: int | None, pad_id: int, filters: dict,
-                 max_batch_tokens: int, clock: Clock, progress: str = ""):
-        self.model, self.prompts, self.k, self.keys, self.most, self.clock = model, prompts, k, keys, most, clock
-        self.eos_id, self.filters, self.max_batch_tokens = eos_id, filters, max_batch_tokens
-        shape, wide = (len(keys), int(most.max())), torch.promote_types(model.dtype, torch.float32)
-        self.ids = torch.full(shape, pad_id, device=model.device)
-        self.logprobs = torch.zeros(shape, dtype=wide, device=model.device)
-        self.kept = torch.zeros(len(keys), dtype=wide, device=model.device)
-        self.lengths = torch.zeros_like(keys)
-        self.finished = torch.zeros_like(keys, dtype=torch.bool)
-
-    def run(self) -> None:
-        each = self.k * (max(map(len, self.prompts)) + self.ids.shape[1])  # tokens of a prompt's rows
-        at_once = max(1, self.max_batch_tokens // each)
-        for start in range(0, len(self.prompts), at_once):
-            self.decode(self.prompts[start : start + at_once], slice(start * self.k, (start + at_once) * self.k))
-
-    def decode(self, prompts: Sequence[Sequence[int]], rows: slice) -> None:
-        """All responses [n] to some prompts."""
-        cache, logits = self.prefill(prompts)
-        live = torch.ones_like(self.finished[rows])
-        for t in range(int(self.most[rows].max())):
-            token, logprob, mass = sample(logits, row_keys=fold(self.keys[rows], t), return_kept_mass=True, **self.filters)
-            self.ids[rows, t] = torch.where(live, token, self.ids[rows, t])
-            self.logprobs[rows, t] = torch.where(live, logprob, 0.0)
-            self.kept[rows] += torch.where(live, mass, 0.0)
-            self.lengths[rows] += live
-            self.finished[rows] |= live & (token == self.eos_id if self.eos_id is not None else False)
-            live = ~self.finished[rows] & (t + 1 < self.most[rows])
-            self.clock.lap("sampling")
-            if not live.any():
-                break
-            logits = self.model(token[:, None], cache).squeeze(1)  # [n, V]
-            self.clock.lap("decode")
-
-    def prefill(self, prompts: Sequence[Sequence[int]]) -> tuple[KVCache, Tensor]:
-        """Prefills the prompts and repeats their cache for k rows each. With it, the rows' first logits [n, V]."""
-        ids = pad(prompts, 0, self.model.device)  # [P, S]
-        lengths = torch.tensor([len(p) for p in prompts], device=ids.device)
-        cache = self.model.new_cache(len(prompts), ids.shape[1] + self.ids.shape[1])
-        hidden = self.model.hidden(ids, cache, lengths)  # [P, S, H]
-        last = hidden[torch.arange(len(prompts), device=ids.device), lengths - 1]  # [P, H]
-        logits = F.linear(last, self.model.head_weight)
-        if not logits.isfinite().all():
-            raise UserError("the model's logits are not finite: its weights are damaged")
-        self.clock.lap("prefill")
-        return cache.repeat(self.k), logits.repeat_interleave(self.k, dim=0)
+def decode(model: Qwen, prompts: Sequence[Sequence[int]], keys: Tensor, limits: Tensor, sampling: Sampling,
+           eos_id: int | None) -> Rollouts:
+    """The responses [n] to some prompts, every row to the end of the longest."""
+    cache, logits = prefill(model, prompts, len(keys) // len(prompts), int(limits.max()))
+    lengths = torch.zeros_like(keys)
+    finished = torch.zeros_like(keys, dtype=torch.bool)
+    live = ~finished
+    steps = []
+    while live.any():
+        row_keys = fold(keys, len(steps))
+        token, logprob, mass = sample(logits, row_keys=row_keys, return_kept_mass=True, **vars(sampling))
+        steps.append((token * live, logprob * live, mass * live))
+        lengths += live
+        finished |= live & (token == (-1 if eos_id is None else eos_id))
+        live = ~finished & (lengths < limits)
+        if live.any():
+            logits = model(token[:, None], cache).squeeze(1)  # [n, V]
+    ids, logprobs, mass = (torch.stack(values, dim=1) for values in zip(*steps))  # [n, T]
+    return Rollouts(ids, lengths, finished, logprobs, mass.sum(1) / lengths)
 
 
-def score(model: Qwen, prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]], *, temperature: float,
-          vocab_limit: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
+def prefill(model: Qwen, prompts: Sequence[Sequence[int]], k: int, new_tokens: int) -> tuple[KVCache, Tensor]:
+    """Each prompt once through the model; then its cache k times, and the logits after it: [P * k, V]."""
+    ids = pad(prompts, 0, model.device)  # [P, S]
+    lengths = torch.tensor([len(p) for p in prompts], device=ids.device)
+    cache = model.new_cache(len(prompts), ids.shape[1] + new_tokens)
+    hidden = model.hidden(ids, cache, lengths)  # [P, S, H]
+    last = hidden[torch.arange(len(prompts), device=ids.device), lengths - 1]  # [P, H]
+    logits = F.linear(last, model.head_weight)
+    require_finite(logits)
+    return cache.repeat(k), logits.repeat_interleave(k, dim=0)
+
+
+def require_finite(logits: Tensor) -> None:
+    if not logits.isfinite().all():
+        raise UserError("the model's logits are not finite: its weights are damaged")
+
+
+def score(model: Qwen, prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]],
+          sampling: Sampling = Sampling()) -> tuple[Tensor, Tensor, Tensor]:
     """(logprobs, entropy, mask), each [n, T], of every response token given what stands before it.
 
     Row i is responses[i] after prompts[i]. A temperature of 0 is scored at 1, as in the sampler.
     """
-    packing = pack(prompts, [response[:-1] for response in responses], model.device)  # nothing follows the last token
-    if packing.pays:
-        hidden = model.hidden(packing.tokens[None], packing=packing)[0]  # [M, H]
-    else:
-        hidden = packing.to_tokens(model.hidden(packing.tokens[packing.rows]))[0]
-    mask = length_mask(torch.tensor([len(r) for r in responses], device=model.device), max(map(len, responses)))  # [n, T]
-    logprobs, entropy = token_logprobs(F.embedding(packing.before(mask), hidden), model.head_weight, pad(responses, 0, model.device)[mask],
-                                       temperature, vocab_limit)
-    spread = lambda values: torch.zeros(mask.shape, dtype=values.dtype, device=mask.device).masked_scatter(mask, values)
-    return spread(logprobs), spread(entropy), mask
+    whole = [[*prompt, *response] for prompt, response in zip(prompts, responses)]
+    ids = pad(whole, 0, model.device)  # [n, S]
+    logits = model(ids)  # [n, S, V]
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    if sampling.vocab_limit is not None:
+        beyond = torch.arange(logits.shape[-1], device=ids.device) >= sampling.vocab_limit
+        logits = logits.masked_fill(beyond, -torch.inf)
+    logprobs = logprobs_from_logits(logits, ids, sampling.temperature)  # [n, S], of the token there
+    entropy = token_entropy(logits / (sampling.temperature or 1.0))  # [n, S], of the token after it
+    starts = torch.tensor([len(prompt) for prompt in prompts], device=ids.device)
+    lengths = torch.tensor([len(response) for response in responses], device=ids.device)
+    mask = length_mask(lengths, int(lengths.max()))  # [n, T]
+    columns = starts[:, None] + torch.arange(mask.shape[1], device=ids.device)  # [n, T], in ids
+    columns = columns.clamp(max=ids.shape[1] - 1)
+    pick = lambda values, at: values.gather(1, at).masked_fill(~mask, 0.0)
+    return pick(logprobs, columns), pick(entropy, columns - 1), mask
+
+
+@torch.no_grad()
+def score_rollouts(score: Callable, model: Qwen, prompts: Sequence[Sequence[int]], rollouts: Rollouts,
+                   sampling: Sampling, token_budget: int) -> Tensor:
+    """Log-probabilities of the sampled tokens under `model`, by this `score` or its twin: [N, T]."""
+    logprobs = torch.zeros_like(rollouts.logprobs)
+    for rows, *texts in rows_to_score(range(len(rollouts.lengths)), prompts, rollouts, token_budget):
+        part, _, mask = score(model, *texts, sampling)
+        logprobs[rows, : mask.shape[1]] = part.to(logprobs.dtype)
+    return logprobs
+
+
+def rows_to_score(rows: Sequence[int], prompts: Sequence[Sequence[int]], rollouts: Rollouts,
+                  token_budget: int) -> Iterator[tuple[list[int], list, list]]:
+    """Some rows, a micro-batch of at most `token_budget` tokens at a time: numbers, prompts, responses."""
+    k = len(rollouts.lengths) // len(prompts)
+    for picked in scoring_batches(rows, prompts, rollouts.unpadded, token_budget):
+        yield picked, [prompts[row // k] for row in picked], [rollouts.ids(row) for row in picked]

@@ -5,26 +5,41 @@
     token = argmax(z_kept - log E),  E ~ Exp(1)       the exponential race: exactly softmax(z_kept)
     logprob = z[token] - logsumexp(z)                 of the UNtruncated distribution: what training scores
 
-Why a race: if clocks with rates p_i run, clock i rings first with probability p_i. A clock's ring is E_i / p_i, its
-negative logarithm z_i - log E_i but for a constant that all share (-log E is Gumbel noise), so the largest wins. No cumulative
-sum, no sort, no normalising: that constant would be the normaliser.
+Why a race: if clocks with rates p_i run, clock i rings first with probability p_i. A clock's ring is E_i /
+p_i, its negative logarithm z_i - log E_i but for a constant that all share (-log E is Gumbel noise), so the
+largest wins. No cumulative sum, no sort, no normalising: that constant would be the normaliser.
 
-T1 explores by sampling at temperature 1.2, optionally with min-p 0.05: keep tokens with p >= min_p * max p, which in
-logits is z >= max z + log(min_p). (In RL mind that the tail, never sampled, is scored all the same: tutorials/findings.md, F3.)
-Temperature 0 is greedy and scored at temperature 1.
+T1 explores by sampling at temperature 1.2, optionally with min-p 0.05: keep tokens with p >= min_p * max p,
+which in logits is z >= max z + log(min_p). (In RL mind that the tail, never sampled, is scored all the same:
+tutorials/findings.md, F3.) Temperature 0 is greedy and scored at temperature 1.
 
-Noise comes from a torch.Generator, or from `row_keys`: one integer a row that names (seed, step, prompt, response, t).
-Hashing it gives the same noise whatever other rows share the batch, so batching never changes a response.
+Noise comes from a torch.Generator, or from `row_keys`: one integer a row that names (seed, step, prompt,
+response, t). Hashing it gives the same noise whatever other rows share the batch, so batching never changes a
+response.
 
-See it: python -m pytest tests/test_sampler.py (exact distributions, and a chi-square test of samples against them)
+See it: python -m pytest tests/test_sampler.py (exact distributions, and a chi-square test of samples against
+them)
 """
 
 import math
+from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 GOLDEN = -7046029254386353131  # 2^64 / golden ratio, odd, as a signed 64-bit integer
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """What a token is drawn from. As they stand here, the filters keep every token."""
+
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    vocab_limit: int | None = None
 
 
 def sampling_distribution(logits: Tensor, *, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0,
@@ -35,17 +50,17 @@ def sampling_distribution(logits: Tensor, *, temperature: float = 1.0, top_k: in
     tensor([0.7310, 0.2690, 0.0000])
     """
     z = truncate(scale(logits, temperature, vocab_limit), top_k, top_p, min_p)
-    p = torch.nn.functional.one_hot(z.argmax(-1), z.shape[-1]).to(z.dtype) if temperature == 0 else z.softmax(-1)
-    return torch.nn.functional.pad(p, (0, logits.shape[-1] - p.shape[-1]))
+    p = F.one_hot(z.argmax(-1), z.shape[-1]).to(z.dtype) if temperature == 0 else z.softmax(-1)
+    return F.pad(p, (0, logits.shape[-1] - p.shape[-1]))
 
 
-def sample(logits: Tensor, *, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0,
-           vocab_limit: int | None = None, generator: torch.Generator | None = None, row_keys: Tensor | None = None,
-           return_kept_mass: bool = False) -> tuple[Tensor, ...]:
-    """One token a row: logits [N, V] -> (token ids [N], log-probabilities [N] in nats of the scored distribution).
+def sample(logits: Tensor, *, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0,
+           min_p: float = 0.0, vocab_limit: int | None = None, generator: torch.Generator | None = None,
+           row_keys: Tensor | None = None, return_kept_mass: bool = False) -> tuple[Tensor, ...]:
+    """One token a row: logits [N, V] -> (token ids [N], their log-probabilities [N] in nats).
 
-    With `return_kept_mass` also [N], the share of probability that the filters left to sample from. `row_keys` [N]
-    (int64) takes the place of `generator`.
+    With `return_kept_mass` also [N], the share of probability that the filters left to sample from.
+    `row_keys` [N] (int64) takes the place of `generator`.
     """
     z = scale(logits, temperature, vocab_limit)  # [N, v]
     kept = truncate(z, top_k, top_p, min_p)
@@ -57,13 +72,14 @@ def sample(logits: Tensor, *, temperature: float = 1.0, top_k: int = 0, top_p: f
         token_ids = race(kept, torch.empty_like(z).exponential_(generator=generator))
     log_norm = z.logsumexp(-1)
     logprobs = z.gather(-1, token_ids[:, None]).squeeze(-1) - log_norm
-    if return_kept_mass:
-        return token_ids, logprobs, torch.ones_like(logprobs) if kept is z else (kept.logsumexp(-1) - log_norm).exp()
-    return token_ids, logprobs
+    if not return_kept_mass:
+        return token_ids, logprobs
+    mass = torch.ones_like(logprobs) if kept is z else (kept.logsumexp(-1) - log_norm).exp()
+    return token_ids, logprobs, mass
 
 
 def scale(logits: Tensor, temperature: float, vocab_limit: int | None = None) -> Tensor:
-    """logits / temperature over the first `vocab_limit` ids, at least float32; a temperature of 0 is scored at 1."""
+    """logits / temperature (1 in place of 0) over the first `vocab_limit` ids, at least float32."""
     if not temperature >= 0:
         raise ValueError(f"temperature must be at least 0, got {temperature}")
     z = logits[..., :vocab_limit]
@@ -87,7 +103,7 @@ def truncate(z: Tensor, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0) 
 
 
 def race(z: Tensor, exponential: Tensor) -> Tensor:
-    """argmax(z - log E): index i with probability softmax(z)_i. z and exponential [N, V] -> [N]; overwrites `exponential`."""
+    """argmax(z - log E), index i with probability softmax(z)_i: [N, V], [N, V] -> [N]; overwrites E."""
     return (z - exponential.clamp_min_(torch.finfo(z.dtype).tiny).log_()).argmax(-1)
 
 
@@ -95,12 +111,12 @@ def row_noise(row_keys: Tensor, width: int) -> Tensor:
     """Exp(1) variables [N, width], a pure function of `row_keys` [N] and the column."""
     columns = torch.arange(1, width + 1, device=row_keys.device) * GOLDEN
     bits = mix(row_keys[:, None] + columns)  # [N, width]
-    uniform = _shift(bits, 33).to(torch.float32).add_(0.5).mul_(2.0**-31)  # small values keep all their digits,
-    return uniform.clamp_max_(1 - 2.0**-24).neg_().log1p_().neg_()  # large ones must not round to 1
+    uniform = _shift(bits, 33).to(torch.float32).add_(0.5).mul_(2.0**-31)
+    return uniform.clamp_max_(1 - 2.0**-24).neg_().log1p_().neg_()  # 1 would be an infinite wait
 
 
 def fold(key: Tensor | int, *parts: Tensor | int) -> Tensor:
-    """Folds integers into a key, one after the other: fold(seed, step, prompt, response) differs wherever one does."""
+    """Folds integers into a key, one by one: fold(seed, step, prompt, response) differs wherever one does."""
     key = torch.as_tensor(key, dtype=torch.int64)
     for part in parts:
         key = mix(key * GOLDEN + part)
@@ -108,7 +124,7 @@ def fold(key: Tensor | int, *parts: Tensor | int) -> Tensor:
 
 
 def mix(x: Tensor) -> Tensor:
-    """A hash of 64-bit integers in which each input bit changes half the output bits (splitmix64, Steele et al. 2014)."""
+    """A hash of 64-bit integers: an input bit changes half the output bits (splitmix64)."""
     x = _shift(x, 30).bitwise_xor_(x).mul_(-4658895280553007687)
     x = _shift(x, 27).bitwise_xor_(x).mul_(-7723592293110705685)
     return _shift(x, 31).bitwise_xor_(x)

@@ -2,12 +2,12 @@
 
     loss = - mean over response tokens of log pi(token | prompt, tokens before)
 
-The prompt is read, not learned; the end token is learned, or the model could never stop. Countdown's traces come from the
-imperfect teacher of t1mini.chain_of_thought, those of a real model from a file that t1mini.collect writes. Batches hold traces of
-like length, so little of them is padding.
+The prompt is read, not learned; the end token is learned, or the model could never stop. Countdown's traces
+come from the imperfect teacher (t1mini.tasks.teacher), those of a real model from a file that t1mini.collect
+writes. Batches hold traces of like length, so little of them is padding.
 
-Paper: 3 epochs at learning rate 1e-5 from a pretrained model. The embedded model starts from random weights, so it needs
-more of both.
+Paper: 3 epochs at learning rate 1e-5 from a pretrained model. The embedded model starts from random weights,
+so it needs more of both.
 
 Run it: python -m t1mini sft
 """
@@ -15,30 +15,27 @@ Run it: python -m t1mini sft
 import random
 import time
 from dataclasses import dataclass
-from typing import NamedTuple, Sequence
+from typing import Callable, NamedTuple, Sequence
 
 import torch
 from tqdm import tqdm
 
-from t1mini.tasks import countdown
-from t1mini.runs import team as distributed
-from t1mini.tasks import maths as math_problems
-from t1mini.runs.batches import micro_batches
-from t1mini.tasks.teacher import Teacher, teach
-from t1mini.runs.checkpoint import load_policy, save_policy
-from t1mini.runs.settings import StageConfig, UserError, setting
-from t1mini.tasks.countdown import Problem
-from t1mini.runs.team import Team
-from t1mini.runs.guards import Guard
-from t1mini.runs.jsonl import read_rows
-from t1mini.runs.machine import DTYPES, PRECISIONS, compute_precision
+from t1mini.fast import twins
 from t1mini.model import Qwen, QwenConfig
-from t1mini.runs.optimiser import Optimiser
 from t1mini.rollout import score
+from t1mini.runs.batches import bucketed_batches, micro_batches
+from t1mini.runs.checkpoint import load_policy, save_policy
 from t1mini.runs.folder import RunFolder
+from t1mini.runs.jsonl import read_rows
+from t1mini.runs.machine import DTYPES
+from t1mini.runs.optimiser import NotFinite, Optimiser
+from t1mini.runs.settings import TrainingConfig, UserError, setting
 from t1mini.runs.state import TrainingState
-from t1mini.tasks import TASKS, load_problems
+from t1mini.runs.team import Team, leads, team
 from t1mini.runs.tokenizer import Tokenizer
+from t1mini.tasks import TASKS, load_problems
+from t1mini.tasks import countdown, maths
+from t1mini.tasks.teacher import Teacher, teach
 
 INITIAL_STD = 0.06  # of random weights; at the usual 0.02 so small a model takes much longer to get going
 
@@ -51,30 +48,25 @@ class Example(NamedTuple):
 
 
 @dataclass(frozen=True)
-class SFTConfig(StageConfig):
+class SFTConfig(TrainingConfig):
     task: str = setting("countdown", "what the problems are", choices=tuple(TASKS), qwen="math")
-    data: str = setting("data", "file, or folder of train.jsonl: Countdown problems, or traces of the collect stage", qwen="")
-    resume: str = setting("", "folder of an earlier run to go on with; its own settings are used")
+    data: str = setting("data", "file, or folder of train.jsonl: problems, or traces of collect", qwen="")
     init: str = setting("", "checkpoint folder to start from (default: random weights of the shape below)")
     hidden: int = setting(96, "hidden size of a new model", low=2, high=8192, gpu=512)
     layers: int = setting(3, "layers of a new model", low=1, high=128, gpu=6)
-    heads: int = setting(3, "query heads of a new model; they share one key/value head", low=1, high=128, gpu=8)
+    heads: int = setting(3, "query heads of a new model, with one key/value head", low=1, high=128, gpu=8)
     intermediate: int = setting(256, "width of a new model's MLP", low=1, high=65536, gpu=1408)
-    traces: int = setting(120_000, "chains of thought to learn from, at most", low=1, high=10**8, gpu=400_000, qwen=10**8)
+    traces: int = setting(120_000, "chains of thought to learn from, at most", low=1, high=10**8, gpu=400_000,
+                          qwen=10**8)
     epochs: int = setting(1, "times each is seen", low=1, high=1000, gpu=2, qwen=3)
     batch: int = setting(16, "traces an update", low=1, high=65536, gpu=256, qwen=32)
     lr: float = setting(4e-3, "peak learning rate", above=0, high=1, gpu=1e-3, qwen=1e-5)
     warmup: int = setting(100, "updates of warm-up", low=0, high=10**6, qwen=20)
     weight_decay: float = setting(0.1, "AdamW weight decay of matrices", low=0, high=10)
-    clip: float = setting(1.0, "gradient norm to clip to", above=0)
-    micro_batch_tokens: int = setting(8192, "tokens of one forward and backward pass, padding counted", low=1, gpu=65536, qwen=16384)
-    precision: str = setting("float32", "what the model computes in; weights stay float32", choices=PRECISIONS, gpu="bfloat16")
-    save_precision: str = setting("float32", "what checkpoints are written in", choices=PRECISIONS)
-    recompute: bool = setting(False, "keep no activations within a layer, compute them again in the backward pass", qwen=True)
-    state_every: int = setting(200, "updates between saves of the state that --resume goes on from", low=1, qwen=50)
-    keep_last: int = setting(2, "saved states to keep, the oldest go", low=1)
-    workers: int = setting(2, "processes that share training and threads; never more than threads", low=1, high=1024, gpu=1)
-    spread: float = setting(Teacher.spread, "teacher: chains are drawn in proportion to exp(-|value - target| / spread)", above=0)
+    micro_batch_tokens: int = setting(8192, "tokens of one forward and backward pass", low=1, gpu=65536,
+                                      qwen=16384)
+    state_every: int = setting(200, "updates between saves of the state to resume from", low=1, qwen=50)
+    spread: float = setting(Teacher.spread, "teacher: chains weigh exp(-|value - target| / spread)", above=0)
     give_up: float = setting(Teacher.give_up, "teacher: chance of giving up after a miss", low=0, high=1)
     repeat: float = setting(Teacher.repeat, "teacher: chance of repeating an attempt", low=0, high=1)
     slip: float = setting(Teacher.slip, "teacher: chance of a slip in arithmetic", low=0, high=1)
@@ -95,8 +87,9 @@ def run(config: SFTConfig) -> None:
         examples = read_examples(config.data, tokenizer)[: config.traces]
     else:
         examples = teacher_examples(load_problems(config.task, config.data, "train"), config, tokenizer, rng)
-    with RunFolder.open(config, "sft", distributed.leads(config.batch)) as folder, distributed.team(config, "sft", config.batch) as team:
-        train(model, tokenizer, examples, rng, config, folder, team)
+    with RunFolder.open(config, "sft", leads(config.batch)) as folder:
+        with team(config, "sft", config.batch) as ranks:
+            train(model, tokenizer, examples, rng, config, folder, ranks)
     if folder:
         print(f"saved {folder.path / 'final'}")
 
@@ -119,92 +112,77 @@ def train(model: Qwen, tokenizer: Tokenizer, examples: list[Example], rng: rando
 
     Only the rank that leads the team has a `folder`.
     """
-    model.recompute = config.recompute
     lengths = [len(example.response) for example in examples]
     batches = [batch for _ in range(config.epochs) for batch in bucketed_batches(lengths, config.batch, rng)]
-    optimiser = Optimiser(model, lr=config.lr, steps=len(batches), warmup=config.warmup, clip=config.clip,
-                          weight_decay=config.weight_decay)
+    optimiser = Optimiser(model, team, lr=config.lr, steps=len(batches), warmup=config.warmup,
+                          clip=config.clip, weight_decay=config.weight_decay)
+    _, score = twins(config)
     state = TrainingState(config, folder, team, optimiser, policy=model)
-    progress = tqdm(range(state.step, len(batches)), desc="SFT", unit="step", mininterval=1, disable=not team.leads)
     started = time.perf_counter()
     with state:
-        for step in progress:
-            loss = sft_step(step, [examples[i] for i in batches[step]], model, optimiser, config, team, state.guard)
-            state.losses += [] if loss is None else [loss]
+        for step in state.updates(len(batches), "SFT"):
+            batch = [examples[i] for i in batches[step]]
+            try:
+                state.losses.append(sft_step(step, batch, model, optimiser, config.micro_batch_tokens, score))
+            except NotFinite as refused:
+                state.refuse(step + 1, str(refused), refused.rows)
             if state.losses and ((step + 1) % 20 == 0 or step + 1 == len(batches)):
-                recent = torch.stack(state.losses).mean().item()
+                loss = torch.stack(state.losses).mean().item()
                 state.losses = []
-                progress.set_postfix(loss=f"{recent:.3f}")
-                if folder:
-                    folder.append_row("metrics.csv", {"step": step + 1, "loss": recent})
-                    folder.append_row("timing.csv", {"step": step + 1, "seconds": time.perf_counter() - started})
+                state.bar.set_postfix(loss=f"{loss:.3f}")
+                state.record({"step": step + 1, "loss": loss}, {"seconds": time.perf_counter() - started})
             state.after(step + 1)
         if folder:
             save_policy(model, tokenizer, folder.path / "final", DTYPES[config.save_precision])
 
 
-def sft_step(step: int, batch: list[Example], model: Qwen, optimiser: Optimiser, config: SFTConfig, team: Team,
-             guard: Guard) -> torch.Tensor | None:
-    """One update on a batch, of which this rank takes its share. Returns the batch's loss, None if the update was refused."""
+def sft_step(step: int, batch: list[Example], model: Qwen, optimiser: Optimiser, token_budget: int,
+             score: Callable) -> torch.Tensor:
+    """One update on a batch, of which this rank takes its share. Returns the batch's loss, or NotFinite."""
     tokens = sum(len(example.response) for example in batch)  # of the whole batch, whoever scores them
     total = torch.zeros((), device=model.device)
-    mine = team.share(batch)
-    for picks in micro_batches([len(example.prompt) + len(example.response) for example in mine], config.micro_batch_tokens):
-        with compute_precision(config):
-            loss = sft_loss(model, *zip(*(mine[i] for i in picks)), normaliser=tokens)
+    mine = optimiser.team.share(batch)
+    lengths = [len(example.prompt) + len(example.response) for example in mine]
+    for picks in micro_batches(lengths, token_budget):
+        loss = sft_loss(model, *zip(*(mine[i] for i in picks)), score=score, normaliser=tokens)
         loss.backward()
         total += loss.detach()
-    team.sum(total)
-    team.sum_gradients(model)
-    refused = guard.refuses({"loss": total, "gradient": optimiser.clip_gradients()})
-    if refused:
-        optimiser.discard()
-        guard.refuse(step + 1, refused, [example._asdict() for example in mine])
-        return None
-    optimiser.step(step)
+    optimiser.team.sum(total)
+    optimiser.step(step, {"loss": total}, lambda: [example._asdict() for example in mine])
     return total
 
 
 def sft_loss(model: Qwen, prompts: Sequence[list[int]], responses: Sequence[list[int]],
-             normaliser: float | None = None) -> torch.Tensor:
+             score: Callable = score, normaliser: float | None = None) -> torch.Tensor:
     """Mean negative log-probability of the response tokens, end token included, prompt excluded.
 
     `normaliser` is the number of response tokens of the whole batch; by default those given.
     """
-    logprobs, _, mask = score(model, prompts, responses, temperature=1.0)
+    logprobs, _, mask = score(model, prompts, responses)
     return -(logprobs * mask).sum() / (normaliser or mask.sum())
 
 
-def teacher_examples(problems: list[Problem], config: SFTConfig, tokenizer: Tokenizer, rng: random.Random) -> list[Example]:
+def teacher_examples(problems: list[countdown.Problem], config: SFTConfig, tokenizer: Tokenizer,
+                     rng: random.Random) -> list[Example]:
     """Countdown: traces of the teacher."""
     chosen = [rng.choice(problems) for _ in range(config.traces)]
-    return [Example(countdown.prompt_ids(p, tokenizer), [*tokenizer.encode(teach(p, config.teacher, rng)), tokenizer.eos_id])
-            for p in tqdm(chosen, desc="traces", leave=False)]
+    examples = []
+    for problem in tqdm(chosen, desc="traces", leave=False):
+        response = tokenizer.encode(teach(problem, config.teacher, rng))
+        examples.append(Example(countdown.prompt_ids(problem, tokenizer), [*response, tokenizer.eos_id]))
+    return examples
 
 
 def read_examples(path: str, tokenizer: Tokenizer) -> list[Example]:
-    """Mathematics: lines of {"question": ..., "response": ...}. UserError names the file, the line and what is wrong with it."""
+    """Mathematics: lines of {"question": ..., "response": ...}. UserError names file, line and why."""
     examples = []
     for i, row in read_rows(path, "traces"):
         question, response = row.get("question"), row.get("response")
-        if not (isinstance(question, str) and isinstance(response, str) and question.strip() and response.strip()):
-            raise UserError(f'{path}, line {i}: want {{"question": "...", "response": "..."}}, as the collect stage writes')
-        prompt = math_problems.prompt_ids(math_problems.Problem(question, ""), tokenizer)
+        if not all(isinstance(text, str) and text.strip() for text in (question, response)):
+            raise UserError(f'{path}, line {i}: want {{"question": "...", "response": "..."}}, '
+                            "as the collect stage writes")
+        prompt = maths.prompt_ids(maths.Problem(question, ""), tokenizer)
         examples.append(Example(prompt, [*tokenizer.encode(response), tokenizer.eos_id]))
     if not examples:
         raise UserError(f"{path} holds no trace")
     return examples
-
-
-def bucketed_batches(lengths: list[int], batch: int, rng: random.Random, pool: int = 32) -> list[list[int]]:
-    """Every example once, in batches of `batch` of like length, in random order.
-
-    Examples are shuffled, then sorted by length within pools of `pool` batches, so each batch is random but narrow.
-    """
-    order = list(range(len(lengths)))
-    rng.shuffle(order)
-    size = batch * pool
-    pools = [sorted(order[i : i + size], key=lengths.__getitem__) for i in range(0, len(order), size)]
-    batches = [rows[i : i + batch] for rows in pools for i in range(0, len(rows), batch)]
-    rng.shuffle(batches)
-    return batches

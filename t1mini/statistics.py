@@ -1,11 +1,11 @@
 """Statistics: what a measured accuracy is worth.
 
-A policy is evaluated with n samples on each of many problems. The samples of one problem are not independent evidence:
-a problem is easy or hard for all of them. So intervals here resample or average over PROBLEMS, and two policies are
-compared on the same problems, pairwise.
+A policy is evaluated with n samples on each of many problems. The samples of one problem are not independent
+evidence: a problem is easy or hard for all of them. So intervals here resample or average over PROBLEMS, and
+two policies are compared on the same problems, pairwise.
 
     pass@1       mean of correct over all samples
-    pass@k       chance that at least one of k samples is right: 1 - C(n - c, k) / C(n, k), averaged over problems
+    pass@k       chance that one of k samples is right: 1 - C(n - c, k) / C(n, k), averaged over problems
     majority@k   the answer given most often among k samples
 
 Intervals are 95%. See them against enumeration: python -m pytest tests/test_statistics.py
@@ -18,7 +18,8 @@ from typing import Hashable, Sequence
 import numpy as np
 
 Z95 = 1.959964  # 97.5% point of the normal distribution
-T95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}  # of Student's t, by degrees of freedom
+# 97.5% points of Student's t, by degrees of freedom
+T95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
 
 
 def pass_at_k(n: int, c: int, k: int) -> float:
@@ -35,7 +36,7 @@ def pass_at_k(n: int, c: int, k: int) -> float:
 
 
 def majority_at_k(answers: Sequence[Hashable], k: int) -> Hashable | None:
-    """The commonest of the first k answers. None is no vote; the earlier answer wins a tie; None if nobody voted.
+    """The commonest of the first k answers, of a tie the earlier. None is no vote, or that there was none.
 
     >>> majority_at_k(["7", "5", None, "5"], k=4), majority_at_k(["7", "5"], k=2)
     ('5', '7')
@@ -87,7 +88,7 @@ def paired_bootstrap(a, b, seed: int | np.random.Generator, resamples: int = 200
 
 
 def crossed_bootstrap(scores, seed: int | np.random.Generator, resamples: int = 2000) -> tuple[float, float]:
-    """95% interval of the mean of scores [seeds, problems], resampling seeds and problems: both are samples of what could have been.
+    """95% interval of the mean of scores [seeds, problems], resampling both: either could have been others.
 
     With one seed it is an interval over problems alone.
     """
@@ -95,7 +96,8 @@ def crossed_bootstrap(scores, seed: int | np.random.Generator, resamples: int = 
     if scores.ndim != 2 or not scores.size:
         raise ValueError(f"need scores of seeds and problems, got shape {scores.shape}")
     runs, problems = scores.shape
-    means = [scores[rng.integers(runs, size=runs)][:, rng.integers(problems, size=problems)].mean() for _ in range(resamples)]
+    draw = lambda n: rng.integers(n, size=n)
+    means = [scores[draw(runs)][:, draw(problems)].mean() for _ in range(resamples)]
     low, high = np.percentile(means, [2.5, 97.5])
     return float(low), float(high)
 

@@ -15,7 +15,8 @@ SHAPES = {
 
 
 def pytest_addoption(parser):
-    parser.addoption("--fuzz", type=int, default=60, metavar="N", help="inputs to each reader in tests/test_fuzz.py")
+    parser.addoption("--fuzz", type=int, default=60, metavar="N", help="inputs to each reader in tests/runs/test_fuzz.py")
+    parser.addoption("--whole", action="store_true", help="sweeps in full: every place to stop, every size of a disk")
 
 
 def build(style: str) -> Qwen:

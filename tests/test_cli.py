@@ -1,15 +1,24 @@
 """The command line: every stage runs, and what `train` leaves is what it promises."""
 
+import contextlib
+import dataclasses
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
-from t1mini.__main__ import STAGES, main
+from t1mini.__main__ import STAGES, main, read
+from t1mini.lab import plot
+from t1mini.runs.settings import LIMITS, PRESETS
 
 ROOT = Path(__file__).parent.parent
+FILES = """budget_curve.csv data/test.jsonl evaluation.json report.txt rl/final/tokenizer.json rl/metrics.csv
+    rl/samples.txt rl/step-0001/config.json rl/timing.csv sft/final/model.safetensors sft/metrics.csv"""
 
 
 @pytest.fixture(autouse=True)
@@ -22,42 +31,44 @@ def at_home(monkeypatch):
 def run(tmp_path_factory):
     """The whole pipeline, much shortened: random guesses at the end, but every stage and every file."""
     out = tmp_path_factory.mktemp("train") / "run"
-    command = ["-m", "t1mini", "train", "--traces", "96", "--steps", "2", "--problems", "6", "--samples", "2", "--out", str(out)]
-    return out, subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True)
+    sizes = "--traces 96 --steps 2 --problems 6 --samples 2 --workers 1 --threads 1"
+    with contextlib.chdir(ROOT):
+        assert main(["train", *sizes.split(), "--out", str(out)]) == 0
+    return out
 
 
-def test_train_leaves_a_whole_run_folder(run):
-    out, finished = run
-    assert finished.returncode == 0, finished.stderr
-    for name in ("config.json", "evaluation.json", "report.txt", "budget_curve.csv", "data/test.jsonl", "sft/metrics.csv", "sft/final/model.safetensors",
-                 "rl/metrics.csv", "rl/timing.csv", "rl/samples.txt", "rl/step-0001/config.json", "rl/final/tokenizer.json"):
-        assert (out / name).is_file(), name
-
-
-def test_the_summary_has_its_promised_keys(run):
-    summary = json.loads((run[0] / "summary.json").read_text())
-    assert set(summary) == {"seed", "preset", "seconds", "sft", "rl", "budget_curve", "logprob_gap_max", "made_by"}
-    assert set(summary["seconds"]) == {"sft", "rl", "evaluate", "total"}
+def test_train_leaves_what_it_promises(run):
+    for name in FILES.split():
+        assert (run / name).is_file(), name
+    for name in ("summary.json", "evaluation.json", "config.json", "sft/config.json", "rl/config.json"):
+        made_by = json.loads((run / name).read_text())["made_by"]
+        assert set(made_by) == {"t1mini", "commit", "python", "torch", "device"}
+        assert made_by["torch"] and made_by["device"]
+    summary = json.loads((run / "summary.json").read_text())
+    keys = {"seed", "preset", "seconds", "sft", "rl", "budget_curve", "logprob_gap_max", "made_by"}
+    assert set(summary) == keys and set(summary["seconds"]) == {"sft", "rl", "evaluate", "total"}
     for name in ("sft", "rl"):
         assert set(summary[name]) == {"pass@1", "interval", "problems", "samples"}
         assert summary[name]["problems"] == 6 and summary[name]["samples"] == 2
     curve = summary["budget_curve"]
     assert len(curve["budgets"]) == len(curve["sft"]) == len(curve["half"]) == len(curve["rl"])
     assert 0 <= summary["logprob_gap_max"] < 1e-3
-    for name in ("summary.json", "evaluation.json", "config.json", "sft/config.json", "rl/config.json"):
-        made_by = json.loads((run[0] / name).read_text())["made_by"]
-        assert set(made_by) == {"t1mini", "commit", "python", "torch", "device"} and made_by["torch"] and made_by["device"]
 
 
-def test_each_stage_runs_by_itself_on_what_train_left(run, tmp_path, capsys):
-    start = str(run[0] / "sft/final")
-    assert main(["evaluate", "--init", start, "--problems", "3", "--samples", "2", "--out", str(tmp_path / "e")]) == 0
-    assert main(["scale", "--init", start, start, "--problems", "3", "--budgets", "5", "20", "--out", str(tmp_path / "s")]) == 0
-    assert main(["rl", "--init", start, "--steps", "1", "--prompts", "2", "--k", "2", "--max-new-tokens", "9", "--out", str(tmp_path / "r")]) == 0
-    assert main(["sft", "--init", start, "--traces", "20", "--out", str(tmp_path / "f")]) == 0
-    assert main(["data", "--out", str(tmp_path / "d"), "--show", "2"]) == 0
-    assert (tmp_path / "d/test.jsonl").read_text() == (ROOT / "data/test.jsonl").read_text()
-    assert "pass@1" in capsys.readouterr().out
+@pytest.mark.parametrize("command", [
+    "evaluate --init {sft} --problems 3 --samples 2",
+    "scale --init {sft} {sft} --problems 3 --samples 2 --budgets 5 20",
+    "rl --init {sft} --steps 1 --prompts 2 --k 2 --max-new-tokens 9 --workers 1",
+    "sft --init {sft} --traces 20 --workers 1",
+    "data --show 2",
+])
+def test_each_stage_runs_by_itself_on_what_train_left(run, command, tmp_path, capsys):
+    words = command.format(sft=run / "sft/final").split()
+    assert main([*words, "--threads", "1", "--out", str(tmp_path / "out")]) == 0
+    assert any((tmp_path / "out").iterdir())
+    assert words[0] != "evaluate" or "pass@1" in capsys.readouterr().out
+    if words[0] == "data":
+        assert (tmp_path / "out/test.jsonl").read_text() == (ROOT / "data/test.jsonl").read_text()
 
 
 def test_sample_reads_problems_from_a_file_and_from_the_keyboard(tmp_path, monkeypatch, capsys):
@@ -79,3 +90,48 @@ def test_every_stage_explains_its_flags(stage, capsys):
     printed = capsys.readouterr().out
     assert stop.value.code == 0
     assert all(flag in printed for flag in ("--preset", "--out", "--seed", "--device", "--threads"))
+    rules = {"help", "choices", "positional", "or_zero", "qwen", *LIMITS, *PRESETS}
+    assert all(set(f.metadata) <= rules for f in dataclasses.fields(read([stage])[1]))
+
+
+def test_a_stage_is_read_without_the_others():
+    code = "import sys; from t1mini.__main__ import read; read(['data', '--show', '1']); print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.split()
+    assert "t1mini.lab.data" in loaded and not {"t1mini.rl", "t1mini.sft", "t1mini.lab.study"} & set(loaded)
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_a_stage_with_128_and_its_number(number, code, monkeypatch, capsys):
+    monkeypatch.setattr(plot, "run", lambda config: os.kill(os.getpid(), number))
+    assert main(["plot"]) == code and capsys.readouterr().err == "t1mini: stopped\n"
+
+
+@pytest.mark.parametrize("error, code, says", [
+    (torch.OutOfMemoryError("CUDA out of memory."), 2, "cpu is out of memory: lower --max-batch-tokens"),
+    (RuntimeError("DefaultCPUAllocator: can't allocate memory"), 2, "this machine is out of memory: lower"),
+    (MemoryError(), 2, "cpu is out of memory: lower --max-batch-tokens or --max-new-tokens"),
+    (OSError(28, "No space left on device"), 2, "No space left on device; is there room"),
+    (ValueError("\x1b[2J\nno error of the user's"), None, ""),
+    (KeyboardInterrupt(), 130, ""),
+])
+def test_what_ends_a_stage_is_one_line_and_a_code(error, code, says, monkeypatch, capsys):
+    def run(config):
+        raise error
+
+    monkeypatch.setattr("t1mini.evaluate.run", run)
+    if code is None:
+        with pytest.raises(ValueError):
+            main(["evaluate"])
+    else:
+        assert main(["evaluate"]) == code
+    printed = capsys.readouterr().err
+    assert says in printed and printed.count("\n") == bool(says)
+
+
+def test_a_reader_that_leaves_ends_the_stage_without_a_word():
+    code = "import t1mini.lab.data as data; data.run = lambda config: print('x' * 10**6); "
+    code += "from t1mini.__main__ import main; raise SystemExit(main(['data']))"
+    stage = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    stage.stdout.read(10)
+    stage.stdout.close()
+    assert stage.stderr.read() == b"" and stage.wait() == 1

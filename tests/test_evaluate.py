@@ -4,11 +4,10 @@ import random
 
 import pytest
 
-from t1mini.tasks import countdown
-from t1mini.tasks.countdown import Problem
-from t1mini.tasks.countdown import blind_search
 from t1mini.evaluate import EvaluateConfig, pick_problems, summarise, table
-from t1mini.reward import judge
+from t1mini.penalties import judge
+from t1mini.tasks import countdown
+from t1mini.tasks.countdown import Problem, blind_search
 
 HIT = "3 + 4 = 7 * 11 = 77 check 3 + 4 = 7 , 7 * 11 = 77 ok answer 3 + 4 * 11"
 MISS = "3 + 11 = 14 * 4 = 56 low stop answer none"
@@ -16,8 +15,9 @@ WRONG = "3 + 4 = 7 * 11 = 77 check 3 + 4 = 7 , 7 * 11 = 77 ok answer 3 * 4 + 11"
 
 
 def verdicts(*groups):
-    problem = Problem((3, 4, 11), 77)
-    return [problem] * len(groups), [[judge("countdown", problem, text, [0] * 20, finished=True, max_new_tokens=50, repeat_limit=2) for text in group] for group in groups]
+    problem, settings = Problem((3, 4, 11), 77), dict(finished=True, max_new_tokens=50, repeat_limit=2)
+    judged = [[judge(countdown, problem, text, [0] * 20, **settings) for text in group] for group in groups]
+    return [problem] * len(groups), judged
 
 
 def test_every_share_has_its_own_denominator():

@@ -8,7 +8,7 @@ import pytest
 from t1mini.tasks import countdown
 from t1mini import inference_scaling
 from t1mini.runs.checkpoint import load_policy
-from t1mini.evaluate import sample_responses
+from t1mini.evaluate import respond
 from t1mini.inference_scaling import ScaleConfig, budget_curve, truncate_thinking
 from t1mini.rollout import generate
 
@@ -39,7 +39,7 @@ CONFIG = ScaleConfig(samples=3, budgets=(0, 25, 60, 192))
 
 def test_with_room_to_finish_the_curve_is_the_plain_accuracy(policy):
     model, tokenizer = policy
-    rollouts = sample_responses(model, tokenizer, PROBLEMS, CONFIG)
+    rollouts = respond(model, tokenizer, PROBLEMS, CONFIG)[0]
     scores = budget_curve(model, tokenizer, PROBLEMS, rollouts, CONFIG)
     finished = rollouts.finished.reshape(len(PROBLEMS), 3).numpy()
     plain = np.array([countdown.is_correct(PROBLEMS[r // 3], tokenizer.decode(rollouts.ids(r))) for r in range(len(rollouts.lengths))])
@@ -51,13 +51,14 @@ def test_an_answer_is_forced_from_the_cut_thinking(policy, monkeypatch):
     model, tokenizer = policy
     calls = []
 
-    def watched(model, prompts, k, **settings):
+    def watched(model, prompts, k, sampling, **settings):
         calls.append((prompts, settings["max_new_tokens"]))
-        return generate(model, prompts, k, **settings)
+        return generate(model, prompts, k, sampling, **settings)
 
-    monkeypatch.setattr(inference_scaling, "generate", watched)
     config = ScaleConfig(samples=3, budgets=(0, 25), answer_tokens=9)
-    budget_curve(model, tokenizer, PROBLEMS[:4], sample_responses(model, tokenizer, PROBLEMS[:4], config), config)
+    thinking, _ = respond(model, tokenizer, PROBLEMS[:4], config)
+    monkeypatch.setattr(inference_scaling, "twins", lambda config: (watched, None))
+    budget_curve(model, tokenizer, PROBLEMS[:4], thinking, config)
     (at_none, answer_tokens), (at_25, _) = calls
     questions = [tokenizer.encode(countdown.prompt_text(p)) for p in PROBLEMS[:4]]
     opener = tokenizer.encode(countdown.ANSWER)

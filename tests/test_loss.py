@@ -7,10 +7,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from t1mini import loss
 from t1mini.runs.batches import length_mask
-from t1mini.loss import (centred_kl, logprobs_from_logits, mean_advantages, policy_gradient_loss, rloo_advantages, sequence_kl, shared_out,
-                         standardised_advantages, token_entropy, token_logprobs)
+from t1mini.loss import (centred_kl, logprobs_from_logits, policy_gradient_loss, rloo_advantages, sequence_kl,
+                         token_entropy)
 
 TEMPERATURE = 1.3
 
@@ -39,24 +38,6 @@ def test_rloo_does_not_see_a_constant_added_to_a_prompts_rewards():
 
 def test_a_group_of_equal_rewards_has_advantage_exactly_0():
     assert rloo_advantages(torch.tensor([[-1.0] * 5, [0.0] * 5, [1.0] * 5])).count_nonzero() == 0
-
-
-@pytest.mark.parametrize("k", [2, 5])
-def test_other_advantages_are_rloo_on_other_scales(k):
-    rewards = randn(4, k)
-    close(mean_advantages(rewards), rloo_advantages(rewards) * (k - 1) / k)
-    found = standardised_advantages(rewards)
-    close(found.mean(-1), torch.zeros(4, dtype=torch.float64))
-    close(found.std(-1), torch.ones(4, dtype=torch.float64))
-    assert standardised_advantages(torch.ones(2, k)).count_nonzero() == 0
-
-
-def test_shared_out_every_response_weighs_the_same():
-    advantages, lengths = randn(3, 4), torch.tensor([1, 5, 2, 3, 3, 3, 8, 1, 4, 2, 2, 6])
-    logprobs, mask = randn(12, 8, seed=1), length_mask(lengths, 8)
-    weighed = shared_out(advantages, lengths, lengths.double().mean())
-    per_response = [-a * row[:n].mean() for a, row, n in zip(advantages.flatten(), logprobs, lengths)]
-    close(policy_gradient_loss(logprobs, weighed.flatten(), mask), torch.stack(per_response).mean())
 
 
 @pytest.mark.parametrize("k", [0, 1])
@@ -116,41 +97,6 @@ def test_logits_at_t_score_the_token_at_t_plus_1_and_position_0_is_0():
     assert found.shape == (3, 5) and found[:, 0].count_nonzero() == 0
     for n, t in product(range(3), range(4)):
         close(found[n, t + 1], (logits[n, t] / TEMPERATURE).log_softmax(-1)[ids[n, t + 1]])
-
-
-def both_twins(dtype, vocab_limit, m=13, h=6, v=11):
-    """(logprobs, entropy, gradients) of `token_logprobs` and of its twin, which holds every logit at once."""
-    targets = torch.randint(vocab_limit or v, (m,), generator=torch.Generator().manual_seed(3))
-    answers = []
-    for fast in (True, False):
-        hidden, weight = randn(m, h, dtype=dtype).requires_grad_(), randn(v, h, seed=1, dtype=dtype).requires_grad_()
-        if fast:
-            logprobs, entropy = token_logprobs(hidden, weight, targets, TEMPERATURE, vocab_limit)
-        else:
-            logits = hidden @ weight[:vocab_limit].T
-            ids = F.pad(targets, (1, 0))[None]  # row t of logits scores target t, which stands at t + 1
-            logprobs = logprobs_from_logits(F.pad(logits, (0, 0, 0, 1))[None], ids, TEMPERATURE)[0, 1:]
-            entropy = token_entropy(logits / TEMPERATURE)
-        ((logprobs * randn(m, seed=4, dtype=dtype)).sum() + 0.7 * (entropy * randn(m, seed=5, dtype=dtype)).sum()).backward()
-        answers.append((logprobs.detach(), entropy.detach(), hidden.grad, weight.grad))
-    return zip(*answers)
-
-
-@pytest.mark.parametrize("dtype, atol", [(torch.float64, 1e-13), (torch.float32, 1e-5)], ids=str)
-@pytest.mark.parametrize("vocab_limit", [None, 8])
-@pytest.mark.parametrize("chunk_elements", [1, 40, 2**24])  # 1 row, some rows and every row at a time
-def test_chunked_scores_equal_their_slow_twin_in_values_and_gradients(dtype, atol, vocab_limit, chunk_elements, monkeypatch):
-    monkeypatch.setattr(loss, "CHUNK_ELEMENTS", chunk_elements)
-    for found, expected in both_twins(dtype, vocab_limit):
-        close(found, expected, atol)
-
-
-def test_chunked_scores_never_hold_more_logits_than_a_chunk(monkeypatch):
-    made, linear = [], F.linear
-    monkeypatch.setattr(loss, "CHUNK_ELEMENTS", 40)
-    monkeypatch.setattr(loss.F, "linear", lambda *args: made.append(linear(*args)) or made[-1])
-    token_logprobs(randn(13, 6), randn(11, 6), torch.arange(13) % 11, TEMPERATURE)
-    assert sum(x.numel() for x in made) == 13 * 11 and max(x.numel() for x in made) <= 40
 
 
 # --- the policy gradient --------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from t1mini.runs.checkpoint import load_model
 from t1mini.loss import token_entropy
 from t1mini.model import Qwen, QwenConfig, RMSNorm, attend, rope, rope_angles
 from t1mini.rollout import generate
+from t1mini.sampler import Sampling
 
 GOLDEN = Path(__file__).parent / "golden"
 CHECKPOINTS = ("qwen2-tiny", "qwen3-tiny")
@@ -34,13 +35,13 @@ def test_logits_and_entropies_are_those_of_transformers(name):
 def test_greedy_continuations_are_those_of_transformers(name):
     """All prompts in one padded batch, cached, two responses each."""
     model, cases, _ = golden(name)
-    rollouts = generate(model, [case["ids"] for case in cases], 2, max_new_tokens=24, temperature=0.0, seed=0)
+    rollouts = generate(model, [case["ids"] for case in cases], 2, Sampling(0.0), max_new_tokens=24, seed=0)
     for i, case in enumerate(cases):
         assert rollouts.ids(2 * i) == rollouts.ids(2 * i + 1) == case["greedy_24"]
 
 
 @pytest.mark.parametrize("heads, kv_heads", [(4, 4), (6, 2), (3, 1)])
-def test_the_attention_kernel_equals_attention_written_out(heads, kv_heads):
+def test_attention_written_out_is_torchs_kernel(heads, kv_heads):
     torch.manual_seed(0)
     q, k, v = torch.randn(2, heads, 5, 8), torch.randn(2, kv_heads, 7, 8), torch.randn(2, kv_heads, 7, 8)
     mask = torch.rand(2, 1, 5, 7) < 0.6
@@ -52,7 +53,7 @@ def test_the_attention_kernel_equals_attention_written_out(heads, kv_heads):
 def test_rope_makes_scores_depend_on_distance_only():
     torch.manual_seed(0)
     q, k = torch.randn(1, 1, 1, 16, dtype=torch.float64), torch.randn(1, 1, 1, 16, dtype=torch.float64)
-    turned = lambda x, position: rope(x, rope_angles(torch.tensor([[position]]), 16, 10_000.0))
+    turned = lambda x, position: rope(x, rope_angles(torch.tensor([[position]]), 16, 10_000.0, torch.float64))
     near, far = ((turned(q, p + 5) * turned(k, p)).sum() for p in (0, 1000))
     torch.testing.assert_close(near, far)
     assert not torch.isclose(near, (turned(q, 6) * turned(k, 0)).sum())

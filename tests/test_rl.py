@@ -1,102 +1,100 @@
-"""The RL step: its gradient is that of its equation, it checks itself, and it makes the reward rise."""
+"""The RL step: its gradient is that of its equation, plain or fast, and it makes the reward rise."""
 
 import csv
-import dataclasses
 import itertools
 from pathlib import Path
 
 import pytest
 import torch
 
-from t1mini.tasks import countdown
 from t1mini import rl
+from t1mini.fast import twins
+from t1mini.metrics import METRICS
+from t1mini.model import Qwen, QwenConfig
+from t1mini.penalties import judge, judge_rollouts, rewards_of
+from t1mini.reference import EMAReference
+from t1mini.rl import RLConfig, problem_order, t1_step
+from t1mini.rollout import Rollouts
 from t1mini.runs.batches import pad
 from t1mini.runs.checkpoint import load_policy
-from t1mini.runs.settings import UserError
-from t1mini.tasks.countdown import Problem
-from t1mini.runs.team import Team
-from t1mini.loss import mean_advantages, rloo_advantages, standardised_advantages
-from t1mini.model import Qwen, QwenConfig
-from t1mini.reward import judge, judge_rollouts
-from t1mini.metrics import METRICS
-from t1mini.rl import RLConfig, problem_order
-from t1mini.rollout import Rollouts, generate
 from t1mini.runs.folder import RunFolder
-from t1mini.update import accumulate_gradients, score_rollouts
+from t1mini.runs.optimiser import Optimiser
+from t1mini.runs.team import Team
+from t1mini.tasks import countdown
+from t1mini.tasks.countdown import Problem
 
-PROMPTS = [[3, 1, 4, 1, 5], [9, 2], [6, 5, 3]]
-CONFIG = RLConfig(k=4, temperature=1.3, entropy_coef=0.01, micro_batch_tokens=40)
-VOCAB = 19
 SFT = Path(__file__).parent.parent / "data/tiny-sft"
+EASY = [Problem((2, 3, 5), 30), Problem((1, 4, 9), 40), Problem((2, 6, 7), 56), Problem((3, 5, 8), 64)]
+JUDGED = dict(ids=[0] * 20, finished=True, max_new_tokens=50, repeat_limit=2)
+MISS, HIT = "3 + 11 = 14 * 4 = 56 low", "3 + 4 = 7 * 11 = 77 check 3 + 4 = 7 , 7 * 11 = 77 ok answer 3 + 4 * 11"
 
 
-@pytest.fixture
-def policy():
-    return Qwen(QwenConfig(23, 24, 40, 2, 3, 1, 8, initializer_range=0.2)).initialise(0).double()
+class Captured(Optimiser):
+    """Keeps an update's gradients, and the rows of its batch, and applies nothing."""
+
+    def step(self, i, quantities, describe, gap=None):
+        self.rows, self.loss, self.gap = describe(), quantities["loss"].item(), gap.item()
+        self.gradients = [p.grad.clone() for p in self.model.parameters()]
+        self.adamw.zero_grad()
+        return 1.0
 
 
-def sample(policy, config=CONFIG):
-    return generate(policy, PROMPTS, config.k, max_new_tokens=17, eos_id=7, temperature=config.temperature, vocab_limit=VOCAB, seed=3)
-
-
-def written_out(policy, rollouts, advantages, config):
+def written_out(policy, tokenizer, rows, rollouts, entropy_coef):
     """The loss of the README, one token after another."""
     total = 0
-    for row, advantage in enumerate(advantages):
-        prompt, response = PROMPTS[row // config.k], rollouts.ids(row)
-        logp = (policy(torch.tensor([prompt + response]))[0, :, :VOCAB] / config.temperature).log_softmax(-1)
+    for i, row in enumerate(rows):
+        prompt, response = tokenizer.encode(row["prompt"]), rollouts.ids(i)
+        logits = policy(torch.tensor([prompt + response]))[0, :, : tokenizer.size]
+        logp = (logits / 1.3).log_softmax(-1)
         for t, token in enumerate(response):
             here = logp[len(prompt) + t - 1]
-            total = total + advantage * here[token] - config.entropy_coef * (here.exp() * here).sum()
+            total = total + row["advantage"] * here[token] - entropy_coef * (here.exp() * here).sum()
     return -total / rollouts.lengths.sum()
 
 
 @pytest.mark.parametrize("entropy_coef", [0.0, 0.01])
-def test_micro_batches_leave_the_gradient_of_the_whole_loss(policy, entropy_coef):
-    config = dataclasses.replace(CONFIG, entropy_coef=entropy_coef)
-    rollouts = sample(policy)
-    torch.manual_seed(0)
-    advantages = rloo_advantages(torch.randn(3, 4, dtype=torch.float64)).flatten()
-    advantages[5] = 0.0
-    update = accumulate_gradients(policy, PROMPTS, rollouts, advantages, rollouts.lengths.sum(), config, VOCAB)
-    gradients = [p.grad.clone() for p in policy.parameters()]
-    policy.zero_grad()
-    expected = written_out(policy, rollouts, advantages, config)
-    expected.backward()
-    assert update["loss"] == pytest.approx(expected.item(), abs=1e-12)
-    assert update["skipped_rows"] == (0 if entropy_coef else 1)
-    assert update["logprob_gap"] < 1e-12
-    for got, p in zip(gradients, policy.parameters()):
-        torch.testing.assert_close(got, p.grad, atol=1e-12, rtol=0)
+@pytest.mark.parametrize("plain", [False, True], ids=["fast", "plain"])
+def test_the_gradient_of_a_step_is_that_of_the_whole_loss(entropy_coef, plain):
+    tokenizer = countdown.make_tokenizer()
+    policy = Qwen(QwenConfig(tokenizer.size + 5, 24, 40, 2, 3, 1, 8, initializer_range=0.2)).initialise(0).double()
+    config = RLConfig(k=4, temperature=1.3, entropy_coef=entropy_coef, micro_batch_tokens=40, max_new_tokens=9,
+                      kl_coef=0.3, plain=plain)
+    reference = EMAReference(Qwen(policy.config).initialise(1).double(), 0.99)
+    optimiser = Captured(policy, Team(), lr=1e-3, steps=1, warmup=0, clip=1.0, weight_decay=0.0)
+    made = []
+    generate, score = twins(config)
+    watched = lambda *a, **settings: made.append(generate(*a, **settings)) or made[-1]
+    row, text = t1_step(0, EASY[:3], range(3), policy, reference, optimiser, tokenizer, config, watched, score)
+    loss = written_out(policy, tokenizer, optimiser.rows, made[0], entropy_coef)
+    loss.backward()
+    assert optimiser.loss == pytest.approx(loss.item(), abs=1e-9) and optimiser.gap < 1e-9
+    for got, p in zip(optimiser.gradients, policy.parameters(), strict=True):
+        torch.testing.assert_close(got, p.grad, atol=1e-6, rtol=0)
+    assert row.keys() == METRICS.keys() and row["kl"] != 0 and text.startswith("--- step 1: make 30 from")
+    groups = torch.tensor([r["advantage"] for r in optimiser.rows]).view(3, 4)
+    torch.testing.assert_close(groups.sum(-1), torch.zeros(3), atol=1e-5, rtol=0)  # both terms are centred
 
 
-def test_the_policy_scored_as_its_own_reference_has_no_kl(policy):
-    rollouts = sample(policy)
-    torch.testing.assert_close(score_rollouts(policy, PROMPTS, rollouts, CONFIG, VOCAB), rollouts.logprobs, atol=1e-12, rtol=0)
-
-
-def test_a_rollout_that_was_not_drawn_from_this_policy_stops_the_step(policy):
-    rollouts = sample(policy)
-    other = Qwen(policy.config).initialise(1).double()
-    gap = accumulate_gradients(other, PROMPTS, rollouts, torch.ones(12), rollouts.lengths.sum(), CONFIG, VOCAB)["logprob_gap"]
-    with pytest.raises(UserError, match="disagree"):
-        rl.check_gap(Team(), gap, CONFIG)
-    rl.check_gap(Team(), 0.99 * rl.LARGEST_GAP, CONFIG)
+def test_a_row_without_advantage_and_bonus_is_skipped_and_its_tokens_still_count():
+    tokenizer = countdown.make_tokenizer()
+    policy = Qwen(QwenConfig(tokenizer.size, 24, 40, 2, 3, 1, 8)).initialise(0)
+    config = RLConfig(k=3, entropy_coef=0.0, kl_coef=0.0, max_new_tokens=5)  # too short for an answer: every reward is -1
+    optimiser = Captured(policy, Team(), lr=1e-3, steps=1, warmup=0, clip=1.0, weight_decay=0.0)
+    scored = []
+    generate, score = twins(config)
+    watched = lambda model, *a: scored.append(model) or score(model, *a)
+    for p in policy.parameters():
+        p.grad = torch.zeros_like(p)
+    row, _ = t1_step(0, EASY[:2], range(2), policy, EMAReference(policy, 0.9), optimiser, tokenizer, config, generate, watched)
+    assert row["skipped_rows"] == row["tied_groups"] == 1 and policy not in scored
 
 
 def test_only_the_patterns_asked_for_are_penalised():
-    config = lambda **settings: RLConfig(max_new_tokens=50, repeat_limit=2, **settings)
-    repeats = judge("countdown", Problem((3, 4, 11), 77), f"{MISS} {MISS} {MISS} {HIT}", **JUDGED)
-    right = judge("countdown", Problem((3, 4, 11), 77), HIT, **JUDGED)
-    rewards = lambda **settings: rl.rewards_of([[repeats, right]], config(**settings)).tolist()
-    assert rewards() == rewards(patterns=("overlong", "repetitive")) == [[-1.0, 1.0]]
-    assert rewards(patterns=("overlong", "garbled")) == rewards(penalties=False) == [[1.0, 1.0]]
-
-
-def test_the_kinds_of_credit_are_those_of_the_loss():
-    rewards = torch.tensor([[1.0, 0.0, 0.0], [1.0, 1.0, -1.0]])
-    for name, expected in (("rloo", rloo_advantages), ("length", rloo_advantages), ("mean", mean_advantages), ("std", standardised_advantages)):
-        assert torch.equal(rl.group_advantages(rewards, name), expected(rewards))
+    repeats = judge(countdown, Problem((3, 4, 11), 77), f"{MISS} {MISS} {MISS} {HIT}", **JUDGED)
+    right = judge(countdown, Problem((3, 4, 11), 77), HIT, **JUDGED)
+    rewards = lambda *patterns: rewards_of([[repeats, right]], *patterns).tolist()
+    assert rewards() == rewards(("overlong", "repetitive")) == [[-1.0, 1.0]]
+    assert rewards(("overlong", "garbled")) == rewards(()) == [[1.0, 1.0]]
 
 
 def test_every_problem_comes_once_before_any_comes_again():
@@ -104,10 +102,6 @@ def test_every_problem_comes_once_before_any_comes_again():
     order = first(1)
     assert sorted(order[:7]) == sorted(order[7:14]) == list(range(7))
     assert order == first(1) != first(2)
-
-
-JUDGED = dict(ids=[0] * 20, finished=True, max_new_tokens=50, repeat_limit=2)
-MISS, HIT = "3 + 11 = 14 * 4 = 56 low", "3 + 4 = 7 * 11 = 77 check 3 + 4 = 7 , 7 * 11 = 77 ok answer 3 + 4 * 11"
 
 
 @pytest.mark.parametrize("text, changes, reward", [
@@ -120,10 +114,7 @@ MISS, HIT = "3 + 11 = 14 * 4 = 56 low", "3 + 4 = 7 * 11 = 77 check 3 + 4 = 7 , 7
     (f"low low {HIT}", {}, -1.0),  # garbled: does not read as attempts and verdicts
 ])
 def test_penalties_overrule_the_verifier(text, changes, reward):
-    assert judge("countdown", Problem((3, 4, 11), 77), text, **(JUDGED | changes)).reward == reward
-
-
-EASY = [Problem((2, 3, 5), 30), Problem((1, 4, 9), 40), Problem((2, 6, 7), 56), Problem((3, 5, 8), 64)]
+    assert judge(countdown, Problem((3, 4, 11), 77), text, **(JUDGED | changes)).reward == reward
 
 
 def run_on_easy_problems(path, **settings):
@@ -140,7 +131,7 @@ def test_a_stray_padding_token_is_garbled():
     rows = [[*tokenizer.encode(HIT), tokenizer.eos_id], [*tokenizer.encode(HIT.replace("check", "<pad> check")), tokenizer.eos_id]]
     lengths = torch.tensor([len(row) for row in rows])
     rollouts = Rollouts(pad(rows, tokenizer.pad_id), lengths, torch.tensor([True, True]), torch.zeros(2, 99), torch.ones(2))
-    [verdicts] = judge_rollouts(RLConfig(max_new_tokens=99, repeat_limit=2), [Problem((3, 4, 11), 77)], rollouts, tokenizer)
+    [verdicts] = judge_rollouts(countdown, [Problem((3, 4, 11), 77)], rollouts, tokenizer, max_new_tokens=99, repeat_limit=2)
     assert [v.reward for v in verdicts] == [1.0, -1.0] and not any("eos" in v.text for v in verdicts)
 
 

@@ -5,9 +5,10 @@
     python tutorials/check.py 06 --submission mine.py     a file elsewhere
     python tutorials/check.py all --json results.json     also for Gradescope
 
-A check first compares your function with an independent computation on inputs of all kinds; where they differ it looks which known mistake
-gives your numbers. Your code runs in a process of its own, with 5 seconds a function, and the library's own functions of that name raise.
-Exit code 0 if all pass, 1 if not, 2 if there is nothing to check.
+A check first compares your function with an independent computation on inputs of all kinds; where they differ
+it looks which known mistake gives your numbers. Your code runs in a process of its own, with 5 seconds a
+function, and the library's own functions of that name raise. Exit code 0 if all pass, 1 if not, 2 if there is
+nothing to check.
 """
 
 import sys

@@ -1,4 +1,5 @@
-"""Writes the lessons as notebooks, tutorials/notebooks/NN_name.ipynb, for Jupyter and Colab. The Markdown is the source: do not edit them.
+"""Writes the lessons as notebooks, tutorials/notebooks/NN_name.ipynb, for Jupyter and Colab. The Markdown is
+the source: do not edit them.
 
 Run it: python tutorials/make_notebooks.py [FOLDER]
 """
@@ -15,14 +16,16 @@ from checking.lessons import LESSONS, ROOT, blocks  # noqa: E402
 
 REPOSITORY = "t1mini"
 SETUP = f"""\
-# Finds t1mini: run this first. In Colab, upload or clone the project so that a folder {REPOSITORY!r} with requirements.txt is beside this notebook.
+# Finds t1mini: run this first. In Colab, upload or clone the project so that a folder {REPOSITORY!r} with
+# requirements.txt is beside this notebook.
 import os, sys
 from pathlib import Path
 
-places = [p for p in (Path.cwd(), *Path.cwd().parents, Path.cwd() / {REPOSITORY!r}) if (p / "t1mini/rl.py").exists()]
+places = [Path.cwd(), *Path.cwd().parents, Path.cwd() / {REPOSITORY!r}]
+places = [place for place in places if (place / "t1mini/rl.py").exists()]
 assert places, "t1mini is not here: clone the project, then run this again from within it"
 os.chdir(places[0])
-sys.path[:0] = [str(places[0]), str(places[0] / "tutorials")]
+sys.path[:0] = [str(places[0])]
 """
 
 
@@ -35,17 +38,17 @@ def notebook(path: Path) -> dict:
         elif block.kind == "prose":
             cells.append(cell("markdown", re.sub(r"\]\((?!https?:|#)", "](../", block.text), i))
         else:
-            cells.append(cell("markdown", f"```{'python' if block.kind == 'quote' else ''}\n{block.text}\n```", i))
-    return {
-        "cells": cells,
-        "metadata": {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}, "language_info": {"name": "python"}},
-        "nbformat": 4,
-        "nbformat_minor": 5,
-    }
+            cells.append(cell("markdown",
+                              f"```{'python' if block.kind == 'quote' else ''}\n{block.text}\n```", i))
+    return {"cells": cells,
+            "metadata": {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+                         "language_info": {"name": "python"}},
+            "nbformat": 4, "nbformat_minor": 5}
 
 
 def cell(kind: str, text: str, number: int) -> dict:
-    content = {"cell_type": kind, "id": f"cell-{number}", "metadata": {}, "source": text.splitlines(keepends=True)}
+    content = {"cell_type": kind, "id": f"cell-{number}", "metadata": {},
+               "source": text.splitlines(keepends=True)}
     return content | ({"execution_count": None, "outputs": []} if kind == "code" else {})
 
 

@@ -1,4 +1,5 @@
-"""A task of your own, whole: put four numbers in ascending order. Some eighty lines that train (tutorials/your_own_task.md).
+"""A task of your own, whole: put four numbers in ascending order. Some eighty lines that train
+(tutorials/your_own_task.md).
 
     order 9 2 5 7 :   ->   try 2 9 5 7 no try 2 5 7 9 yes answer 2 5 7 9
 
@@ -14,15 +15,12 @@ sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]
 
 import torch  # noqa: E402
 
-from t1mini import evaluate
-from t1mini import rl
-from t1mini import sft  # noqa: E402
+from t1mini import evaluate, rl, sft  # noqa: E402
+from t1mini.model import Qwen, QwenConfig  # noqa: E402
 from t1mini.runs.checkpoint import load_policy, save_policy  # noqa: E402
 from t1mini.runs.jsonl import read_rows  # noqa: E402
-from t1mini.model import Qwen, QwenConfig  # noqa: E402
-from t1mini.reward import judge_rollouts  # noqa: E402
-from t1mini.tasks import TASKS  # noqa: E402
 from t1mini.runs.tokenizer import Tokenizer  # noqa: E402
+from t1mini.tasks import TASKS  # noqa: E402
 
 FORCED_ANSWER, END_OF_THINKING = "answer ", "answer"
 
@@ -31,16 +29,18 @@ class Problem(NamedTuple):
     numbers: tuple[int, ...]
 
 
-# --- what the stages ask of a task: see t1mini/tasks.py ----------------------------------------------------------------
+# --- what the stages ask of a task: see t1mini/tasks/__init__.py -------------------------------------------
 
 load_problems = lambda path: [Problem(tuple(row["numbers"])) for _, row in read_rows(path)]
 prompt_text = lambda problem: f"order {' '.join(map(str, problem.numbers))} :"
 prompt_ids = lambda problem, tokenizer: tokenizer.encode(prompt_text(problem))
 in_order = lambda problem: " ".join(map(str, sorted(problem.numbers)))
-final_answer = lambda response: f" {response}".rpartition(" answer ")[2].strip() if " answer " in f" {response}" else None
+final_answer = lambda response: f" {response}".rpartition(" answer ")[2].strip() if opened(response) else None
+opened = lambda response: " answer " in f" {response}"
 is_correct = lambda problem, response: final_answer(response) == in_order(problem)
 vote_is_correct = lambda problem, answer: answer == in_order(problem)
-attempts = lambda response: [piece.strip().removesuffix(" no").removesuffix(" yes") for piece in response.partition("answer")[0].split("try ")[1:]]
+attempts = lambda response: [piece.strip().removesuffix(" no").removesuffix(" yes")
+                             for piece in response.partition("answer")[0].split("try ")[1:]]
 hits = lambda problem, tried: sum(attempt.strip() == in_order(problem) for attempt in tried)
 repetition = lambda response, ids: (attempts(response), 1)  # the same attempt, again and again
 is_grammatical = lambda response: response.startswith("try ") and response.count("answer") == 1
@@ -49,7 +49,7 @@ require_tokenizer = lambda tokenizer, folder: None
 TASKS["order"] = sys.modules[__name__]
 
 
-# --- what it learns from before it may explore -------------------------------------------------------------------------
+# --- what it learns from before it may explore ----------------------------------------------------
 
 
 def trace(problem: Problem, rng: random.Random) -> str:
@@ -63,7 +63,8 @@ def trace(problem: Problem, rng: random.Random) -> str:
             return " ".join([*words, "answer", text])
 
 
-def main(out: str = "runs/own-task", traces: int = 30_000, steps: int = 60, problems: int = 100) -> list[float]:
+def main(out: str = "runs/own-task", traces: int = 30_000, steps: int = 60,
+         problems: int = 100) -> list[float]:
     rng, folder = random.Random(0), Path(out)
     draw = lambda n: [Problem(tuple(rng.sample(range(20), 4))) for _ in range(n)]
     train, test = draw(2000), draw(problems)
@@ -71,26 +72,16 @@ def main(out: str = "runs/own-task", traces: int = 30_000, steps: int = 60, prob
     (folder / "train.jsonl").write_text("".join(f'{{"numbers": {list(p.numbers)}}}\n' for p in train))
     tokenizer = Tokenizer.for_words([*map(str, range(20)), "order", ":", "try", "no", "yes", "answer"])
     policy = Qwen(QwenConfig(tokenizer.size, 48, 128, 2, 2, 1, 24, initializer_range=0.06)).initialise(0)
-    examples = [sft.Example(prompt_ids(p, tokenizer), [*tokenizer.encode(trace(p, rng)), tokenizer.eos_id]) for p in rng.choices(train, k=traces)]
+    examples = [sft.Example(prompt_ids(p, tokenizer), [*tokenizer.encode(trace(p, rng)), tokenizer.eos_id])
+                for p in rng.choices(train, k=traces)]
     sft.train(policy, tokenizer, examples, rng, sft.SFTConfig(task="order", out=out, workers=1), None)
     save_policy(policy, tokenizer, folder / "sft")
-    rl.run(
-        rl.RLConfig(
-            task="order",
-            init=str(folder / "sft"),
-            data=str(folder),
-            out=str(folder / "rl"),
-            steps=steps,
-            prompts=16,
-            k=8,
-            max_new_tokens=64,
-            workers=1,
-        )
-    )
+    rl.run(rl.RLConfig(task="order", init=str(folder / "sft"), data=str(folder), out=str(folder / "rl"),
+                       steps=steps, prompts=16, k=8, max_new_tokens=64, workers=1))
     accuracy = []
     for model in (folder / "sft", folder / "rl/final"):
         config = evaluate.EvaluateConfig(task="order", max_new_tokens=64)
-        verdicts = judge_rollouts(config, test, evaluate.sample_responses(*load_policy(str(model), "cpu"), test, config), tokenizer)
+        _, verdicts = evaluate.respond(*load_policy(str(model), "cpu"), test, config)
         accuracy.append(sum(v.correct for group in verdicts for v in group) / sum(map(len, verdicts)))
         print(f"{model}: {accuracy[-1]:.1%} right")
     return accuracy

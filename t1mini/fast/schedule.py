@@ -1,177 +1,212 @@
-"""The scheduler: which response sits in which row of the engine, so that no row decodes for nothing (continuous batching).
+"""The scheduler: which response sits in which row of the engine, so that none decodes for nothing.
 
-    admit      waiting responses take the rows that are free: their prompt is prefilled if no row has it yet, and their
-               first token is sampled from its logits
-    decode     a window of some tokens for all rows: step, sample, note. No look at any value, so a GPU never waits for Python
+    admit      waiting responses take the rows that are free: their prompt is prefilled if no row has it yet,
+               and their first token is sampled from its logits
+    decode     a window of some tokens for all rows: step, sample, note. No look at any value, so a GPU never
+               waits for Python
     record     tokens up to each row's end go into the result; what a row sampled after its end is dropped
     release    ended rows are free again. Once nothing waits, they leave, and the batch becomes smaller
 
-Lengths of responses are heavy-tailed: a batch that waits for its longest response mostly decodes rows that have ended.
-The number of rows follows from a budget of tokens: every row may grow to the limit, and prompts are kept once.
+This is continuous batching: lengths are heavy-tailed, and a batch that waits for its longest response mostly
+decodes rows that have ended. The number of rows follows from a budget of tokens: every row may grow to the limit, and prompts
+are kept once.
 
-On a GPU the decoding of one token, sampling included, is captured as a CUDA graph and replayed: a small model spends more time
-on starting some 40 kernels a layer than on running them. A graph is bound to its tensors, so it is captured anew when those change.
+On a GPU the decoding of one token, sampling included, is captured as a CUDA graph and replayed: a small model
+spends more time on starting some 40 kernels a layer than on running them. A graph is bound to its tensors, so
+it is captured anew when those change.
 
-See it agree with the plain path: python -m pytest tests/test_scheduler.py
+See it agree with the plain way: python -m pytest tests/fast/test_twins.py
 """
 
-from collections import deque
+from collections import Counter, deque
+from dataclasses import dataclass
 from typing import Sequence
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from t1mini.runs.clock import Clock
-from t1mini.runs.settings import UserError
-from t1mini.fast.decode import Engine
+from t1mini.fast.decode import Engine, Replayed
 from t1mini.model import Qwen
-from t1mini.sampler import fold, sample
+from t1mini.rollout import Rollouts, noise_keys, require_finite
+from t1mini.runs.machine import Clock
+from t1mini.sampler import Sampling, fold, sample
 
-WINDOW = {"cpu": 4, "cuda": 16}  # tokens between looks at which rows have ended; on a GPU a look means waiting for it
-SPARE = 2  # prompts kept, as a multiple of those that fill all rows: the last rows of one linger while the next begins
+WINDOW = {"cpu": 4, "cuda": 16}  # tokens between looks at which rows have ended: a GPU has to be waited for
+PROMPTS_KEPT = 2  # as a multiple of those that fill all rows: the last rows of one linger as the next begins
 
 
-class Scheduler:
-    """Samples k responses to each prompt, `most` [N] tokens each at most, into `ids`, `logprobs` [N, T] and the rest.
+@torch.no_grad()
+def generate(model: Qwen, prompts: Sequence[Sequence[int]], k: int, sampling: Sampling = Sampling(), *,
+             max_new_tokens: int, eos_id: int | None = None, seed: int, step: int = 0,
+             prompt_indices: Sequence[int] | None = None, max_batch_tokens: int = 2**17,
+             lengths: Tensor | None = None, progress: str = "", clock: Clock | None = None) -> Rollouts:
+    """t1mini.rollout.generate, sooner. `clock` notes where the time goes."""
+    keys = noise_keys(model, prompts, k, max_new_tokens, seed, step, prompt_indices)  # [N]
+    limits = torch.full_like(keys, max_new_tokens) if lengths is None else lengths.to(keys.device)
+    rows, slots = fit(len(keys), k, int(limits.max()), max(map(len, prompts)), max_batch_tokens)
+    schedule = Schedule(model, prompts, k, keys, limits, rows, slots, sampling, eos_id, clock or Clock())
+    with torch.autocast(model.device.type, enabled=False):  # the engine casts what it has to by itself
+        with tqdm(total=len(keys), desc=progress, unit="response", leave=False, disable=not progress) as bar:
+            schedule.run(bar)
+    return schedule.rollouts()
 
-    `keys` [N] are the responses' noise (t1mini.sampler), `filters` the sampler's settings.
-    """
 
-    def __init__(self, model: Qwen, prompts: Sequence[Sequence[int]], k: int, keys: Tensor, most: Tensor, *, eos_id: int | None,
-                 pad_id: int, filters: dict, max_batch_tokens: int, clock: Clock, progress: str = ""):
-        N, limit, device = len(keys), int(most.max()), model.device
-        longest = max(map(len, prompts))
-        n, slots = fit(N, k, limit, longest, max_batch_tokens)
-        self.nobody = N  # the response of a row that holds none
-        self.engine = Engine(model, n, slots, k, longest, longest + limit)
-        self.prompts, self.k, self.eos_id, self.filters, self.clock = prompts, k, eos_id, filters, clock
-        self.lap = clock.lap if device.type == "cpu" else lambda part: None  # within a graph nothing can be timed
-        # one response more than there are: what rows do that hold none is noted there
-        pad_row = lambda x: torch.cat([x.to(device), x.new_zeros(1, device=device)])
-        self.noise, self.most = pad_row(keys), pad_row(most)
-        self.ids = torch.full((N + 1, limit), pad_id, device=device)
-        self.logprobs = torch.zeros(N + 1, limit, dtype=self.engine.wide, device=device)
-        self.kept = torch.zeros(N + 1, dtype=self.engine.wide, device=device)
-        self.lengths = torch.zeros(N + 1, dtype=torch.long, device=device)
-        self.finished = torch.zeros(N + 1, dtype=torch.bool, device=device)
+@dataclass
+class Row:
+    """Which response a row of the engine holds, at which slot's prompt, and how many tokens went through."""
 
-        self.waiting, self.holds, self.began = deque(range(N)), [N] * n, [0] * n  # a row's response, and the step it began at
+    response: int | None = None
+    slot: int | None = None
+    tokens: int = 0
+
+
+class Schedule:
+    """Samples k responses to each prompt, at most limits [N] tokens each; keys [N] are their noise."""
+
+    def __init__(self, model: Qwen, prompts: Sequence[Sequence[int]], k: int, keys: Tensor, limits: Tensor,
+                 rows: int, slots: int, sampling: Sampling, eos_id: int | None, clock: Clock):
+        N, limit, self.device, longest = len(keys), int(limits.max()), model.device, max(map(len, prompts))
+        self.engine = Engine(model, rows, slots, k, longest, longest + limit)
+        self.prompts, self.k, self.clock, self.sampling = prompts, k, clock, vars(sampling)
+        self.eos_id = -1 if eos_id is None else eos_id
+        # one response more than there are: what rows without one do is noted there
+        self.noise, self.limits = (torch.cat((x, x.new_zeros(1))) for x in (keys, limits))
+        self.ids = torch.zeros(N + 1, limit, dtype=torch.long, device=self.device)
+        self.logprobs = torch.zeros(N + 1, limit, dtype=self.engine.wide, device=self.device)
+        self.kept = torch.zeros(N + 1, dtype=self.engine.wide, device=self.device)
+        self.lengths = torch.zeros(N + 1, dtype=torch.long, device=self.device)
+        self.finished = torch.zeros(N + 1, dtype=torch.bool, device=self.device)
+
+        self.waiting, self.rows = deque(range(N)), [Row() for _ in range(rows)]
         self.slot_of, self.free_slots = {}, list(range(slots))[::-1]  # of the prompts that are in the engine
         self.unfinished = [k] * len(prompts)
-        self.bar = tqdm(total=N, desc=progress, unit="response", leave=False, disable=not progress)
         self.prompt_logits = None  # [slots, V], after each prompt
-        self.resize(n)
+        self.token, self.row_noise = torch.zeros(2, rows, dtype=torch.long, device=self.device)
+        self.make_window()
 
-    def resize(self, n: int) -> None:
-        """The state of n rows, in tensors that stay where they are until the next change: a graph is bound to them."""
-        device = self.engine.device
-        self.token, self.row_noise, self.times = torch.zeros(3, n, dtype=torch.long, device=device)
-        self.place = torch.zeros(1, dtype=torch.long, device=device)  # in the window
-        ahead = WINDOW.get(device.type, WINDOW["cpu"])
-        self.window = torch.zeros(ahead, n, dtype=torch.long, device=device), *torch.zeros(2, ahead, n, dtype=self.engine.wide, device=device)
+    def make_window(self) -> None:
+        """What the rows sample between two looks: ids, log-probabilities and kept mass, each [W, n]."""
+        shape = WINDOW.get(self.device.type, WINDOW["cpu"]), len(self.rows)
+        self.window = [torch.zeros(shape, dtype=dtype, device=self.device)
+                       for dtype in (torch.long, self.engine.wide, self.engine.wide)]
+        self.place = torch.zeros(1, dtype=torch.long, device=self.device)  # in the window
 
-    def run(self) -> None:
+    def rollouts(self) -> Rollouts:
+        lengths = self.lengths[:-1]
+        width = int(lengths.max())
+        return Rollouts(self.ids[:-1, :width], lengths, self.finished[:-1], self.logprobs[:-1, :width],
+                        self.kept[:-1] / lengths)
+
+    def run(self, bar: tqdm) -> None:
         """Decodes until every response has ended."""
-        with torch.autocast(self.engine.device.type, enabled=False):  # the engine casts what it has to by itself
-            self.decode_all()
-
-    def decode_all(self) -> None:
-        replayed = Replayed(self.decode, self.engine.device)
+        decode = Replayed(self.decode, self.device)
         self.admit()
-        while live := [row for row, response in enumerate(self.holds) if response < self.nobody]:
-            oldest = min(self.began[row] for row in live)
-            steps = min(len(self.window[0]), int((self.most - self.lengths)[self.responses].max()))  # the last ones may have fewer to go
+        while live := [row for row in self.rows if row.response is not None]:
+            responses = self.responses()
+            most = int((self.limits - self.lengths)[responses].max())  # the last ones may have fewer to go
+            steps = min(len(self.window[0]), most)
+            if self.engine.reserve(max(row.tokens for row in live) + steps):
+                decode.forget()
             self.place.zero_()
             for _ in range(steps):
-                if self.engine.next_column(oldest):
-                    replayed.forget()
-                replayed()
-            self.record(self.responses, *(noted[:steps] for noted in self.window))
-            if self.release():
-                replayed.forget()
-            self.clock.lap("compaction")
+                decode()
+            for row in self.rows:
+                row.tokens += steps
+            self.record(responses, *(noted[:steps] for noted in self.window))
+            bar.update(self.release(responses))
+            if self.waiting:
+                self.admit()
+            elif self.shrink():
+                decode.forget()
+            self.clock.lap("schedule")
+
+    def responses(self) -> Tensor:
+        """The response of each row [n]; of one without, the number after the last."""
+        numbers = [len(self.ids) - 1 if row.response is None else row.response for row in self.rows]
+        return torch.tensor(numbers, device=self.device)
 
     def decode(self) -> None:
         """One token for every row, noted in the window."""
         logits = self.engine.step(self.token)
         self.lap("decode")
-        sampled = sample(logits, row_keys=fold(self.row_noise, self.times), return_kept_mass=True, **self.filters)
+        row_keys = fold(self.row_noise, self.engine.column)
+        sampled = sample(logits, row_keys=row_keys, return_kept_mass=True, **self.sampling)
         self.token.copy_(sampled[0])
-        self.times.add_(1)
         for noted, values in zip(self.window, sampled):
             noted.index_copy_(0, self.place, values[None])
         self.place.add_(1)
         self.lap("sampling")
 
+    def lap(self, part: str) -> None:
+        if self.device.type == "cpu":  # within a graph nothing can be timed
+            self.clock.lap(part)
+
     def record(self, responses: Tensor, tokens: Tensor, logprobs: Tensor, mass: Tensor) -> None:
         """Adds tokens [W, m] and what goes with them to `responses` [m], each up to its end."""
-        t = self.lengths[responses] + torch.arange(len(tokens), device=tokens.device)[:, None]  # [W, m]
-        ends = torch.zeros_like(tokens, dtype=torch.bool) if self.eos_id is None else tokens == self.eos_id
-        counts = (ends.cumsum(0) - ends.long() == 0) & (t < self.most[responses]) & ~self.finished[responses]
+        t = self.lengths[responses] + torch.arange(len(tokens), device=self.device)[:, None]  # [W, m]
+        ends = tokens == self.eos_id
+        before_end = ends.cumsum(0) - ends.long() == 0
+        counts = before_end & (t < self.limits[responses]) & ~self.finished[responses]
         places = responses.expand_as(t)[counts], t[counts]
         self.ids[places], self.logprobs[places] = tokens[counts], logprobs[counts]
         self.kept[responses] += (mass * counts).sum(0)
         self.lengths[responses] += counts.sum(0)
         self.finished[responses] |= (ends & counts).any(0)
 
-    def release(self) -> bool:
-        """Frees the rows whose responses have ended, for others or for good. True if the tensors of the state have changed."""
-        over = (self.finished | (self.lengths >= self.most))[self.responses].tolist()
-        ended = [row for row, done in enumerate(over) if done and self.holds[row] < self.nobody]
-        if not ended:
-            return False
-        self.bar.update(len(ended))
+    def release(self, responses: Tensor) -> int:
+        """Frees the rows whose responses have ended. Returns how many."""
+        over = (self.finished | (self.lengths >= self.limits))[responses].tolist()
+        ended = [row for row, done in zip(self.rows, over) if done and row.response is not None]
         for row in ended:
-            p, self.holds[row] = self.holds[row] // self.k, self.nobody
+            p = row.response // self.k
             self.unfinished[p] -= 1
             if self.unfinished[p] == 0:
                 self.free_slots.append(self.slot_of.pop(p))
-        if self.waiting:
-            self.admit()
-            return False
-        live = [row for row, response in enumerate(self.holds) if response < self.nobody]
-        few = len(live) <= len(self.holds) // 2 or self.engine.device.type == "cpu"  # a graph is worth some idle rows
-        if live and few:
-            self.leave(live)
-        self.responses = torch.tensor(self.holds, device=self.engine.device)
-        return bool(live) and few
+            row.response = row.slot = None
+        return len(ended)
 
-    def leave(self, live: list[int]) -> None:
-        """Only the rows `live` stay in the batch."""
-        rows = torch.tensor(live, device=self.engine.device)
-        self.holds, self.began = [self.holds[row] for row in live], [self.began[row] for row in live]
-        self.engine.select(rows, min(self.began))
-        state = self.token[rows], self.row_noise[rows], self.times[rows]
-        self.resize(len(live))
-        for mine, kept in zip((self.token, self.row_noise, self.times), state):
-            mine.copy_(kept)
+    def shrink(self) -> bool:
+        """Lets rows without a response leave, but for some where a graph is worth it. True if any left."""
+        live = [i for i, row in enumerate(self.rows) if row.response is not None]
+        enough = len(self.rows) // 2 if self.device.type == "cuda" else len(self.rows) - 1
+        if not live or len(live) > enough:
+            return False
+        self.rows = [self.rows[i] for i in live]
+        slots = Counter(row.slot for row in self.rows)
+        kept = sorted(slots)
+        for row in self.rows:
+            row.slot = kept.index(row.slot)
+        live, width = torch.tensor(live, device=self.device), max(row.tokens for row in self.rows)
+        self.engine.select(live, torch.tensor(kept, device=self.device), max(slots.values()), width)
+        self.engine.arrange([row.slot for row in self.rows])
+        self.token, self.row_noise = self.token[live], self.row_noise[live]
+        self.make_window()
+        return True
 
     def admit(self) -> None:
-        """Gives free rows to waiting responses, as far as there is a slot for their prompt, and samples their first tokens."""
-        device, rows, responses, new = self.engine.device, [], [], []
-        for row in (row for row, response in enumerate(self.holds) if response == self.nobody):
-            if not self.waiting:
-                break
-            p = self.waiting[0] // self.k
-            if p not in self.slot_of:
-                if not self.free_slots:
-                    break
-                self.slot_of[p] = self.free_slots.pop()
-                new.append(p)
-            self.holds[row], self.began[row] = self.waiting.popleft(), self.engine.steps
-            rows.append(row)
-            responses.append(self.holds[row])
+        """Gives free rows to waiting responses whose prompt has or finds a slot, and samples first tokens."""
+        begun, new = [], []
+        for i, row in enumerate(self.rows):
+            if row.response is None and self.waiting:
+                p = self.waiting[0] // self.k
+                if p not in self.slot_of:
+                    if not self.free_slots:
+                        break
+                    self.slot_of[p] = self.free_slots.pop()
+                    new.append(p)
+                row.response, row.slot, row.tokens = self.waiting.popleft(), self.slot_of[p], 0
+                begun.append(i)
         if new:
             self.prefill(new)
-        self.responses = torch.tensor(self.holds, device=device)
-        if rows:
-            slots = [self.slot_of[response // self.k] for response in responses]
-            places = [slot * self.k + response % self.k for slot, response in zip(slots, responses)]
-            self.engine.admit(rows, places)
-            rows, slots, responses = torch.tensor([rows, slots, responses], device=device)
-            self.row_noise[rows], self.times[rows] = self.noise[responses], 1
-            sampled = sample(self.prompt_logits[slots], row_keys=fold(self.noise[responses], 0), return_kept_mass=True, **self.filters)
+        self.engine.arrange([row.slot for row in self.rows])
+        if begun:
+            rows = [(i, self.rows[i].slot, self.rows[i].response) for i in begun]
+            rows, slots, responses = torch.tensor(rows, device=self.device).T
+            self.engine.begin(rows, slots)
+            self.row_noise[rows] = self.noise[responses]
+            logits, row_keys = self.prompt_logits[slots], fold(self.noise[responses], 0)
+            sampled = sample(logits, row_keys=row_keys, return_kept_mass=True, **self.sampling)
             self.token[rows] = sampled[0]
             self.record(responses, *(values[None] for values in sampled))
             self.clock.lap("sampling")
@@ -180,39 +215,15 @@ class Scheduler:
         """Brings prompts into their slots. UserError where the model's logits are not finite."""
         slots = [self.slot_of[p] for p in new]
         logits = self.engine.prefill(slots, [self.prompts[p] for p in new])
-        if not logits.isfinite().all():
-            raise UserError("the model's logits are not finite: its weights are damaged")
+        require_finite(logits)
         if self.prompt_logits is None:
             self.prompt_logits = logits.new_zeros(self.engine.slots, logits.shape[1])
-        self.prompt_logits[torch.tensor(slots, device=logits.device)] = logits
+        self.prompt_logits[torch.tensor(slots, device=self.device)] = logits
         self.clock.lap("prefill")
 
 
-class Replayed:
-    """Calls `work`: on a GPU as a graph, captured at the second call after `forget`. The first, plain one, warms up."""
-
-    def __init__(self, work, device: torch.device):
-        self.work, self.on_gpu = work, device.type == "cuda"
-        self.forget()
-
-    def forget(self) -> None:
-        """The tensors that `work` reads or writes have been replaced."""
-        self.calls, self.graph = 0, None
-
-    def __call__(self) -> None:
-        if self.on_gpu and self.calls == 1:
-            self.graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self.graph):  # notes the kernels, runs none
-                self.work()
-        if self.graph is not None:
-            self.graph.replay()
-        else:
-            self.work()
-        self.calls += 1
-
-
 def fit(responses: int, k: int, limit: int, prompt_len: int, budget: int) -> tuple[int, int]:
-    """Rows to decode at once, and prompts to keep, so that their keys and values are of at most `budget` tokens (or of one row).
+    """Rows to decode at once, and prompts to keep, for keys and values of `budget` tokens (or of one row).
 
     >>> fit(responses=64, k=8, limit=100, prompt_len=20, budget=10_000)  # all of it
     (64, 8)
@@ -222,6 +233,6 @@ def fit(responses: int, k: int, limit: int, prompt_len: int, budget: int) -> tup
     if responses * limit + responses // k * prompt_len <= budget:
         return responses, responses // k
     for rows in range(max(1, min(responses, budget // limit)), 0, -1):
-        slots = min(responses // k, SPARE * -(-rows // k))
+        slots = min(responses // k, PROMPTS_KEPT * -(-rows // k))
         if rows * limit + slots * prompt_len <= budget or rows == 1:
             return rows, slots

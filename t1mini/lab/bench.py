@@ -3,7 +3,7 @@
     rollout     responses of random weights: tokens a second, seconds by part
     update      what follows them in a step: scoring by the reference, forward, backward, optimiser
     step        both: a whole on-policy step
-    logprobs    token_logprobs, forward and backward, at the vocabulary of Qwen2.5-0.5B or of --config
+    logprobs    scoring with an output matrix alone, forward and backward: Qwen2.5-0.5B's, or of --config
 
 No machine is faster than its floors, measured here and now:
 
@@ -33,23 +33,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from t1mini.fast import twins
 from t1mini.lab.memory import SHAPES, PeakBytes
-from t1mini.loss import logprobs_from_logits, token_entropy, token_logprobs
+from t1mini.loss import policy_gradient_loss
 from t1mini.model import Qwen, QwenConfig
 from t1mini.reference import EMAReference
 from t1mini.rl import RLConfig
-from t1mini.rollout import generate
-from t1mini.runs import team as distributed
+from t1mini.rollout import rows_to_score, score_rollouts
 from t1mini.runs.checkpoint import read_config
-from t1mini.runs.clock import Clock
-from t1mini.runs.folder import made_by, write_text
-from t1mini.runs.machine import DTYPES, PRECISIONS, autocast
+from t1mini.runs.folder import write_text
+from t1mini.runs.machine import DTYPES, Clock, made_by
 from t1mini.runs.optimiser import Optimiser
 from t1mini.runs.settings import StageConfig, UserError, setting
-from t1mini.runs.team import Team
-from t1mini.update import accumulate_gradients, score_rollouts
+from t1mini.runs.team import Team, team
+from t1mini.sampler import Sampling
 
-TEMPERATURE = 1.2
+TEMPERATURE = 1.2  # of sampling: T1's
 SPREAD = 0.8  # standard deviation of the logarithm of a log-normal length
 TINY = QwenConfig(118, 96, 256, 3, 3, 1, 32)  # the shape of the tiny preset
 
@@ -64,7 +63,7 @@ class BenchConfig(StageConfig):
     prompt_len: int = setting(16, "tokens of a prompt", low=1, high=2**20, qwen=256)
     max_new_tokens: int = setting(96, "limit of a response's length", low=2, high=2**20, qwen=512)
     lengths: str = setting("fixed", "how long responses are", choices=("fixed", "lognormal"))
-    dtype: str = setting("float32", "what the model computes in", choices=PRECISIONS, gpu="bfloat16")
+    dtype: str = setting("float32", "what the model computes in", choices=tuple(DTYPES), gpu="bfloat16")
     min_p: float = setting(0.05, "min-p of sampling", low=0, high=1)
     plain: bool = setting(False, "measure the plain twins")
     repeats: int = setting(3, "measurements, after one to warm up; the median is reported", low=1, high=1000)
@@ -79,10 +78,10 @@ def run(config: BenchConfig) -> None:
     folder = Path(config.json).parent
     if not folder.is_dir():
         raise UserError(f"--json {config.json}: there is no folder {folder}")
-    with distributed.team(config, "bench", most=config.prompts) as team:
-        results = {name: Bench(name, config, team).measure() for name in config.what}
-    if team.leads:
-        publish(results, config, team.size)
+    with team(config, "bench", config.prompts) as ranks:
+        results = {name: Bench(name, config, ranks).measure() for name in config.what}
+    if ranks.leads:
+        publish(results, config, ranks.size)
 
 
 class Bench:
@@ -93,7 +92,9 @@ class Bench:
         self.shape = shape_of(config, name)
         self.policy = Qwen(self.shape).initialise(config.seed).to(config.device)
         self.reference = EMAReference(self.policy, 0.99)
-        self.optimiser = Optimiser(self.policy, lr=1e-6, steps=9, warmup=0, clip=1.0, weight_decay=0.0)
+        self.optimiser = Optimiser(self.policy, team, lr=1e-6, steps=9, warmup=0, clip=1.0, weight_decay=0.0)
+        self.sampling = Sampling(TEMPERATURE, min_p=config.min_p)
+        self.settings = RLConfig(precision=config.dtype, device=config.device, plain=config.plain)
         generator = torch.Generator().manual_seed(config.seed)
         size = config.prompts, config.prompt_len
         prompts = torch.randint(2, self.shape.vocab_size, size, generator=generator)
@@ -103,11 +104,13 @@ class Bench:
 
     def rollout(self, clock: Clock) -> None:
         c, share = self.config, self.team.share
-        with autocast(c.dtype, c.device):
-            self.rollouts = generate(
-                self.policy, self.prompts, c.k, temperature=TEMPERATURE, min_p=c.min_p, seed=c.seed,
-                max_new_tokens=c.max_new_tokens, max_batch_tokens=c.max_batch_tokens, plain=c.plain,
-                prompt_indices=share(range(c.prompts)), lengths=share(self.lengths).flatten(), clock=clock)
+        generate, _ = twins(self.settings, clock)
+        self.rollouts = generate(
+            self.policy, self.prompts, c.k, self.sampling, max_new_tokens=c.max_new_tokens, seed=c.seed,
+            max_batch_tokens=c.max_batch_tokens, prompt_indices=share(range(c.prompts)),
+            lengths=share(self.lengths).flatten())
+        if not c.plain:
+            del clock.seconds["rollout"]  # the fast one has noted its parts
 
     def step(self, clock: Clock) -> None:
         self.rollout(clock)
@@ -115,36 +118,31 @@ class Bench:
 
     def update(self, clock: Clock) -> None:
         """What a T1 step does with its rollouts, given random rewards."""
-        c, limit, rollouts = self.config, self.shape.vocab_size, self.rollouts
-        settings = RLConfig(k=c.k, temperature=TEMPERATURE, device=c.device, precision=c.dtype,
-                            entropy_coef=0.0, micro_batch_tokens=c.micro_batch_tokens)
-        score_rollouts(self.reference.model, self.prompts, rollouts, settings, limit)
-        clock.lap("reference")
-        advantages = torch.randn(len(rollouts.lengths)).to(c.device)
-        tokens = self.team.sum(rollouts.lengths.sum())
-        accumulate_gradients(
-            self.policy, self.prompts, rollouts, advantages, tokens, settings, limit, clock)
-        clock.lap("gradients")
-        self.team.sum_gradients(self.policy)
-        self.optimiser.clip_gradients()
-        self.optimiser.step(0)
-        self.reference.update(self.policy)
-        clock.lap("optimiser")
+        rollouts, budget = self.rollouts, self.config.micro_batch_tokens
+        _, score = twins(self.settings)
+        with clock.part("reference"):
+            score_rollouts(score, self.reference.model, self.prompts, rollouts, self.sampling, budget)
+        rows, tokens = range(len(rollouts.lengths)), self.team.sum(rollouts.lengths.sum())
+        advantages = torch.randn(len(rows)).to(self.config.device)
+        for rows, *texts in rows_to_score(rows, self.prompts, rollouts, budget):
+            with clock.part("forward"):
+                logprobs, _, mask = score(self.policy, *texts, self.sampling)
+                loss = policy_gradient_loss(logprobs, advantages[rows], mask, normaliser=tokens)
+            with clock.part("backward"):
+                loss.backward()
+        with clock.part("optimiser"):
+            self.optimiser.step(0, {}, list)
+            self.reference.update(self.policy)
 
     def logprobs(self, clock: Clock) -> None:
-        weight, M = self.policy.head_weight, self.tokens // self.team.size  # [V, H]
-        hidden = torch.randn(M, weight.shape[1], device=weight.device, requires_grad=True)  # [M, H]
-        targets = torch.randint(len(weight), (M,), device=weight.device)  # [M]
-        with autocast(self.config.dtype, self.config.device):
-            if self.config.plain:
-                logits = F.linear(hidden, weight)[None]  # [1, M, V], which score M - 1 tokens
-                logprobs = logprobs_from_logits(logits, targets[None], TEMPERATURE)
-                entropy = token_entropy(logits / TEMPERATURE)
-            else:
-                logprobs, entropy = token_logprobs(hidden, weight, targets, TEMPERATURE)
-        clock.lap("forward")
-        (logprobs.sum() + entropy.sum()).backward()
-        clock.lap("backward")
+        """Scores one response, without layers before the output matrix."""
+        _, score = twins(self.settings)
+        self.policy.embed_tokens.requires_grad_(False)
+        response = torch.randint(self.shape.vocab_size, (self.tokens // self.team.size,)).tolist()
+        with clock.part("forward"):
+            logprobs, entropy, _ = score(self.policy, [[0]], [response], self.sampling)
+        with clock.part("backward"):
+            (logprobs + entropy).sum().backward()
 
     def measure(self, between: Callable[[], None] = lambda: None) -> dict:
         """The median run: seconds, tokens a second, seconds by part, floors; the first run's memory.
@@ -188,7 +186,8 @@ def shape_of(config: BenchConfig, name: str) -> QwenConfig:
     """That of --config or --preset. To score a vocabulary takes no layers."""
     default = SHAPES["qwen2.5-0.5b"] if name == "logprobs" else TINY
     shape = read_config(Path(config.config)) if config.config else SHAPES.get(config.preset, default)
-    return replace(shape, num_hidden_layers=0) if name == "logprobs" else shape
+    output_only = dict(num_hidden_layers=0, tie_word_embeddings=False)
+    return replace(shape, **output_only) if name == "logprobs" else shape
 
 
 def draw_lengths(config: BenchConfig, generator: torch.Generator) -> Tensor:

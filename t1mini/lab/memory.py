@@ -29,13 +29,13 @@ from torch.utils._pytree import tree_leaves
 
 from t1mini.fast.decode import Engine
 from t1mini.fast.schedule import fit
+from t1mini.fast.score import score
 from t1mini.model import Qwen, QwenConfig
 from t1mini.rl import RLConfig
-from t1mini.rollout import score
 from t1mini.runs.checkpoint import read_config
 from t1mini.runs.machine import autocast
 from t1mini.runs.settings import setting
-from t1mini.sampler import sample
+from t1mini.sampler import Sampling, sample
 
 GPU_GB = (24, 40, 80, 141)
 HEADROOM_GB = 1.0  # CUDA's own share and fragments
@@ -64,7 +64,6 @@ def peaks(config: MemoryConfig, shape: QwenConfig) -> dict[str, int]:
     """Bytes on the GPU: what is always there, and the most that each part of a step adds to it."""
     with ShapesOnly():
         policy = Qwen(shape)
-        policy.recompute = config.recompute
         weights = sum(4 * p.numel() for p in policy.parameters())
         with PeakBytes() as rollout:
             fake_rollout(policy, config)
@@ -87,8 +86,8 @@ def fake_rollout(policy: Qwen, config: MemoryConfig) -> None:
     with autocast(config.precision, "cpu"):
         engine = Engine(policy, rows, slots, config.k, prompt, prompt + limit)
         engine.prefill(range(slots), [[0] * prompt] * slots)
-    for _ in range(limit - 1):
-        engine.next_column(0)
+    for tokens in range(limit):
+        engine.reserve(tokens)
     zeros = torch.zeros(rows, dtype=torch.long)
     sample(engine.step(zeros), row_keys=zeros, temperature=config.temperature, min_p=config.min_p)
     del results
@@ -100,7 +99,8 @@ def fake_scoring(policy: Qwen, config: MemoryConfig) -> tuple[Tensor, Tensor, Te
     rows = min(max(1, config.micro_batch_tokens // longest), config.prompts * config.k)
     prompts = [[row // config.k] * config.prompt_tokens for row in range(rows)]
     with autocast(config.precision, "cpu"):
-        return score(policy, prompts, [[0] * config.max_new_tokens] * rows, temperature=config.temperature)
+        responses = [[0] * config.max_new_tokens] * rows
+        return score(policy, prompts, responses, Sampling(config.temperature), config.recompute)
 
 
 class ShapesOnly(FakeTensorMode):

@@ -17,7 +17,7 @@ from t1mini.runs.checkpoint import load_policy
 from t1mini.runs.settings import StageConfig, UserError, setting
 from t1mini.tasks.countdown import Problem
 from t1mini.rollout import generate
-from t1mini.runs.stopping import Stopped
+from t1mini.runs.folder import Stopped
 from t1mini.tasks import TASKS
 
 _PIECES = re.compile(r"\d+ [-+*/] \d+ = \d+(?: [-+*/] \d+ = \d+)+|(?:stop )?answer .*")

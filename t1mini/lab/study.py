@@ -35,13 +35,11 @@ from t1mini import sft
 from t1mini.runs.checkpoint import load_policy
 from t1mini.runs.settings import QWEN, StageConfig, UserError, from_flags, setting
 from t1mini.tasks.countdown import SPLITS
-from t1mini.runs.durable import write_text
 from t1mini.inference_scaling import ScaleConfig
 from t1mini.reward import Verdict, judge_rollouts
 from t1mini.rl import RLConfig
-from t1mini.runs.folder import csv_text, made_by, read_rows
+from t1mini.runs.folder import Stopped, csv_text, made_by, read_rows, write_text
 from t1mini.sft import SFTConfig
-from t1mini.runs.stopping import Stopped
 
 METHOD = 2
 FILTERED = 6000  # training problems that the filter looks at, at most

@@ -1,50 +1,66 @@
-"""The run folder: everything a run leaves behind, as plain files.
+"""The run folder: everything a run leaves behind, as plain files, each of them whole or not there.
 
-    config.json     the settings in force, every one of them, and what made the run: version, commit, torch, device
+    config.json     the settings in force, and what made the run: version, commit, torch, device
     metrics.csv     a row an update: what was learned (the same again for the same seed)
-    timing.csv      a row an update: seconds of its parts (never the same again); padding, the share of an update's rows that this rank pads
-    events.csv      updates that were refused, and signs of ill health (t1mini.runs.guards)
+    timing.csv      a row an update: seconds of its parts (never the same again)
+    events.csv      updates that were refused, and signs of ill health
     samples.txt     responses as text
     step-NNNN/, final/      checkpoints
     state/          what --resume needs (t1mini.runs.state)
-    lock            held while a run writes here (t1mini.runs.lock)
+    lock            held while a run writes here
 
-See one: python -m t1mini rl --init data/tiny-sft --steps 5 --out /tmp/run, then look into /tmp/run.
+A file or folder is written as NAME.part and takes its name in one step, when the disk has all of it: a killed
+process or a full disk leaves what was there before. A folder has a manifest.json of its files' sizes and
+SHA-256, so that damage is found. A run that goes on from update N drops what its logs have after N.
+
+See disks that fill up: python -m pytest tests/runs/test_folder.py
 """
 
 import contextlib
 import csv
+import hashlib
 import io
 import json
-import platform
+import os
+import re
 import shlex
-import subprocess
+import shutil
+import signal
+import socket
+import sys
 from pathlib import Path
+from typing import Iterator, TextIO
 
 import torch
 
-from t1mini import __version__
+from t1mini.runs.jsonl import excerpt, read_object
+from t1mini.runs.machine import made_by
 from t1mini.runs.settings import StageConfig, UserError, default_out
-from t1mini.runs.durable import write_text
-from t1mini.runs.lock import NAME, FolderLock
-from t1mini.runs.stopping import Stopped
+from t1mini.runs.team import Team
+
+try:
+    import fcntl
+except ImportError:  # Windows has other locks
+    fcntl = None
+
+MANIFEST = "manifest.json"
+ROW = rb"^(\d+),"  # how an update's part of a log begins
+LOGS = {"metrics.csv": ROW, "timing.csv": ROW, "events.csv": ROW, "samples.txt": rb"^--- step (\d+)"}
 
 
-class RunFolder:
-    """Creates `path`, or opens it where `config.resume` says so, and keeps other runs out of it while the block runs.
-
-    `resume` is the command that goes on with the run. UserError where the folder cannot be written to, holds anything already, or is in use.
+class RunFolder(contextlib.AbstractContextManager):
+    """A folder, new or to go on in by the command `resume`, held against other runs. UserError where it is
+    taken.
     """
 
     def __init__(self, path: str | Path, config: StageConfig, resume: str = ""):
-        self.path, self.resume = Path(path), resume
-        self.made_by = made_by(config)
+        self.path, self.resume, self.made_by = Path(path), resume, made_by(config)
         try:
             if not getattr(config, "resume", ""):
                 self.require_empty()
                 self.path.mkdir(parents=True, exist_ok=True)
-            self.lock = FolderLock(self.path)
-            self.write_json("config.json", config.to_dict() | {"made_by": self.made_by})
+            self.lock = locked(self.path)
+            self.write_results("config.json", config.to_dict())
         except OSError as error:
             raise UserError(f"cannot write to {self.path}: {error.strerror}; choose another --out") from None
 
@@ -53,51 +69,175 @@ class RunFolder:
         """The folder of --resume, or a new one; None for a rank that does not lead."""
         if not leads:
             return contextlib.nullcontext()
-        path = Path(config.resume) if config.resume else default_out(config, stage)
+        path = Path(config.resume or default_out(config, stage))
         return cls(path, config, resume=f"python -m t1mini {stage} --resume {shlex.quote(str(path))}")
 
-    def __enter__(self) -> "RunFolder":
-        return self
-
     def __exit__(self, kind, error, trace) -> None:
-        self.lock.release()
+        self.lock.close()
         if isinstance(error, Stopped) and self.resume and not hasattr(error, "__notes__"):
             error.add_note(f"; go on with {self.resume}")
 
     def require_empty(self) -> None:
         """UserError unless nothing is there, or only what a run leaves that was killed before it began."""
-        if self.path.is_dir() and any(file.name != NAME and file.suffix != ".part" for file in self.path.iterdir()):
-            if (self.path / "config.json").exists():
-                raise UserError(f"{self.path} already holds a run; go on with it by --resume, choose another --out, or remove it")
-            raise UserError(f"{self.path} already holds files; choose another --out or remove it")
-
-    def write_json(self, name: str, content) -> None:
-        write_text(self.path / name, json.dumps(content, indent=1) + "\n")
-
-    def write_results(self, name: str, results: dict) -> None:
-        """`results`, and what they were made by."""
-        self.write_json(name, results | {"made_by": self.made_by})
+        if self.path.is_dir() and any(f.name != "lock" and f.suffix != ".part" for f in self.path.iterdir()):
+            what = "a run; go on with it by --resume," if (self.path / "config.json").exists() else "files;"
+            raise UserError(f"{self.path} already holds {what} choose another --out, or remove it")
 
     def write_text(self, name: str, text: str) -> None:
         write_text(self.path / name, text)
 
-    def append_row(self, name: str, row: dict) -> None:
-        """Adds a row to a CSV file, whose header is the first row's keys."""
-        path = self.path / name
-        new = not path.exists() or not path.stat().st_size
-        with path.open("a", newline="", encoding="utf-8") as file:
-            file.write(csv_text([row], header=new))
+    def write_results(self, name: str, results: dict) -> None:
+        self.write_text(name, json.dumps(results | {"made_by": self.made_by}, indent=1) + "\n")
 
     def write_rows(self, name: str, rows: list[dict]) -> None:
-        """A CSV file of these rows."""
-        write_text(self.path / name, csv_text(rows))
+        self.write_text(name, csv_text(rows))
 
-    def rows(self, name: str) -> list[dict[str, str]]:
+    def rows(self, name: str) -> list[dict]:
         return read_rows(self.path / name)
 
+    def append_row(self, name: str, row: dict) -> None:
+        """Adds a row to a CSV file, whose header is the first row's keys."""
+        with (self.path / name).open("a", newline="", encoding="utf-8") as file:
+            file.write(csv_text([row], header=not file.tell()))
+        flush(self.path / name)
+
     def append_text(self, name: str, text: str) -> None:
-        with (self.path / name).open("a", encoding="utf-8", newline="\n") as file:
-            file.write(text + "\n")
+        """Adds `text`, whose first line is "--- step N ..."; a later line that looks like one is indented."""
+        with (self.path / name).open("a", newline="\n", encoding="utf-8") as file:
+            file.write(text.replace("\n---", "\n ---") + "\n")
+        flush(self.path / name)
+
+    def cut_logs(self, step: int) -> None:
+        """Drops what was logged of updates after `step`, and a last line without its end."""
+        for name, begins in LOGS.items():
+            if (path := self.path / name).exists():
+                content = path.read_bytes()
+                later = (m.start() for m in re.finditer(begins, content, re.MULTILINE) if int(m[1]) > step)
+                os.truncate(path, next(later, content.rfind(b"\n") + 1))
+
+
+def locked(folder: Path) -> TextIO:
+    """A file that holds `folder` until it is closed or the process ends. UserError where another does."""
+    file = open(folder / "lock", "a+", encoding="utf-8")
+    try:
+        if fcntl:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = (folder / "lock").read_text().strip() or "another process"
+        raise UserError(f"{folder} is in use by {holder}; wait for it to end, or stop it") from None
+    except OSError as error:  # some network file systems have no locks
+        print(f"t1mini: {folder} has no lock ({error.strerror}): start no second run there", file=sys.stderr)
+    file.truncate(0)
+    print(f"process {os.getpid()} on {socket.gethostname()}", file=file, flush=True)
+    return file
+
+
+class Stopped(Exception):
+    """A run was stopped by a signal; `code` is what a shell expects then (128 + the signal)."""
+
+    def __init__(self, number: int, message: str):
+        super().__init__(message)
+        self.code = 128 + number
+
+
+class Stopping:
+    """Hears Ctrl-C and SIGTERM while the block runs, which asks for the first by `due` when its step is done.
+
+    A second, or the first where there is no step to finish (`at_once`), is raised as Stopped where it comes.
+    """
+
+    def __init__(self, at_once: bool = False):
+        self.at_once, self.number = at_once, 0
+
+    def __enter__(self):
+        self.before = {number: signal.signal(number, self.hear) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, kind, error, trace) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+    def hear(self, number: int, frame) -> None:
+        if self.at_once or self.number:
+            raise Stopped(number, "stopped")
+        self.number = number
+
+    def due(self, team: Team = Team(), device: str = "cpu") -> int:
+        """The signal that any rank has heard, or 0."""
+        return int(team.max(torch.tensor(self.number, device=device)))
+
+
+@contextlib.contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """An empty folder, which becomes `path` when the block ends, in place of none but such a block's."""
+    if path.is_dir() and any(path.iterdir()) and not (path / MANIFEST).exists():
+        raise FileExistsError(f"{path} already holds files")
+    part = Path(f"{path}.part")
+    shutil.rmtree(part, ignore_errors=True)  # left by a process that was killed here
+    new = part / "new"
+    new.mkdir(parents=True)
+    yield new
+    for file in new.iterdir():
+        flush(file)
+    write_text(new / MANIFEST, json.dumps(fingerprints(new), indent=1))
+    if path.exists():
+        os.replace(path, part / "old")
+    os.replace(new, path)
+    flush(path.parent)
+    shutil.rmtree(part)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    part = Path(f"{path}.part")
+    part.write_bytes(text.encode())
+    replace(part, path)
+
+
+def replace(part: Path, path: str | Path) -> None:
+    """Renames the file `part`, once the disk has it, to `path`."""
+    flush(part)
+    os.replace(part, path)
+    flush(Path(path).parent)
+
+
+def flush(path: Path) -> None:
+    """Waits until the disk has the file, or the names in the folder where the system can say so."""
+    if path.is_dir() and os.name == "nt":
+        return
+    file = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def fingerprints(folder: Path) -> dict[str, dict]:
+    """Size and SHA-256 of each file."""
+    found = {}
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and path.name != MANIFEST:
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            found[path.name] = {"bytes": path.stat().st_size, "sha256": digest}
+    return found
+
+
+def damage(folder: Path) -> str:
+    """What is wrong with a folder that has a manifest: "" where every file is as it was written."""
+    try:
+        expected, found = read_object(folder / MANIFEST, most=2**24), fingerprints(folder)
+    except (UserError, OSError) as error:
+        return f"{MANIFEST} cannot be read: {error}"
+    for name in expected:
+        if expected[name] != found.get(name):
+            return f"{excerpt(name)} is {'damaged' if name in found else 'missing'}"
+    return ""
+
+
+def require_whole(folder: Path) -> None:
+    """UserError where a folder with a manifest is not what was written; other programs' folders have none."""
+    if (folder / MANIFEST).exists() and (wrong := damage(folder)):
+        raise UserError(f"{folder}: {wrong}; copy it again, or remove {MANIFEST} if you changed it yourself")
 
 
 def csv_text(rows: list[dict], header: bool = True) -> str:
@@ -106,29 +246,13 @@ def csv_text(rows: list[dict], header: bool = True) -> str:
     writer = csv.DictWriter(text, fieldnames=rows[0])
     if header:
         writer.writeheader()
-    writer.writerows({key: f"{value:.6g}" if isinstance(value, float) else value for key, value in row.items()} for row in rows)
+    for row in rows:
+        writer.writerow({key: f"{x:.6g}" if isinstance(x, float) else x for key, x in row.items()})
     return text.getvalue()
 
 
-def read_rows(path: Path) -> list[dict[str, str]]:
+def read_rows(path: Path) -> list[dict]:
     """The rows of a CSV file, none where there is no such file."""
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
+    with contextlib.suppress(FileNotFoundError), path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
-
-
-def made_by(config: StageConfig) -> dict[str, str | None]:
-    """What a result depends on besides its settings: versions, the commit if this is a git checkout, and the device."""
-    cuda = config.device.startswith("cuda")
-    return {"t1mini": __version__, "commit": commit(), "python": platform.python_version(), "torch": torch.__version__,
-            "device": torch.cuda.get_device_name(config.device) if cuda else f"cpu ({platform.machine()})"}
-
-
-def commit() -> str | None:
-    """The commit of the checkout that this package lies in, with "-dirty" where files differ from it."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=10).stdout.strip() or None
-    except (OSError, subprocess.TimeoutExpired):
-        return None
+    return []

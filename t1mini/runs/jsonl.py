@@ -1,24 +1,23 @@
 r"""JSON that others wrote: data sets line by line, and the settings of checkpoints.
 
-    {"question": "1 + 1?", "answer": "2"}       an object a line; blank lines, CRLF ends and a byte order mark are passed over
+    {"question": "1 + 1?", "answer": "2"}       an object a line; blank lines, CRLF and a byte order mark pass
 
-A data set or a checkpoint from the net is not to be trusted, and a long run should not end at what one of its lines says.
-So what would hang, fill the memory or surface much later is refused where it is read, in one line that names the file:
+A data set or a checkpoint from the net is not to be trusted, and a long run should not end at what one of its
+lines says. What would hang, fill the memory or surface much later is refused where it is read, in one line:
 
-    folders, pipes, devices              they block, or never end
-    lines of more than LONGEST_LINE bytes, files of more than their reader's limit     never held whole
-    numbers of more than MOST_DIGITS characters or beyond float, NaN, Infinity         1e999 would be an answer "inf"
-    halves of surrogate pairs ("\ud800")                                               no tokenizer can encode them
+    folders, pipes, devices                                 they block, or never end
+    lines over LONGEST_LINE, files over a reader's limit    never held whole
+    numbers over MOST_DIGITS or beyond float, NaN           1e999 would be an answer "inf"
+    halves of surrogate pairs ("\ud800")                    no tokenizer can encode them
     nesting beyond Python's limit, and what is not UTF-8, not JSON, cut off or no object
 
-See each refused: python -m pytest tests/test_jsonl.py
+See each refused: python -m pytest tests/runs/test_jsonl.py
 """
 
-import itertools
+import functools
 import json
 import math
 import os
-import re
 import stat
 from pathlib import Path
 from typing import BinaryIO, Iterator
@@ -27,82 +26,74 @@ from t1mini.runs.settings import UserError
 
 LONGEST_LINE = 2**24  # bytes
 MOST_DIGITS = 300  # so that float() can hold every whole number
-_BOM = b"\xef\xbb\xbf"
-_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+MARK = b"\xef\xbb\xbf"  # of byte order, which some editors put first
 
 
 def read_rows(path: str | Path, what: str = "problems") -> Iterator[tuple[int, dict]]:
-    """The objects of a .jsonl file with their line numbers. UserError names the file, the line and what is wrong with it."""
+    """The objects of a .jsonl file with their line numbers. UserError names what is wrong in which."""
     try:
         with open_regular(path) as file:
-            for i in itertools.count(1):
-                line = file.readline(LONGEST_LINE + 1)
-                if not line:
-                    return
+            for i, line in enumerate(iter(lambda: file.readline(LONGEST_LINE + 1), b""), 1):
+                place = f"{path}, line {i}"
                 if len(line) > LONGEST_LINE:
-                    raise UserError(f"{path}, line {i}: longer than {LONGEST_LINE >> 20} MiB; is this a file of {what}, one a line?")
-                if line.removeprefix(_BOM).strip():
-                    yield i, _parse_line(line, f"{path}, line {i}")
+                    most = LONGEST_LINE >> 20
+                    raise UserError(f"{place}: longer than {most} MiB; is this a file of {what}, one a line?")
+                if not line.endswith(b"\n"):
+                    place += ": the file is cut off here, write it again"
+                if line.removeprefix(MARK).strip():
+                    yield i, parse_object(line, place)
     except (OSError, ValueError) as error:
         raise UserError(f"cannot read {what} from {path}: {reason(error)}") from None
 
 
-def _parse_line(line: bytes, place: str) -> dict:
-    try:
-        return parse_object(line)
-    except ValueError as error:
-        cut = "" if line.endswith(b"\n") else "the file is cut off here, write it again: "
-        raise UserError(f"{place}: {cut}{error}") from None
-
-
 def read_object(path: str | Path, most: int) -> dict:
-    """The object that is a file of at most `most` bytes. UserError names the file and what is wrong with it."""
-    try:
-        return parse_object(read_bytes(path, most))
-    except ValueError as error:
-        raise UserError(f"cannot read {path}: {error}") from None
+    """The object that is a file of at most `most` bytes. UserError names the file and what is wrong."""
+    return parse_object(read_bytes(path, most), f"cannot read {path}")
 
 
 def read_bytes(path: str | Path, most: int) -> bytes:
     """A file of at most `most` bytes. UserError where it is larger, missing or no file."""
     try:
         with open_regular(path) as file:
-            if os.fstat(file.fileno()).st_size > most:
-                raise ValueError(f"it is larger than {most:,} bytes")
-            return file.read(most)
+            content = file.read(most + 1)
     except (OSError, ValueError) as error:
         raise UserError(f"cannot read {path}: {reason(error)}") from None
+    if len(content) > most:
+        raise UserError(f"cannot read {path}: it is larger than {most:,} bytes")
+    return content
 
 
 def open_regular(path: str | Path) -> BinaryIO:
-    """A file opened for reading. OSError where it is missing or no regular file, ValueError where the path can be none."""
-    if not stat.S_ISREG(os.stat(path).st_mode):  # asked before it is opened: opening a pipe waits for its writer
+    """A file to read. OSError where it is missing or not regular, ValueError where the path can be none."""
+    if not stat.S_ISREG(os.stat(path).st_mode):  # asked first: opening a pipe waits for its writer
         raise OSError("it is not a regular file")
     return open(path, "rb")
 
 
-def parse_object(text: bytes) -> dict:
-    """The JSON object in `text`. ValueError says what else it is.
+def parse_object(text: bytes, place: str) -> dict:
+    """The JSON object in `text`. UserError names the place and says what is there instead.
 
-    >>> parse_object(b'{"a": 1}'), parse_object(b"{}")
-    ({'a': 1}, {})
+    >>> parse_object(b'{"a": 1}', "line 1")
+    {'a': 1}
     """
     try:
-        decoded = text.removeprefix(_BOM).decode("utf-8")
-        content = json.loads(decoded, parse_constant=_refuse, parse_int=_whole, parse_float=_finite)
-        if _SURROGATE.search(decoded):
-            json.dumps(content, ensure_ascii=False).encode("utf-8")
-    except json.JSONDecodeError as error:
-        raise ValueError("not JSON: " + str(error).replace(": line 1 column", ": column")) from None
-    except UnicodeDecodeError as error:
-        raise ValueError(f"not UTF-8: {error.reason} at byte {error.start + 1}") from None
-    except UnicodeEncodeError:
-        raise ValueError("a text has half of a surrogate pair, which is no character") from None
-    except RecursionError:
-        raise ValueError("nested beyond reason") from None
+        decoded = text.decode("utf-8-sig")
+        integer = functools.partial(number, kind=int)
+        content = json.loads(decoded, parse_int=integer, parse_float=number, parse_constant=number)
+        if "\\ud" in decoded.lower():  # halves of characters, which json passes through
+            json.dumps(content, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{place}: not JSON: {error}".replace(": line 1 column", ": column")) from None
     if not isinstance(content, dict):
-        raise ValueError("expected an object in braces")
+        raise UserError(f"{place}: expected an object in braces")
     return content
+
+
+def number(digits: str, kind: type = float) -> int | float:
+    """The number that a text is. ValueError where it is one that would hurt later."""
+    if len(digits) > MOST_DIGITS or not math.isfinite(float(digits)):
+        raise ValueError(f"the number {digits[:20]} is not finite, or too long")
+    return kind(digits)
 
 
 def excerpt(text) -> str:
@@ -117,20 +108,3 @@ def excerpt(text) -> str:
 def reason(error: Exception) -> str:
     """What went wrong, without the path that the message names already."""
     return excerpt(getattr(error, "strerror", None) or error)
-
-
-def _refuse(constant: str):
-    raise ValueError(f"{constant} is not JSON")
-
-
-def _whole(digits: str) -> int:
-    if len(digits) > MOST_DIGITS:
-        raise ValueError(f"a number of {len(digits)} digits")
-    return int(digits)
-
-
-def _finite(digits: str) -> float:
-    value = float(digits) if len(digits) <= MOST_DIGITS else math.inf
-    if math.isinf(value):
-        raise ValueError(f"the number {digits[:20]} is too large or too long")
-    return value

@@ -1,21 +1,28 @@
-"""The machine a stage runs on: threads, device, repeatability, and two habits of the allocator.
+"""The machine a stage runs on: threads, device, precision, repeatability, a clock, and two habits of the
+allocator.
 
-Deterministic algorithms are asked for, so that the same seed gives the same run, bit for bit, on a CPU with the same number
-of threads and workers. glibc by default hands memory of large tensors back to the system after every use and zeroes it again at the
-next; told not to, a training step here takes about a quarter less time. Other systems' allocators are left as they are.
+Deterministic algorithms are asked for, so that the same seed gives the same run, bit for bit, on a CPU with
+the same number of threads and workers. glibc by default hands memory of large tensors back to the system
+after every use and zeroes it again at the next; told not to, a training step here takes about a quarter less
+time. Other systems' allocators are left as they are.
 """
 
 import contextlib
 import ctypes
 import os
+import platform
+import subprocess
 import sys
+import time
+from pathlib import Path
+from typing import Iterator
 
 import torch
 
+from t1mini import __version__
 from t1mini.runs.settings import StageConfig, UserError, usable_cores
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-PRECISIONS = tuple(DTYPES)
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # from glibc's malloc.h
 
 
@@ -23,9 +30,9 @@ def prepare(config: StageConfig) -> None:
     """Applies --threads and --device. UserError if torch cannot use that device."""
     keep_freed_memory()
     torch.set_num_threads(config.threads or usable_cores())
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what CUDA's matrix products need to be repeatable
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # for repeatable matrix products on CUDA
     torch.use_deterministic_algorithms(True, warn_only=config.device.startswith("cuda"))
-    torch.utils.deterministic.fill_uninitialized_memory = False  # nothing here reads memory it has not written
+    torch.utils.deterministic.fill_uninitialized_memory = False  # nothing reads memory it has not written
     if config.device != "cpu" and not config.device.startswith("cuda"):
         raise UserError(f"--device {config.device}: t1mini runs on cpu and cuda")
     try:
@@ -36,16 +43,12 @@ def prepare(config: StageConfig) -> None:
         raise UserError(f"--device {config.device}: torch cannot use it here; try --device cpu") from None
 
 
-def compute_precision(config: StageConfig):
-    """bfloat16 matrix products over float32 weights where --precision asks for them.
-
-    A context of its own for every use: autocast keeps its bfloat16 copies of the weights until it is left, and copies made
-    while sampling carry no gradient.
-    """
-    return autocast(config.precision, config.device)
-
-
 def autocast(precision: str, device: str):
+    """bfloat16 matrix products over float32 weights where `precision` says so.
+
+    A context of its own for every use: autocast keeps its bfloat16 copies of the weights until it is left,
+    and copies made while sampling carry no gradient.
+    """
     if precision == "float32":
         return contextlib.nullcontext()
     return torch.autocast(device.split(":")[0], dtype=torch.bfloat16)
@@ -58,3 +61,56 @@ def keep_freed_memory() -> None:
         if mallopt:
             mallopt(M_MMAP_THRESHOLD, 2**30)
             mallopt(M_TRIM_THRESHOLD, 2**30)
+
+
+class Clock:
+    """Adds up seconds by part. Given a CUDA device it waits for it: work there is only queued."""
+
+    def __init__(self, device: str = "cpu"):
+        self.seconds: dict[str, float] = {}
+        self.device = device
+        self.last = self.now()
+
+    def now(self) -> float:
+        if self.device.startswith("cuda"):
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
+    def add(self, part: str, since: float) -> None:
+        self.last = self.now()
+        self.seconds[part] = self.seconds.get(part, 0.0) + self.last - since
+
+    def lap(self, part: str) -> None:
+        """`part` has taken the time since the clock was last looked at."""
+        self.add(part, self.last)
+
+    def take(self, *parts: str) -> dict[str, float]:
+        """The seconds of these parts since they were last taken; all others are forgotten."""
+        taken = {part: self.seconds.get(part, 0.0) for part in parts}
+        self.seconds.clear()
+        return taken
+
+    @contextlib.contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """The block is `name`, whatever laps are taken within it."""
+        began = self.last = self.now()
+        yield
+        self.add(name, began)
+
+
+def made_by(config: StageConfig) -> dict[str, str | None]:
+    """What a result depends on besides its settings: versions, the commit if there is one, the device."""
+    cuda = config.device.startswith("cuda")
+    device = torch.cuda.get_device_name(config.device) if cuda else f"cpu ({platform.machine()})"
+    return {"t1mini": __version__, "commit": commit(), "python": platform.python_version(),
+            "torch": torch.__version__, "device": device}
+
+
+def commit() -> str | None:
+    """The commit of the checkout that this package lies in, with "-dirty" where files differ from it."""
+    command = "git describe --always --dirty --abbrev=40 --exclude=*".split()
+    try:
+        done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True)
+        return done.stdout.strip() or None
+    except OSError:  # there is no git
+        return None

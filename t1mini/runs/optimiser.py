@@ -2,56 +2,87 @@
 
     lr(step) = peak * min(1, (step + 1) / warmup) * decay,   decay from 1 down to `final` along half a cosine
 
-Weight decay pulls on matrices only: on norms and biases it would be a wish for a different model, not a simpler one.
-SFT and RL share this file.
+Weight decay pulls on matrices only: on norms and biases it would be a wish for a different model, not a
+simpler one. SFT and RL share this file. An update with a quantity that is not finite, on any rank, is not
+applied on any.
 """
 
 import math
+from typing import Callable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+from t1mini.runs.settings import UserError
+from t1mini.runs.team import Team
+
+
+LARGEST_GAP = 1e-2  # nats: float32 rollout and update that differ by more are not scoring the same thing
+
+
+class NotFinite(Exception):
+    """An update that was not applied: the quantity that is not finite, and rows that describe its batch."""
+
+    def __init__(self, quantity: str, rows: list[dict]):
+        super().__init__(quantity)
+        self.rows = rows
 
 
 class Optimiser:
-    """AdamW over `model`, for `steps` updates; `updates` is the number of the last one applied, the first being 1."""
+    """AdamW over `model`, for `steps` updates. `updates` is the number of the last one applied, from 1."""
 
-    def __init__(self, model: nn.Module, *, lr: float, steps: int, warmup: int, clip: float, weight_decay: float,
-                 final: float = 0.0):
-        self.model, self.lr, self.steps, self.warmup, self.clip, self.final = model, lr, steps, warmup, clip, final
+    def __init__(self, model: nn.Module, team: Team, *, lr: float, steps: int, warmup: int, clip: float,
+                 weight_decay: float, final: float = 0.0):
+        self.model, self.team, self.clip = model, team, clip
+        self.rate = lambda i: learning_rate(i, lr, steps, warmup, final)
         self.updates = 0
         matrices = [p for p in model.parameters() if p.ndim >= 2]
         vectors = [p for p in model.parameters() if p.ndim < 2]
-        groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+        groups = [{"params": matrices, "weight_decay": weight_decay},
+                  {"params": vectors, "weight_decay": 0.0}]
         self.adamw = torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.98), fused=True)
 
-    def state(self) -> dict[str, torch.Tensor]:
-        """AdamW's moments and step counts, by the parameters' names."""
-        return {f"{name}.{key}": value for name, p in self.model.named_parameters() for key, value in self.adamw.state[p].items()}
+    def step(self, i: int, quantities: dict[str, Tensor], describe: Callable[[], list[dict]],
+             gap: Tensor | None = None) -> float:
+        """Applies the gradients, summed over the ranks and clipped, as update `i`. Returns the norm they had.
 
-    def load_state(self, state: dict[str, torch.Tensor]) -> None:
+        Nothing is applied, and NotFinite raised, where the gradient or one of the quantities is not finite on
+        any rank; `describe` then gives the rows of the batch. UserError where `gap`, in nats a token, says
+        that what would be trained is not what was sampled.
+        """
+        self.team.sum_gradients(self.model)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
+        quantities = quantities | {"gradient": norm}
+        bad = torch.stack([~x.isfinite().all() for x in quantities.values()])
+        for name, is_bad in zip(quantities, self.team.max(bad.float()).tolist()):
+            if is_bad:
+                self.adamw.zero_grad(set_to_none=True)
+                raise NotFinite(name, describe())
+        if gap is not None and not self.team.max(gap).item() <= LARGEST_GAP:
+            raise UserError(f"rollout and update disagree by {gap.item():.3g} nats on a token (limit "
+                            f"{LARGEST_GAP:.3g}); the step was not applied. Are the weights of --init sound, "
+                            "and --lr not too high?")
+        for group in self.adamw.param_groups:
+            group["lr"] = self.rate(i)
+        self.adamw.step()
+        self.adamw.zero_grad(set_to_none=True)
+        self.updates = i + 1
+        return norm.item()
+
+    def state(self) -> dict[str, Tensor]:
+        """AdamW's moments and step counts, by the parameters' names."""
+        named = self.model.named_parameters()
+        return {f"{name}.{key}": value for name, p in named for key, value in self.adamw.state[p].items()}
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
         """What `state` returned, in place of what is here; before the first update that is nothing."""
         for name, p in self.model.named_parameters() if state else ():
-            self.adamw.state[p] = {key: state[f"{name}.{key}"].to(p.device) for key in ("step", "exp_avg", "exp_avg_sq")}
-
-    def clip_gradients(self) -> float:
-        """Scales the accumulated gradients down to norm `clip` where theirs is larger. Returns the norm they had."""
-        return nn.utils.clip_grad_norm_(self.model.parameters(), self.clip).item()
-
-    def step(self, i: int) -> None:
-        """Applies the gradients as update `i` and clears them."""
-        for group in self.adamw.param_groups:
-            group["lr"] = learning_rate(i, self.lr, self.steps, self.warmup, self.final)
-        self.adamw.step()
-        self.discard()
-        self.updates = i + 1
-
-    def discard(self) -> None:
-        """Clears the gradients."""
-        self.adamw.zero_grad(set_to_none=True)
+            self.adamw.state[p] = {key: state[f"{name}.{key}"].to(p.device)
+                                   for key in ("step", "exp_avg", "exp_avg_sq")}
 
 
 def learning_rate(step: int, peak: float, steps: int, warmup: int, final: float = 0.0) -> float:
-    """The rate of update `step` (0 the first); `final` is the share of the peak that the last one comes down to.
+    """The rate of update `step`, from 0; `final` is the share of the peak that the last one comes down to.
 
     >>> [round(learning_rate(s, 1.0, steps=5, warmup=2), 2) for s in range(5)]
     [0.5, 0.85, 0.5, 0.15, 0.0]

@@ -6,179 +6,193 @@ A stage declares its settings once, help text and range beside each:
     class RLConfig(StageConfig):
         k: int = setting(16, "responses sampled for each prompt", low=2, gpu=64)
 
-The value in front is the `tiny` preset, `gpu=` the larger one, `qwen=` that of the four presets for Qwen checkpoints, which
-otherwise follow `gpu=`. From this `add_flags` makes `--k` with its help,
-`from_flags` checks the range before any work starts, and `to_dict` is what a run saves as config.json.
+The value in front is the `tiny` preset, `gpu=` the larger one, `qwen=` that of the four presets for Qwen
+checkpoints, which otherwise follow `gpu=`. From this `add_flags` makes `--k` with its help, `from_flags`
+checks the range before any work starts, and `to_dict` is what a run saves as config.json.
+
+`--resume RUN` takes every setting from RUN/config.json, which is read as the command line it stands for:
+a folder from elsewhere is checked like anything typed. Settings of MAY_CHANGE can be given anew; any
+other that differs is refused, because the run would no longer be the one that was begun.
 
 See them all: python -m t1mini rl --help
 """
 
 import argparse
 import dataclasses
-import itertools
 import json
+import operator
 import os
-from dataclasses import dataclass, field
+from dataclasses import Field, dataclass, fields
 from pathlib import Path
 
-QWEN = ("qwen2.5-0.5b", "qwen2.5-1.5b", "qwen3-0.6b", "qwen3-1.7b")  # checkpoints that have a preset of their own
-SMALL_CACHE = {"qwen3-0.6b": 80_000, "qwen3-1.7b": 80_000}  # tokens at once: these two keep 115 kB a token in their KV cache
+QWEN = ("qwen2.5-0.5b", "qwen2.5-1.5b", "qwen3-0.6b", "qwen3-1.7b")  # checkpoints with a preset of their own
+SMALL_CACHE = {"qwen3-0.6b": 80_000, "qwen3-1.7b": 80_000}  # tokens at once: their caches take 115 kB each
 PRESETS = ("tiny", "gpu", *QWEN)
-AT_WILL = ("micro_batch_tokens", "max_batch_tokens", "state_every", "keep_last", "checkpoint_every", "recompute", "reference_on_cpu",
-           "workers")  # what --resume may change: it decides memory, speed and what is kept (and the last digits, by the order of sums)
+PRECISIONS = ("float32", "bfloat16")
+LIMITS = {"low": ("at least", operator.ge), "above": ("above", operator.gt), "high": ("at most", operator.le)}
+# what --resume may change: it decides memory, speed and what is kept, and at most the last digits of a result
+MAY_CHANGE = ("micro_batch_tokens", "max_batch_tokens", "recompute", "reference_on_cpu", "workers",
+              "state_every", "keep_last", "checkpoint_every")
 
 
 class UserError(Exception):
     """A mistake the user can mend. The command line prints it as one line and exits with code 2."""
 
 
-def setting(default, help, *, low=None, high=None, above=None, or_zero=False, choices=None, positional=False, **presets):
-    """A dataclass field with its help text, its range (low <= x <= high, x > above, or 0) and its value in other presets."""
-    rules = {"help": help, "low": low, "high": high, "above": above, "or_zero": or_zero, "choices": choices,
-             "positional": positional, "presets": presets}
-    return field(default=default, metadata=rules)
+class Parser(argparse.ArgumentParser):
+    """Errors are one line, without the list of flags."""
+
+    def error(self, message: str):
+        raise UserError(f"{message}; see {self.prog} --help")
+
+
+def parse(config_class: type, words: list[str], **options) -> dict:
+    """The flags among `words` with their values, for `from_flags`; `options` are argparse's."""
+    parser = Parser(allow_abbrev=False, **options)
+    add_flags(parser, config_class)
+    return vars(parser.parse_args(words))
+
+
+def setting(default, help: str, **rules):
+    """A dataclass field with its help text and its rules.
+
+    low=, above=, high=     its range, as in LIMITS; or_zero=True allows 0 as well
+    choices=                the values it may have
+    positional=True         written without a flag
+    gpu=, qwen=, ...        its value in that preset
+    """
+    return dataclasses.field(default=default, metadata={"help": help, **rules})
 
 
 @dataclass(frozen=True)
 class StageConfig:
     """What every stage takes."""
 
-    preset: str = setting("tiny", f"set of defaults: tiny for a 2-core CPU; gpu, and those for checkpoints, for one GPU: {', '.join(PRESETS)}",
-                          choices=PRESETS)
+    preset: str = setting("tiny", f"tiny for a CPU, others for a GPU: {', '.join(PRESETS)}", choices=PRESETS)
     out: str = setting("", "folder to write to (default: runs/STAGE-PRESET-SEED)")
     seed: int = setting(0, "the run's one source of randomness", low=0, high=2**31 - 1)
     device: str = setting("cpu", "torch device, such as cpu, cuda or cuda:0", gpu="cuda")
-    threads: int = setting(0, "CPU threads for torch; 0 means every core this process may use", low=0, high=1024)
+    threads: int = setting(0, "CPU threads; 0 means every core this process may use", low=0, high=1024)
 
     def to_dict(self) -> dict:
         """Every setting, with the number of threads in place of 0."""
         return dataclasses.asdict(self) | {"threads": self.threads or usable_cores()}
 
 
+@dataclass(frozen=True)
+class TrainingConfig(StageConfig):
+    """What a stage takes that trains."""
+
+    resume: str = setting("", "folder of an earlier run to go on with, with its own settings")
+    clip: float = setting(1.0, "gradient norm to clip to", above=0)
+    precision: str = setting("float32", "what the model computes in; weights stay float32",
+                             choices=PRECISIONS, gpu="bfloat16")
+    save_precision: str = setting("float32", "what checkpoints are written in", choices=PRECISIONS)
+    recompute: bool = setting(False, "keep no activations within a layer: less memory, more time", qwen=True)
+    plain: bool = setting(False, "the plain twins of generate and score, for reading along")
+    keep_last: int = setting(2, "saved states to keep, the oldest go", low=1)
+    workers: int = setting(2, "processes that share training and threads; never more than threads",
+                           low=1, high=1024, gpu=1)
+
+
 def add_flags(parser: argparse.ArgumentParser, config_class: type) -> None:
-    """Adds one --flag a field. Fields of tuple type take one or more values."""
-    for f in dataclasses.fields(config_class):
-        kind = type(f.default[0] if f.default else "") if isinstance(f.default, tuple) else type(f.default)
-        options = {"help": _help(f), "default": None}
-        if f.metadata["positional"]:
+    """Adds one --flag a field, for tuples with several values. What is left away is not among the parsed."""
+    for f in fields(config_class):
+        several = isinstance(f.default, tuple)
+        kind = type((f.default or ("",))[0] if several else f.default)
+        options = {"help": _help(f), "default": argparse.SUPPRESS}
+        if "positional" in f.metadata:
             parser.add_argument(f.name, nargs="*", type=kind, **options)
-        elif kind is bool:
-            parser.add_argument(_flag(f), action=argparse.BooleanOptionalAction, **options)
+            options["help"] = argparse.SUPPRESS  # for `read_saved` a flag as well
+        if kind is bool:
+            parser.add_argument(_flag(f.name), action=argparse.BooleanOptionalAction, **options)
         else:
-            nargs = "+" if isinstance(f.default, tuple) else None
-            parser.add_argument(_flag(f), type=kind, metavar=kind.__name__.upper(), nargs=nargs, **options)
+            metavar, nargs = kind.__name__.upper(), "+" if several else None
+            parser.add_argument(_flag(f.name), type=kind, nargs=nargs, metavar=metavar, **options)
 
 
 def from_flags(config_class: type, flags: dict):
-    """Builds a stage's settings: flags given, else the run's to resume, else the preset's, else the default. UserError names a bad flag."""
-    if flags.get("resume") == "":
-        raise UserError("--resume: which folder?")
-    if flags.get("resume"):
-        flags = resumed(config_class, flags)
-    preset = flags.get("preset") or PRESETS[0]
-    values = {}
-    for f in dataclasses.fields(config_class):
-        given = flags.get(f.name)
-        given = None if given == [] else given  # a positional left out
-        values[f.name] = _preset_value(f, preset) if given is None else given
-        if isinstance(f.default, tuple):
-            values[f.name] = tuple(values[f.name])
-    unknown = sorted(set(flags) - set(values))
-    if unknown:
-        raise UserError(f"unknown setting {', '.join(unknown)}; {config_class.__name__} has {', '.join(values)}")
-    config = config_class(**values)
-    check(config)
+    """A stage's settings: flags given, else the preset's values, else the defaults; or a run's to resume.
+
+    UserError names a flag that is out of range, or not the run's.
+    """
+    given = {name: tuple(value) if isinstance(value, list) else value for name, value in flags.items()}
+    if "resume" in given:
+        return resumed(config_class, given)
+    preset = given.get("preset", PRESETS[0])
+    return checked(config_class(**{f.name: _default(f, preset) for f in fields(config_class)} | given))
+
+
+def to_flags(settings: dict) -> list[str]:
+    """The command line that gives these settings; what cannot be given empty is left away.
+
+    >>> to_flags({"k": 4, "penalties": False, "budgets": (20, 40), "resume": ""})
+    ['--k', '4', '--no-penalties', '--budgets', '20', '40']
+    """
+    words = []
+    for name, value in settings.items():
+        if isinstance(value, bool):
+            words.append(_flag(name if value else f"no-{name}"))
+        elif value not in ((), []) and (value != "" or name not in ("out", "resume")):
+            words += [_flag(name), *map(str, _each(value))]
+    return words
+
+
+def checked(config):
+    """`config`. UserError where a setting is out of its range, naming the flag and the range."""
+    for f in fields(config):
+        rules = f.metadata
+        zero = "0, or " if "or_zero" in rules else ""
+        limits = [(*LIMITS[name], rules[name]) for name in LIMITS if name in rules]
+        for x in _each(getattr(config, f.name)):
+            if x not in rules.get("choices", (x,)):
+                choices = ", ".join(filter(None, rules["choices"]))
+                raise UserError(f"{_flag(f.name)} {x}: choose one of {choices}")
+            if not (all(holds(x, limit) for _, holds, limit in limits) or zero and x == 0):
+                allowed = " and ".join(f"{words} {limit}" for words, _, limit in limits)
+                raise UserError(f"{_flag(f.name)} {x}: must be {zero}{allowed}")
     return config
 
 
-def resumed(config_class: type, flags: dict) -> dict:
-    """The flags that the run in --resume was begun with, and those of AT_WILL given now. UserError where another says otherwise."""
-    run = flags["resume"]
-    saved = read_saved(config_class, Path(run) / "config.json")
-    given = {name: value for name, value in flags.items() if value is not None and name != "resume"}
-    if given.pop("out", run) != run:
-        raise UserError(f"--out {flags['out']}: a run that is resumed goes on where it is, in {run}; leave --out away")
-    for f in dataclasses.fields(config_class):
-        value, before = given.get(f.name), saved.get(f.name)
-        if value not in (None, before) and f.name not in AT_WILL and (f.name, value) != ("threads", 0):
-            reason = "another number rounds differently" if f.name == "threads" else "a run keeps its settings"
-            raise UserError(f"{_flag(f)} {_show(value)}: {run} was begun with {_show(before)}, and {reason}; leave it away, or begin a new run")
-    return saved | {name: value for name, value in given.items() if name in AT_WILL} | {"resume": run}
+def resumed(config_class: type, given: dict):
+    """The settings of the run to resume, those of MAY_CHANGE as given. UserError where another differs."""
+    run = given["resume"]
+    saved = read_saved(config_class, run)
+    for name, value in given.items():
+        before = getattr(saved, name)
+        if value != before and name not in MAY_CHANGE:
+            now, before = (" ".join(to_flags({name: x})) for x in (value, before))
+            advice = "leave it away, or begin a new run"
+            raise UserError(f"{now}: {run} was begun with {before}, and keeps it; {advice}")
+    return checked(dataclasses.replace(saved, **given))
 
 
-def read_saved(config_class: type, path: Path) -> dict:
-    """What a run saved as config.json, every value of its setting's type. UserError where it is not that."""
+def read_saved(config_class: type, run: str):
+    """The settings that a run saved. UserError where the folder holds none, or another stage's."""
+    path = Path(run, "config.json")
+    if not run:
+        raise UserError("--resume: which folder?")
     if not path.is_file():
-        raise UserError(f"cannot go on with {path.parent}: " + ("--resume takes a run's folder, not a file" if path.parent.is_file() else
-                                                                f"it holds no {path.name}, so no run was begun there"))
+        raise UserError(f"cannot go on with {run}: it holds no config.json; --resume takes a run's folder")
     try:
-        saved = json.loads(path.read_text(encoding="utf-8"))
+        saved = dict(json.loads(path.read_text(encoding="utf-8"))) | {"resume": ""}
         saved.pop("made_by", None)
-    except (OSError, ValueError, AttributeError, RecursionError, TypeError) as error:
-        raise UserError(f"cannot go on with {path.parent}: {error}") from None
-    if "model_type" in saved:
-        raise UserError(f"cannot go on with {path.parent}: it is a checkpoint; --resume takes the run's folder, here perhaps {path.parent.parent}")
-    stage, kinds = config_class.__name__.removesuffix("Config").lower(), {f.name: f.default for f in dataclasses.fields(config_class)}
-    for name, value in saved.items():
-        if name not in kinds or not _is_like(value, kinds[name]):
-            raise UserError(f"cannot go on with {path.parent}: {name} {str(value)[:40]} in its {path.name} is no setting of {stage}; "
-                            "if another stage began it, resume it with that one")
-    try:
-        check(config_class(**{name: tuple(value) if isinstance(value, list) else value for name, value in saved.items()}))
-    except UserError as error:
-        raise UserError(f"cannot go on with {path.parent}: its {path.name} says {error}") from None
-    for name in ("init", "data"):
-        if isinstance(saved.get(name), str) and not os.path.exists(saved[name] or "."):
-            raise UserError(f"cannot go on with {path.parent}: its --{name} {saved[name]} is not there; was it begun in another folder? "
-                            "Go on from that one")
-    return saved
-
-
-def _is_like(value, default) -> bool:
-    """Whether `value`, from JSON, is of the type of a setting's default."""
-    if isinstance(default, tuple):
-        return isinstance(value, list) and all(_is_like(x, default[0] if default else "") for x in value)
-    return type(value) is type(default) or type(default) is float and type(value) is int
-
-
-def _preset_value(f: dataclasses.Field, preset: str):
-    presets = f.metadata["presets"]
-    fallback = presets.get("gpu", f.default)
-    return presets.get(preset, presets.get("qwen", fallback) if preset in QWEN else f.default)
-
-
-def check(config) -> None:
-    """Raises UserError where a setting is out of its range, naming the flag and the range."""
-    for f in dataclasses.fields(config):
-        rules, flag = f.metadata, "" if f.metadata["positional"] else _flag(f)
-        given = getattr(config, f.name)
-        for value in given if isinstance(given, tuple) else (given,):
-            if rules["choices"] and value not in rules["choices"]:
-                raise UserError(f"{flag} {value}: choose one of {', '.join(filter(None, rules['choices']))}")
-            too_low = rules["low"] is not None and not value >= rules["low"]
-            too_low = too_low or (rules["above"] is not None and not value > rules["above"])
-            too_high = rules["high"] is not None and not value <= rules["high"]
-            if (too_low or too_high) and not (rules["or_zero"] and value == 0):
-                raise UserError(f"{flag} {value}: must be {_range(rules)}")
-
-
-def to_flags(config) -> list[str]:
-    """The command line that `from_flags` reads back as `config`."""
-    words = []
-    for f in dataclasses.fields(config):
-        value, flag = getattr(config, f.name), _flag(f)
-        if isinstance(value, bool):
-            words.append(flag if value else flag.replace("--", "--no-", 1))
-        elif value != "":
-            words += [*([] if f.metadata["positional"] else [flag]), *map(str, value if isinstance(value, tuple) else (value,))]
-    return words
+        flags = parse(config_class, to_flags(saved), prog="python -m t1mini STAGE", add_help=False)
+        config = from_flags(config_class, flags)
+    except (UserError, OSError, ValueError, TypeError, RecursionError) as error:
+        what = f"its config.json is of no run of this stage: {str(error)[:200]}"
+        raise UserError(f"cannot go on with {run}: {what}") from None
+    return dataclasses.replace(config, out=run, resume=run)
 
 
 def default_out(config, stage: str) -> Path:
     """--out, or the first free name of runs/STAGE-PRESET-SEED, runs/STAGE-PRESET-SEED-2 ..."""
-    name = f"runs/{stage}-{config.preset}-{config.seed}"
-    names = itertools.chain([name], (f"{name}-{i}" for i in itertools.count(2)))
-    return Path(config.out or next(n for n in names if not os.path.exists(n)))
+    name = first = config.out or f"runs/{stage}-{config.preset}-{config.seed}"
+    i = 1
+    while os.path.exists(name) and not config.out:
+        i += 1
+        name = f"{first}-{i}"
+    return Path(name)
 
 
 def usable_cores() -> int:
@@ -186,23 +200,26 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _flag(f: dataclasses.Field) -> str:
-    return f.name if f.metadata["positional"] else "--" + f.name.replace("_", "-")
+def _default(f: Field, preset: str):
+    """A setting's value in a preset."""
+    for name in (preset, "qwen", "gpu") if preset in QWEN else (preset,):
+        if name in f.metadata:
+            return f.metadata[name]
+    return f.default
 
 
-def _help(f: dataclasses.Field) -> str:
-    values = {"default": f.default, **f.metadata["presets"]}
-    shown = "; ".join(f"{name}: {_show(value)}" for name, value in values.items())
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _help(f: Field) -> str:
+    presets = {name: f.metadata[name] for name in (*PRESETS, "qwen") if name in f.metadata}
+    values = {"default": f.default, **presets}
+    shown = "; ".join(f"{name}: {' '.join(map(str, _each(value)))}" for name, value in values.items())
     text = f.metadata["help"] + (f" ({shown})" if f.default not in ("", ()) else "")
     return text.replace("%", "%%")
 
 
-def _show(value) -> str:
-    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
-
-
-def _range(rules) -> str:
-    parts = [f"at least {rules['low']}" if rules["low"] is not None else None,
-             f"above {rules['above']}" if rules["above"] is not None else None,
-             f"at most {rules['high']}" if rules["high"] is not None else None]
-    return ("0, or " if rules["or_zero"] else "") + " and ".join(p for p in parts if p)
+def _each(value) -> list | tuple:
+    """The values of a setting that takes several; of another its one."""
+    return value if isinstance(value, (list, tuple)) else (value,)

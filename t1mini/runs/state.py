@@ -1,118 +1,158 @@
-"""The state of a training run on disk, so that a run that was stopped goes on as if it had not been.
+"""The state of a training run, so that one that was stopped goes on as if it had not been.
 
-    RUN/state/NNNNNN/   policy, reference, adamw, counts .safetensors    what training has changed
-                        state.json                                       the update, the sizes of the run's logs
-                        manifest.json                                    every file's size and SHA-256
+    RUN/state/NNNNNN/   policy, reference, adamw .safetensors    what N updates have changed
+                        counts.safetensors                       losses not reported yet, updates refused last
+                        manifest.json                            every file's size and SHA-256
 
-Nothing else is needed: rollout noise, the order of problems and that of traces follow from the seed and the update's number. A state
-appears under its name when all of it is on the disk (t1mini.runs.durable); one whose files do not match its manifest does not count, and
-the one before is used. Logs are cut back to where they were, so that no row appears twice. A run that was killed before its first
-state begins again.
+Nothing else is needed: rollout noise, the order of problems and that of traces follow from the seed and the
+update's number. A state appears when all of it is on the disk; where one is damaged, the one before is used.
+The logs are cut back to it, so that no row comes twice. A run killed before its first state begins again.
 
-See a run that was cut anywhere end as the uncut one: python -m pytest tests/test_run_state.py
+An update in which anything is not finite is refused: not applied, its batch written to RUN/refused. After
+three in a row the run stops, with the weights of the last good one. Refusals and signs of ill health are rows
+of events.csv, the first of a kind also a line on the terminal.
+
+See a run that was killed anywhere end as the uncut one: python -m pytest tests/runs/test_state.py
 """
 
 import json
-import os
 import shutil
 import sys
 from pathlib import Path
+from typing import Iterator
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch.nn import Module
+from tqdm import tqdm
 
+from t1mini.runs.folder import RunFolder, Stopped, Stopping, damage, whole_folder, write_text
+from t1mini.runs.optimiser import Optimiser
 from t1mini.runs.settings import UserError
 from t1mini.runs.team import Team
-from t1mini.runs.durable import damage, flush, whole_folder
-from t1mini.runs.guards import Guard
-from t1mini.runs.optimiser import Optimiser
-from t1mini.runs.folder import RunFolder
-from t1mini.runs.stopping import Stop, Stopped
 
-LOGS = ("metrics.csv", "timing.csv", "events.csv", "samples.txt")
+IN_A_ROW = 3  # refused updates that stop a run
 
 
-class TrainingState:
-    """Restores a run from --resume, saves it every --state-every updates, and where a signal or a setback ends the sitting.
+class TrainingState(Stopping):
+    """Where a run stands: at its beginning, or where the run of --resume was left.
 
-    `step` counts the updates done, `models` are modules by name, `losses` are what SFT has not reported yet.
+    `step` counts the updates done, `losses` are what SFT has not reported yet. Only the rank that leads has a
+    `folder`. As a block, it hears signals, and saves what an error would lose. Updates count from 1, as in
+    metrics.csv, but for those that `updates` yields.
     """
 
-    def __init__(self, config, folder: RunFolder | None, team: Team, optimiser: Optimiser, **models: nn.Module):
-        self.config, self.folder, self.team, self.optimiser, self.models = config, folder, team, optimiser, models
+    def __init__(self, config, folder: RunFolder | None, team: Team, optimiser: Optimiser, **models: Module):
+        super().__init__()
+        self.config, self.folder, self.team = config, folder, team
+        self.optimiser, self.models = optimiser, models
         self.step = self.saved = 0
-        self.losses, self.stop = [], Stop()
-        in_a_row = self.restore(Path(config.resume)) if config.resume else 0
-        self.guard = Guard(folder, team, config.device, in_a_row)
+        self.losses, self.refused = [], []
+        if config.resume:
+            self.restore(Path(config.resume))
 
-    def restore(self, run: Path) -> int:
-        """Takes up the newest state of `run`. Returns how many updates in a row had been refused."""
+    def restore(self, run: Path) -> None:
+        """Takes up the newest state of `run`, and removes what the run has left of later updates."""
         step, tensors = load_state(run, self.team.leads)
-        if self.team.leads:
-            rewind(run, step)
+        if self.folder:
+            self.folder.cut_logs(step)
+            for later in states(run):
+                if int(later.name) > step:
+                    shutil.rmtree(later)
         if not step:
-            return 0
+            return
         try:
             for name, model in self.models.items():
                 model.load_state_dict(tensors[name])
             self.optimiser.load_state(tensors["adamw"])
-            self.losses, refused = list(tensors["counts"]["losses"].to(self.config.device)), int(tensors["counts"]["refused"])
+            self.losses = list(tensors["counts"]["losses"].to(self.config.device))
+            self.refused = tensors["counts"]["refused"].int().tolist()
         except (KeyError, RuntimeError) as error:
             raise UserError(f"--resume {run}: its state is not one of this model: {error}") from None
         self.step = self.saved = self.optimiser.updates = step
-        return refused
-
-    def __enter__(self) -> "TrainingState":
-        self.stop.__enter__()
-        return self
 
     def __exit__(self, kind, error, trace) -> None:
-        self.stop.__exit__()
-        if isinstance(error, Exception) and not isinstance(error, Stopped) and self.folder:
-            disk = isinstance(error, (OSError, SafetensorError))
-            if self.saved < self.step and self.optimiser.updates <= self.step and not disk:  # else the models are ahead of `step`
-                self.save()
-            if self.saved:
-                error.add_note(f"; nothing is lost up to update {self.saved}: go on with {self.folder.resume}")
+        super().__exit__(kind, error, trace)
+        if not self.folder or not isinstance(error, Exception) or isinstance(error, Stopped):
+            return
+        unsaved = self.saved < self.step and self.optimiser.updates <= self.step  # else the models are ahead
+        if unsaved and not isinstance(error, (OSError, SafetensorError)):  # what a full disk raises
+            self.save()
+        if self.saved:
+            error.add_note(f"; nothing is lost up to update {self.saved}: go on with {self.folder.resume}")
+
+    def updates(self, total: int, label: str) -> Iterator[int]:
+        """The updates still to do of `total`, counted from 0, with a progress bar: self.bar."""
+        steps = range(self.step, total)
+        self.bar = tqdm(steps, desc=label, unit="step", mininterval=1, disable=not self.team.leads)
+        yield from self.bar
+
+    def record(self, row: dict, seconds: dict[str, float], text: str = "") -> None:
+        """What an update has to report: a row of metrics.csv, one of timing.csv, and text for samples.txt."""
+        if self.folder:
+            self.folder.append_row("metrics.csv", row)
+            self.folder.append_row("timing.csv", {"step": row["step"], **seconds})
+            if text:
+                self.folder.append_text("samples.txt", text)
+
+    def refuse(self, step: int, quantity: str, rows: list[dict]) -> None:
+        """Notes that update `step` was not applied and writes `rows`, this rank's part of its batch.
+
+        UserError, on every rank, for the third in a row.
+        """
+        run = self.team.text(str(self.folder.path) if self.folder else "", self.config.device)
+        folder = Path(run) / "refused"
+        if run:
+            folder.mkdir(exist_ok=True)
+            plain = json.loads(json.dumps(rows), parse_constant=str)  # JSON has no NaN: as text
+            lines = "".join(json.dumps(row) + "\n" for row in plain)
+            write_text(folder / f"update-{step:06}-rank-{self.team.rank}.jsonl", lines)
+        because = f"its {quantity} is not finite"
+        self.note(step, "refused", f"update {step} was not applied: {because}; its batch is in {folder}")
+        self.refused = [earlier for earlier in self.refused if step - IN_A_ROW < earlier < step] + [step]
+        if len(self.refused) == IN_A_ROW:
+            raise UserError(f"{IN_A_ROW} updates in a row were not applied, the last because {because}; the "
+                            f"weights are those of the last good one: lower --lr, and look at {folder}")
+
+    def note(self, step: int, event: str, advice: str) -> None:
+        """A row of events.csv; the first of its kind is also a line on the terminal."""
+        if self.folder:
+            count = 1 + sum(row["event"] == event for row in self.folder.rows("events.csv"))
+            self.folder.append_row("events.csv", {"step": step, "event": event, "count": count})
+            if count == 1:
+                file = self.folder.path / "events.csv"
+                tqdm.write(f"t1mini: update {step}: {advice} (all such updates: {file})", file=sys.stderr)
 
     def after(self, step: int) -> None:
-        """Saves where it is time. Stopped, after saving, where a signal has come."""
+        """Update `step` is done: saves where it is time. Stopped, after saving, where a signal has come."""
         self.step = step
-        signal = self.stop.due(self.team, self.config.device)
+        signal = self.due(self.team, self.config.device)
         if self.folder and (signal or step % self.config.state_every == 0):
             self.save()
         if signal:
             raise Stopped(signal, f"stopped after update {step}")
 
     def save(self) -> None:
-        counts = {"losses": torch.stack(self.losses) if self.losses else torch.zeros(0), "refused": torch.tensor(self.guard.in_a_row)}
-        save_state(self.folder.path, self.step, {**{name: model.state_dict() for name, model in self.models.items()},
-                                                 "adamw": self.optimiser.state(), "counts": counts}, self.config.keep_last)
+        """Writes the state, then removes all but the last --keep-last."""
+        groups = {name: model.state_dict() for name, model in self.models.items()}
+        groups["adamw"] = self.optimiser.state()
+        groups["counts"] = {"losses": torch.tensor(self.losses), "refused": torch.tensor(self.refused)}
+        with whole_folder(self.folder.path / "state" / f"{self.step:06}") as folder:
+            for name, tensors in groups.items():
+                save_file(tensors, folder / f"{name}.safetensors")
         self.saved = self.step
-
-
-def save_state(run: Path, step: int, tensors: dict[str, dict[str, Tensor]], keep: int = 2) -> None:
-    """Writes the state after `step` updates, then removes all but the last `keep`."""
-    logs = {name: (run / name).stat().st_size for name in LOGS if (run / name).exists()}
-    for name in logs:
-        flush(run / name)
-    with whole_folder(run / "state" / f"{step:06}") as folder:
-        for name, group in tensors.items():
-            save_file({key: x.detach().cpu().contiguous() for key, x in group.items()}, folder / f"{name}.safetensors")
-        (folder / "state.json").write_text(json.dumps({"step": step, "logs": logs}, indent=1), encoding="utf-8")
-    for old in states(run)[:-keep]:
-        shutil.rmtree(old, ignore_errors=True)
+        for old in states(self.folder.path)[: -self.config.keep_last]:
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def states(run: Path) -> list[Path]:
     """The folders of a run's states, the newest last."""
-    return sorted(path for path in (run / "state").glob("[0-9]*") if path.name.isdecimal())
+    return sorted((run / "state").glob("[0-9]*[0-9]"))
 
 
-def load_state(run: Path, leads: bool = True) -> tuple[int, dict[str, dict[str, Tensor]]]:
-    """The newest whole state: (step, tensors by file), or (0, {}) where the run has saved none yet. UserError where all are damaged."""
+def load_state(run: Path, leads: bool = True) -> tuple[int, dict]:
+    """The newest whole state, (step, tensors by group), or (0, {}). UserError where all are damaged."""
     for folder in reversed(states(run)):
         wrong = damage(folder)
         if not wrong:
@@ -122,16 +162,3 @@ def load_state(run: Path, leads: bool = True) -> tuple[int, dict[str, dict[str, 
     if states(run):
         raise UserError(f"--resume {run}: none of its states is whole; begin again with another --out")
     return 0, {}
-
-
-def rewind(run: Path, step: int) -> None:
-    """Cuts the run's logs back to what they were after `step` updates, and removes what is left of later states."""
-    logs = json.loads((run / "state" / f"{step:06}" / "state.json").read_text(encoding="utf-8"))["logs"] if step else {}
-    for name in LOGS:
-        if name in logs:
-            os.truncate(run / name, logs[name])
-        else:
-            (run / name).unlink(missing_ok=True)
-    for later in states(run):
-        if int(later.name) > step:
-            shutil.rmtree(later)

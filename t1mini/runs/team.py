@@ -135,7 +135,7 @@ def _start(stage: str, config: StageConfig, rank: int, size: int, port: int) -> 
     """This stage again, as another rank. The pipe to it is never written to: it closes when this process ends, however it ends."""
     group = {"RANK": str(rank), "WORLD_SIZE": str(size), PORT: str(port)}
     quiet = {"TQDM_DISABLE": "1"}
-    command = [sys.executable, "-m", "t1mini", stage, *to_flags(config)]
+    command = [sys.executable, "-m", "t1mini", stage, *to_flags(config.to_dict())]
     return subprocess.Popen(command, env={**os.environ, **group, **quiet}, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
                             start_new_session=True)  # a terminal's Ctrl-C is for this process, which tells the others
 

@@ -1,12 +1,14 @@
 """The tokenizer: text to token ids and back, for Countdown's words and for any Qwen checkpoint alike.
 
-Both are a tokenizer.json read by the `tokenizers` package. Countdown's knows one word a token (every number from 0 to 99
-is one), which a reader can follow with the finger; Qwen's is byte-level BPE. What to stop at is not in tokenizer.json:
-`eos_token` and `pad_token` are named in tokenizer_config.json beside it.
+Both are a tokenizer.json read by the `tokenizers` package. Countdown's knows one word a token (every
+number from 0 to 99 is one), which a reader can follow with the finger; Qwen's is byte-level BPE. What to
+stop at is not in tokenizer.json: `eos_token` and `pad_token` are named in tokenizer_config.json beside
+it.
 
-`size` is the number of ids the tokenizer can produce. A model may have more rows than that; they are never sampled.
+`size` is the number of ids the tokenizer can produce. A model may have more rows; they are never
+sampled.
 
-See it: python -m pytest tests/test_tokenizer.py
+See it: python -m pytest tests/runs/test_tokenizer.py
 """
 
 import json
@@ -16,43 +18,34 @@ from typing import Sequence
 import tokenizers
 from tokenizers import models, pre_tokenizers
 
-from t1mini.runs.settings import UserError
 from t1mini.runs.jsonl import excerpt, read_bytes, read_object
+from t1mini.runs.settings import UserError
 
 PAD, EOS = "<pad>", "<eos>"
-FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "added_tokens.json", "special_tokens_map.json",
-         "chat_template.jinja")  # of a checkpoint's tokenizer; t1mini reads the first two and hands on all
+TOKENIZER, CONFIG = "tokenizer.json", "tokenizer_config.json"
+HANDED_ON = ("vocab.json", "merges.txt", "added_tokens.json", "special_tokens_map.json",
+             "chat_template.jinja")
 LARGEST_FILE = 2**26  # bytes of any of them; Qwen's largest has 11 million
 
 
 class Tokenizer:
     """`eos_id` ends a response; `pad_id` fills rows that are shorter than their batch."""
 
-    def __init__(self, backend: tokenizers.Tokenizer, eos: str, pad: str | None = None, files: dict[str, bytes] | None = None):
-        self.backend, self.eos, self.pad, self.files = backend, eos, pad or eos, files
-        self.eos_id, self.pad_id = backend.token_to_id(self.eos), backend.token_to_id(self.pad)
-        if self.eos_id is None or self.pad_id is None:
-            raise UserError(f"the tokenizer has no token {excerpt(self.eos if self.eos_id is None else self.pad)}")
+    def __init__(self, files: dict[str, bytes], config: dict, folder: str | Path = ""):
+        """From the files of a checkpoint's `folder`; `config` is what tokenizer_config.json says."""
+        self.files, self.path = files, Path(folder, CONFIG)
+        self.backend = read_backend(files[TOKENIZER], Path(folder, TOKENIZER))
+        self.eos_id = self.id_of(config.get("eos_token"))
+        if self.eos_id is None:
+            raise UserError(f"{self.path} names no eos_token")
+        self.pad_id = self.id_of(config.get("pad_token"), self.eos_id)
 
     @classmethod
     def from_dir(cls, folder: str | Path) -> "Tokenizer":
-        """Reads tokenizer.json and tokenizer_config.json. UserError names the file that is missing or unreadable."""
-        path, config_path = Path(folder) / "tokenizer.json", Path(folder) / "tokenizer_config.json"
-        text, config = read_bytes(path, LARGEST_FILE), read_object(config_path, LARGEST_FILE)
-        try:
-            backend = tokenizers.Tokenizer.from_buffer(text)
-        except BaseException as error:  # a broken file makes the package raise a bare Exception, or panic, which is not even that
-            if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
-                raise
-            raise UserError(f"{path} is not a tokenizer: {excerpt(error)}") from None
-        eos, pad = _token_text(config.get("eos_token")), _token_text(config.get("pad_token"))
-        if eos is None:
-            raise UserError(f"{config_path} names no eos_token")
-        files = {name: read_bytes(Path(folder) / name, LARGEST_FILE) for name in FILES if (Path(folder) / name).is_file()}
-        try:
-            return cls(backend, eos, pad, files)
-        except UserError as error:
-            raise UserError(f"{config_path}: {error}") from None
+        """A checkpoint's. UserError names the file that is missing or unreadable."""
+        names = [TOKENIZER, CONFIG, *(name for name in HANDED_ON if Path(folder, name).is_file())]
+        files = {name: read_bytes(Path(folder, name), LARGEST_FILE) for name in names}
+        return cls(files, read_object(Path(folder, CONFIG), LARGEST_FILE), folder)
 
     @classmethod
     def for_words(cls, words: Sequence[str]) -> "Tokenizer":
@@ -61,14 +54,24 @@ class Tokenizer:
         backend = tokenizers.Tokenizer(models.WordLevel(ids, unk_token=PAD))
         backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
         backend.add_special_tokens([PAD, EOS])
-        return cls(backend, EOS, PAD)
+        config = {"eos_token": EOS, "pad_token": PAD, "tokenizer_class": "PreTrainedTokenizerFast"}
+        files = {TOKENIZER: backend.to_str(pretty=True), CONFIG: json.dumps(config, indent=1)}
+        return cls({name: text.encode() for name, text in files.items()}, config)
 
     def save(self, folder: str | Path) -> None:
-        """The files it was read from, unchanged; or those of a new tokenizer."""
-        config = {"eos_token": self.eos, "pad_token": self.pad, "tokenizer_class": "PreTrainedTokenizerFast"}
-        own = {"tokenizer.json": self.backend.to_str(pretty=True).encode(), "tokenizer_config.json": json.dumps(config, indent=1).encode()}
-        for name, content in (self.files or own).items():
-            (Path(folder) / name).write_bytes(content)
+        """The files it was made from."""
+        for name, content in self.files.items():
+            Path(folder, name).write_bytes(content)
+
+    def id_of(self, token, otherwise: int | None = None) -> int | None:
+        """Of a token, which transformers writes as its text or as an object with it; else `otherwise`."""
+        text = token.get("content") if isinstance(token, dict) else token
+        if not isinstance(text, str):
+            return otherwise
+        number = self.backend.token_to_id(text)
+        if number is None:
+            raise UserError(f"{self.path}: the tokenizer has no token {excerpt(text)}")
+        return number
 
     @property
     def size(self) -> int:
@@ -104,7 +107,11 @@ class Tokenizer:
         return self.encode(f"<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n")
 
 
-def _token_text(token) -> str | None:
-    """tokenizer_config.json writes a token as its text or as an object that has it."""
-    text = token.get("content") if isinstance(token, dict) else token
-    return text if isinstance(text, str) else None
+def read_backend(content: bytes, path: Path) -> tokenizers.Tokenizer:
+    """What tokenizer.json holds. UserError where it is not one."""
+    try:
+        return tokenizers.Tokenizer.from_buffer(content)
+    except BaseException as error:  # the package raises a bare Exception, or panics, which is not even that
+        if isinstance(error, Exception) or type(error).__name__ == "PanicException":
+            raise UserError(f"{path} is not a tokenizer: {excerpt(error)}") from None
+        raise

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Iterable, NamedTuple, Sequence
 
 from t1mini.runs.settings import UserError
-from t1mini.runs.durable import write_text
+from t1mini.runs.folder import write_text
 from t1mini.runs.jsonl import read_rows
 from t1mini.runs.tokenizer import Tokenizer
 

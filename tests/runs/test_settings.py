@@ -1,46 +1,90 @@
-"""Settings: flags come from the dataclass, presets fill in, and what is out of range is named before any work starts."""
+"""Settings: flags come from the dataclass, presets fill in, what is out of range is named before any work
+starts, and a run's config.json is read as the flags it stands for."""
 
-import argparse
+import json
 from dataclasses import dataclass
 
 import pytest
 
-from t1mini.runs.settings import StageConfig, UserError, add_flags, from_flags, setting
+from t1mini.runs.settings import StageConfig, UserError, default_out, from_flags, parse, setting, to_flags
 
 
 @dataclass(frozen=True)
 class Example(StageConfig):
-    k: int = setting(16, "responses", low=2, gpu=64)
+    resume: str = setting("", "folder")
+    k: int = setting(16, "responses", low=2, gpu=64, qwen=32)
     lr: float = setting(0.1, "rate", above=0, high=1)
+    heat: float = setting(1.0, "heat", low=0.5, high=2, or_zero=True)
     budgets: tuple = setting((1, 2), "budgets", low=0)
     shuffle: bool = setting(True, "whether")
+    kind: str = setting("a", "which", choices=("a", "b"))
+    data: str = setting("data", "file")
+    workers: int = setting(2, "processes")
+    names: tuple = setting((), "names", positional=True, choices=("x", "y"))
 
 
-def parse(*words):
-    parser = argparse.ArgumentParser()
-    add_flags(parser, Example)
-    return from_flags(Example, vars(parser.parse_args(words)))
+def read(*words):
+    return from_flags(Example, parse(Example, list(map(str, words))))
 
 
 def test_flags_override_presets_and_presets_override_defaults():
-    assert (parse().k, parse("--preset", "gpu").k, parse("--preset", "gpu", "--k", "3").k) == (16, 64, 3)
-    assert parse("--budgets", "5", "6", "7").budgets == (5, 6, 7)
-    assert parse("--no-shuffle").shuffle is False and parse().shuffle is True
+    assert (read().k, read("--preset", "gpu").k, read("--preset", "gpu", "--k", 3).k) == (16, 64, 3)
+    assert read("--preset", "qwen3-0.6b").k == 32 and read("--preset", "qwen3-0.6b").device == "cuda"
+    assert read("--budgets", 5, 6, 7).budgets == (5, 6, 7) and read("x", "y").names == ("x", "y")
+    assert read("--no-shuffle").shuffle is False and read().shuffle is True
 
 
 @pytest.mark.parametrize("words, message", [
-    (("--k", "1"), "--k 1: must be at least 2"),
-    (("--lr", "0"), "--lr 0.0: must be above 0 and at most 1"),
-    (("--lr", "nan"), "--lr nan: must be above 0 and at most 1"),
-    (("--budgets", "3", "-1"), "--budgets -1: must be at least 0"),
-    (("--preset", "huge"), "--preset huge: choose one of tiny, gpu"),
-    (("--seed", "-1"), "--seed -1: must be at least 0"),
+    ("--lr nan", "--lr nan: must be above 0 and at most 1"),
+    ("--heat 0.1", "--heat 0.1: must be 0, or at least 0.5 and at most 2"),
+    ("--budgets 3 -1", "--budgets -1: must be at least 0"),
+    ("--kind c", "--kind c: choose one of a, b"),
+    ("x z", "--names z: choose one of x, y"),
+    ("--see=3", "unrecognized arguments: --see=3"),
 ])
 def test_a_value_out_of_range_is_named_with_its_range(words, message):
     with pytest.raises(UserError, match=message):
-        parse(*words)
+        read(*words.split())
 
 
-def test_an_unknown_setting_is_an_error():
-    with pytest.raises(UserError, match="unknown setting kk"):
-        from_flags(Example, {"kk": 3})
+def test_a_run_is_resumed_with_the_settings_it_saved(tmp_path):
+    words = "--k 3 --heat 0 --no-shuffle --budgets 7 --out there --lr 1e-05 --kind b --preset gpu x y"
+    begun = from_flags(Example, parse(Example, words.split()) | {"data": ""})
+    saved = begun.to_dict() | {"made_by": {"torch": "2"}}
+    (tmp_path / "config.json").write_text(json.dumps(saved))
+    again = read("--resume", tmp_path, "--workers", 5, "--k", 3)
+    assert again.to_dict() == begun.to_dict() | {"out": str(tmp_path), "resume": str(tmp_path), "workers": 5}
+    worker = from_flags(Example, parse(Example, to_flags(again.to_dict())))
+    assert worker == again
+    with pytest.raises(UserError, match=f"--k 4: {tmp_path} was begun with --k 3, and keeps it"):
+        read("--resume", tmp_path, "--k", 4)
+    with pytest.raises(UserError, match="--names y: .* was begun with --names x y"):
+        read("--resume", tmp_path, "--", "y")
+
+
+@pytest.mark.parametrize("content", [
+    *(b"", b"[", b"[3]", b"7", b'"k"', b"null", b"[" * 10**5, b"\xff", b'{"k": 1' + b"0" * 5000 + b"}"),
+    *(b'{"k": 1}', b'{"k": null}', b'{"k": [3, 4]}', b'{"k": true}', b'{"k": {"k": 3}}', b'{"k": "--help"}'),
+    *(b'{"help": true}', b'{"-h": true}', b'{"": 3}', b'{"kk": 3}', b'{"budgets": 0.5}', b'{"shuffle": 1}'),
+    *(b'{"names": ["z"]}', b'{"names": {}}', b'{"lr": NaN}', b'{"kind": "c"}'),
+], ids=lambda content: repr(content[:20]))
+def test_a_config_from_elsewhere_is_checked(content, tmp_path):
+    (tmp_path / "config.json").write_bytes(content)
+    with pytest.raises(UserError, match=f"cannot go on with {tmp_path}: ") as error:
+        read("--resume", tmp_path)
+    assert len(str(error.value)) < 500
+
+
+def test_a_config_that_names_itself_to_resume_ends(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"budgets": ["1", "--resume", str(tmp_path)]}))
+    with pytest.raises(UserError, match="cannot go on with"):
+        read("--resume", tmp_path)
+
+
+def test_a_run_gets_the_first_name_that_is_free(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("rl-tiny-0", "rl-tiny-0-2", "rl-tiny-0-3"):
+        path = default_out(read(), "rl")
+        assert path.name == name
+        path.mkdir(parents=True)
+    assert str(default_out(read("--out", "mine"), "rl")) == "mine"

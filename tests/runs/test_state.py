@@ -1,5 +1,6 @@
-"""A run that was cut anywhere and resumed ends as the uncut one: the same weights, bit for bit, and the same metrics."""
+"""A run that was cut anywhere and resumed ends as the uncut one: the same weights, bit for bit, and the same logs."""
 
+import dataclasses
 import json
 import os
 import random
@@ -7,116 +8,169 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from t1mini import evaluate
-from t1mini import rl
+from t1mini import evaluate, rl
 from t1mini.__main__ import main
+from t1mini.runs.checkpoint import load_model, load_policy
+from t1mini.runs.folder import RunFolder, Stopped, read_rows
 from t1mini.runs.optimiser import Optimiser
-from t1mini.runs.state import load_state, save_state, states
+from t1mini.runs.settings import UserError
+from t1mini.runs.state import TrainingState, load_state, states
+from t1mini.runs.team import Team
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = {
-    "rl": ["rl", "--steps", "7", "--prompts", "3", "--k", "4", "--max-new-tokens", "30", "--state-every", "2", "--checkpoint-every", "3"],
-    "sft": ["sft", "--traces", "330", "--batch", "7", "--init", "data/tiny-sft", "--state-every", "6"],
+    "rl": "rl --steps 5 --prompts 2 --k 3 --max-new-tokens 24 --state-every 2 --checkpoint-every 3 --threads 1".split(),
+    "sft": "sft --traces 130 --batch 5 --init data/tiny-sft --state-every 6 --threads 1".split(),
 }
+both_stages = pytest.mark.parametrize("uncut", COMMANDS, indirect=True)
+full_disk = OSError(28, "No space left on device")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def at_home():
+@pytest.fixture(autouse=True)
+def at_home(monkeypatch):
     """Commands are typed in the project's folder."""
-    before = Path.cwd()
-    os.chdir(ROOT)
-    yield
-    os.chdir(before)
-
-
-@pytest.fixture(scope="module", params=COMMANDS)
-def whole(request, tmp_path_factory):
-    """(stage, its uncut run)"""
-    run = tmp_path_factory.mktemp("whole") / request.param
-    assert main([*COMMANDS[request.param], "--threads", "1", "--out", str(run)]) == 0
-    return request.param, run
-
-
-def assert_same(run: Path, whole: Path):
-    assert (run / "metrics.csv").read_bytes() == (whole / "metrics.csv").read_bytes()
-    assert (run / "samples.txt").exists() == (whole / "samples.txt").exists()
-    if (whole / "samples.txt").exists():
-        assert (run / "samples.txt").read_bytes() == (whole / "samples.txt").read_bytes()
-    found, expected = (load_file(folder / "final/model.safetensors") for folder in (run, whole))
-    assert all(torch.equal(found[name], expected[name]) for name in expected) and found.keys() == expected.keys()
-
-
-def at_update(monkeypatch, number: int, act, before: bool = False, where: str = "", run: Path = Path()):
-    """Calls `act` after (or before) the optimiser's step of update `number`, in this process, once; `where`: not before `run` has this part."""
-    step = Optimiser.step
-
-    def patched(self, i):
-        now = i + 1 == number and not done and (run / where).exists()
-        done.extend([i] if now else [])
-        if now and before:
-            act()
-        step(self, i)
-        if now and not before:
-            act()
-
-    done = []
-    monkeypatch.setattr(Optimiser, "step", patched)
+    monkeypatch.chdir(ROOT)
 
 
 class Killed(BaseException):
     """Nothing between a kill and the next start runs."""
 
 
-def kill():
-    raise Killed
+class Disk:
+    """Counts the waits for the disk and the renames of a process; from the one of number `end` on, they raise `error`."""
+
+    def __init__(self, monkeypatch, end: float = float("inf"), error: BaseException = Killed()):
+        self.calls, self.end, self.error = 0, end, error
+        for name in ("fsync", "replace"):
+            monkeypatch.setattr(os, name, self.counted(getattr(os, name)))
+
+    def counted(self, call):
+        def counts(*arguments):
+            self.calls += 1
+            if self.calls >= self.end:
+                raise self.error
+            return call(*arguments)
+        return counts
 
 
-@pytest.mark.parametrize("number", [3, 6, 7])
-def test_killed_and_resumed(whole, tmp_path, monkeypatch, number):
-    stage, uncut = whole
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """{stage: (its uncut run, calls of the disk)}, each made when it is first asked for."""
+    return {"folder": tmp_path_factory.mktemp("uncut")}
+
+
+@pytest.fixture
+def uncut(request, runs, monkeypatch):
+    stage = getattr(request, "param", "rl")
+    if stage not in runs:
+        with monkeypatch.context() as patch:
+            disk, run = Disk(patch), runs["folder"] / stage
+            assert main([*COMMANDS[stage], "--out", str(run)]) == 0
+            runs[stage] = stage, run, disk.calls
+    return runs[stage]
+
+
+def assert_same(run: Path, uncut: Path):
+    for name in ("metrics.csv", "samples.txt"):
+        assert (run / name).exists() == (uncut / name).exists()
+        assert not (run / name).exists() or (run / name).read_bytes() == (uncut / name).read_bytes()
+    found, expected = (load_file(folder / "final/model.safetensors") for folder in (run, uncut))
+    assert all(torch.equal(found[name], expected[name]) for name in expected) and found.keys() == expected.keys()
+    assert [row["step"] for row in read_rows(run / "timing.csv")] == [row["step"] for row in read_rows(uncut / "timing.csv")]
+
+
+def at_update(monkeypatch, number: int, act, before: bool = False):
+    """Calls `act` after (or before) the optimiser's step of update `number`."""
+    step = Optimiser.step
+
+    def patched(self, i, **quantities):
+        if before and i + 1 == number:
+            act()
+        norm = step(self, i, **quantities)
+        if not before and i + 1 == number:
+            act()
+        return norm
+
+    monkeypatch.setattr(Optimiser, "step", patched)
+
+
+def fail(error: BaseException):
+    raise error
+
+
+@both_stages
+def test_killed_at_any_write_and_resumed(uncut, tmp_path, monkeypatch, pytestconfig):
+    stage, whole, calls = uncut
+    sample = [4, *random.Random(stage).sample(range(5, calls), 3)]  # the first is before there is any state
+    for place in range(3, calls + 1) if pytestconfig.getoption("whole") else sample:
+        run = tmp_path / str(place)
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            Disk(patch, place)
+            main([*COMMANDS[stage], "--out", str(run)])
+        assert main([stage, "--resume", str(run)]) == 0, place
+        assert_same(run, whole)
+        shutil.rmtree(run)
+
+
+KILL_9 = """
+import os, random, sys, threading
+calls, fsync = [], os.fsync
+def counted(file):
+    calls.append(file)
+    if len(calls) == 2:  # config.json is there
+        threading.Timer(random.random(), lambda: os.kill(os.getpid(), 9)).start()
+    fsync(file)
+os.fsync = counted
+from t1mini.__main__ import main
+main(sys.argv[1:])
+"""
+
+
+@both_stages
+def test_kill_9_at_a_random_moment(uncut, tmp_path):
+    stage, whole, _ = uncut
     run = tmp_path / "run"
-    at_update(monkeypatch, 5 * number if stage == "sft" else number, kill)
-    with pytest.raises(Killed):
-        main([*COMMANDS[stage], "--threads", "1", "--out", str(run)])
-    assert not (run / "final").exists()
+    killed = subprocess.run([sys.executable, "-c", KILL_9, *COMMANDS[stage], "--out", str(run)], capture_output=True)
+    print("killed" if killed.returncode == -9 else "finished", [path.name for path in states(run)])
     assert main([stage, "--resume", str(run)]) == 0
-    assert_same(run, uncut)
+    assert_same(run, whole)
 
 
-@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_saves_the_step_and_says_how_to_go_on(whole, tmp_path, monkeypatch, capsys, number, code):
-    stage, uncut = whole
-    run = tmp_path / "run"
-    at_update(monkeypatch, 5, lambda: os.kill(os.getpid(), number))
-    before = signal.getsignal(number)
-    assert main([*COMMANDS[stage], "--threads", "1", "--out", str(run)]) == code
+@pytest.mark.parametrize("uncut, number", [("rl", signal.SIGINT), ("sft", signal.SIGTERM)], indirect=["uncut"])
+def test_a_signal_saves_the_step_and_says_how_to_go_on(uncut, number, tmp_path, monkeypatch, capsys):
+    stage, whole, _ = uncut
+    run, before = tmp_path / "run", signal.getsignal(number)
+    at_update(monkeypatch, 3, lambda: os.kill(os.getpid(), number))
+    assert main([*COMMANDS[stage], "--out", str(run)]) == 128 + number
     assert signal.getsignal(number) == before
-    assert f"stopped after update 5; go on with python -m t1mini {stage} --resume {run}" in capsys.readouterr().err
-    assert load_state(run)[0] == 5
+    assert f"stopped after update 3; go on with python -m t1mini {stage} --resume {run}" in capsys.readouterr().err
+    assert load_state(run)[0] == 3
     assert main([stage, "--resume", str(run)]) == 0
-    assert_same(run, uncut)
+    assert_same(run, whole)
 
 
-def test_a_damaged_state_is_passed_over(whole, tmp_path, capsys):
-    stage, uncut = whole
+def test_a_damaged_state_is_passed_over(uncut, tmp_path, capsys):
     run = tmp_path / "run"
-    shutil.copytree(uncut, run)
+    shutil.copytree(uncut[1], run)
     shutil.rmtree(run / "final")
-    newest, older = sorted((run / "state").iterdir(), reverse=True)
+    older, newest = states(run)
     data = bytearray((newest / "policy.safetensors").read_bytes())
     data[-9] ^= 1
     (newest / "policy.safetensors").write_bytes(data)
     assert load_state(run)[0] == int(older.name)
-    assert "policy.safetensors is damaged" in capsys.readouterr().err
-    assert main([stage, "--resume", str(run)]) == 0
-    assert_same(run, uncut)
+    assert "policy.safetensors is damaged; looking for an earlier state" in capsys.readouterr().err
+    assert main(["rl", "--resume", str(run), "--keep-last", "1"]) == 0
+    assert_same(run, uncut[1])
+    assert [path.name for path in states(run)] == ["000004"]
+    (run / "state/000004/manifest.json").unlink()
+    assert main(["rl", "--resume", str(run)]) == 2
+    assert "none of its states is whole" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("words, message", [
@@ -125,149 +179,159 @@ def test_a_damaged_state_is_passed_over(whole, tmp_path, capsys):
     (["--resume", "{run}", "--lr", "0.5"], "--lr 0.5: {run} was begun with"),
     (["--resume", "{run}", "--out", "elsewhere"], "--out elsewhere: a run that is resumed goes on where it is"),
 ])
-def test_what_cannot_be_resumed_is_one_line(whole, capsys, words, message):
-    stage, run = whole
-    before = sorted(run.rglob("*"))
-    assert main([stage, *(word.format(run=run) for word in words)]) == 2
+def test_what_cannot_be_resumed_is_one_line(uncut, capsys, words, message):
+    before = sorted(uncut[1].rglob("*"))
+    assert main(["rl", *(word.format(run=uncut[1]) for word in words)]) == 2
     printed = capsys.readouterr().err
-    assert message.format(run=run) in printed and printed.count("\n") == 1
-    assert sorted(run.rglob("*")) == before
+    assert message.format(run=uncut[1]) in printed and printed.count("\n") == 1
+    assert sorted(uncut[1].rglob("*")) == before
 
 
-def test_what_decides_memory_and_what_is_kept_may_change(whole, tmp_path):
-    stage, uncut = whole
-    run = tmp_path / "run"
-    shutil.copytree(uncut, run)
-    assert main([stage, "--resume", str(run), "--micro-batch-tokens", "500", "--keep-last", "1", "--state-every", "1"]) == 0
-    assert json.loads((run / "config.json").read_text())["micro_batch_tokens"] == 500
-    assert_same(run, uncut)  # the few updates after its last state come again, the same but for the last digits
-
-
-def test_a_run_killed_before_its_first_state_begins_again(whole, tmp_path, monkeypatch):
-    stage, uncut = whole
-    run = tmp_path / "run"
-    at_update(monkeypatch, 1, kill)
-    with pytest.raises(Killed):
-        main([*COMMANDS[stage], "--threads", "1", "--out", str(run)])
-    assert load_state(run) == (0, {})
-    assert main([stage, "--resume", str(run)]) == 0
-    assert_same(run, uncut)
-
-
-def test_a_setback_saves_what_was_learned_and_says_how_to_go_on(whole, tmp_path, monkeypatch, capsys):
+def test_a_setback_saves_what_was_learned_and_says_how_to_go_on(uncut, tmp_path, monkeypatch, capsys):
     """Out of memory in an update after the last state: the weights are those of the update before, so they are saved."""
-    stage, uncut = whole
     run = tmp_path / "run"
-
-    def give_out():
-        raise torch.OutOfMemoryError("no room")
-
-    at_update(monkeypatch, 5, give_out, before=True)
-    assert main([*COMMANDS[stage], "--threads", "1", "--out", str(run)]) == 2
+    with monkeypatch.context() as patch:
+        at_update(patch, 4, lambda: fail(torch.OutOfMemoryError("no room")), before=True)
+        assert main([*COMMANDS["rl"], "--out", str(run)]) == 2
     printed = capsys.readouterr().err
     assert "cpu is out of memory: lower --micro-batch-tokens" in printed
-    assert f"nothing is lost up to update 4: go on with python -m t1mini {stage} --resume {run}" in printed
-    assert load_state(run)[0] == 4
-    assert main([stage, "--resume", str(run)]) == 0
-    assert_same(run, uncut)
+    assert f"nothing is lost up to update 3: go on with python -m t1mini rl --resume {run}" in printed
+    assert main(["rl", "--resume", str(run), "--micro-batch-tokens", "500", "--state-every", "1"]) == 0
+    assert json.loads((run / "config.json").read_text())["micro_batch_tokens"] == 500  # it decides memory only
+    assert_same(run, uncut[1])
 
 
-def test_a_full_disk_leaves_the_state_before_and_says_so(whole, tmp_path, monkeypatch, capsys):
-    stage, uncut = whole
+@pytest.mark.parametrize("uncut", ["sft"], indirect=True)
+def test_a_full_disk_leaves_the_state_before_and_says_so(uncut, tmp_path, monkeypatch, capsys):
+    stage, whole, _ = uncut
     run = tmp_path / "run"
-
-    def no_room():
-        def full(*_):
-            raise OSError(28, "No space left on device")
-        monkeypatch.setattr(os, "fsync", full)
-
-    last = 13 if stage == "sft" else 5
-    at_update(monkeypatch, last, no_room)
-    assert main([*COMMANDS[stage], "--threads", "1", "--out", str(run)]) == 2
+    with monkeypatch.context() as patch:
+        at_update(patch, 13, lambda: Disk(patch, 0, full_disk))
+        assert main([*COMMANDS[stage], "--out", str(run)]) == 2
     printed = capsys.readouterr().err.splitlines()[-1]
-    saved = 12 if stage == "sft" else 4
-    assert "No space left on device" in printed and f"nothing is lost up to update {saved}: go on with" in printed
-    monkeypatch.undo()
+    assert "No space left on device" in printed and "nothing is lost up to update 12: go on with" in printed
     assert main([stage, "--resume", str(run)]) == 0
-    assert_same(run, uncut)
+    assert_same(run, whole)
 
 
-def test_only_the_last_states_are_kept(tmp_path):
-    for step in range(1, 6):
-        save_state(tmp_path, step, {"policy": {"w": torch.ones(1)}}, keep=3)
-    assert [path.name for path in states(tmp_path)] == ["000003", "000004", "000005"]
+# --- updates that are refused -------------------------------------------------------------------------------------
+
+def spoil_gradients(monkeypatch, updates):
+    """The gradients of the updates of these numbers, as they come in this process, hold one that is not finite."""
+    sum_gradients, calls = Team.sum_gradients, []
+
+    def spoiled(self, model):
+        sum_gradients(self, model)
+        calls.append(model)
+        if len(calls) in updates:
+            next(model.parameters()).grad[0, 0] = torch.nan
+
+    monkeypatch.setattr(Team, "sum_gradients", spoiled)
 
 
-def test_a_write_that_fails_leaves_the_state_before(tmp_path, monkeypatch):
-    tensors = {"policy": {"w": torch.arange(4.0)}}
-    save_state(tmp_path, 1, tensors)
-    for call in ("fsync", "replace"):
-        with monkeypatch.context() as patch:
-            def full(*_):
-                raise OSError(28, "No space left on device")
-            patch.setattr(os, call, full)
-            with pytest.raises(OSError):
-                save_state(tmp_path, 2, tensors)
-        assert load_state(tmp_path)[0] == 1
-    save_state(tmp_path, 2, tensors)
-    assert load_state(tmp_path)[0] == 2
+def events(run: Path, kind: str = "refused"):
+    return [(int(row["step"]), int(row["count"])) for row in read_rows(run / "events.csv") if row["event"] == kind]
 
 
-TRAIN = ["train", "--traces", "330", "--steps", "2", "--problems", "4", "--samples", "2", "--threads", "1"]
+def test_three_refused_in_a_row_stop_the_run_with_the_last_good_weights(tmp_path, monkeypatch, capsys):
+    run, steps = tmp_path / "run", lambda: [int(row["step"]) for row in read_rows(run / "metrics.csv")]
+    spoil_gradients(monkeypatch, {2, 4, 5, 6, 7})
+    command = [*COMMANDS["rl"], "--out", str(run), "--steps", "8"]
+    assert main(command) == 2
+    first, *_, last = [line for line in capsys.readouterr().err.splitlines() if "applied" in line]
+    assert "update 2 was not applied: its gradient is not finite" in first
+    assert last.startswith("t1mini: 3 updates in a row were not applied") and f"--resume {run}" in last
+    assert steps() == [1, 3] and events(run) == [(2, 1), (4, 2), (5, 3), (6, 4)]
+    batch = [json.loads(line) for line in (run / "refused/update-000004-rank-0.jsonl").read_text().splitlines()]
+    assert len(batch) == 6 and batch[0]["prompt"].startswith("make")
+    step, tensors = load_state(run)
+    good = load_model(run / "step-0003").state_dict()
+    assert step == 5 and all(torch.equal(tensors["policy"][name], good[name]) for name in good)
+    assert main(["rl", "--resume", str(run)]) == 2  # the third is tried again, and still not finite
+    assert "3 updates in a row" in capsys.readouterr().err
+    assert main(["rl", "--resume", str(run)]) == 0  # what ailed it is gone
+    assert steps() == [1, 3, 6, 7, 8] and events(run) == [(2, 1), (4, 2), (5, 3)]
 
 
-@pytest.fixture(scope="module")
-def whole_train(tmp_path_factory):
-    run = tmp_path_factory.mktemp("train") / "whole"
-    assert main([*TRAIN, "--out", str(run)]) == 0
-    return run
-
-
-def assert_same_train(run: Path, whole: Path):
-    for name in ("sft/metrics.csv", "rl/metrics.csv", "rl/samples.txt", "sft/final/model.safetensors", "rl/step-0001/model.safetensors",
-                 "rl/final/model.safetensors", "evaluation.json", "budget_curve.csv", "report.txt"):
-        assert (run / name).read_bytes() == (whole / name).read_bytes(), name
-    found, expected = (json.loads((folder / "summary.json").read_text()) | {"seconds": None} for folder in (run, whole))
-    assert found == expected
-
-
-@pytest.mark.parametrize("moment", ["sft", "between", "rl"])
-def test_a_whole_train_goes_on_from_anywhere(whole_train, tmp_path, monkeypatch, moment):
+def test_sft_refuses_as_well(tmp_path, monkeypatch):
+    spoil_gradients(monkeypatch, {2})
     run = tmp_path / "run"
-    with monkeypatch.context() as patch:
-        if moment == "between":
-            patch.setattr(rl, "train", lambda *_: kill())
-        else:
-            at_update(patch, 5 if moment == "sft" else 2, kill, where=moment, run=run)
-        with pytest.raises(Killed):
-            main([*TRAIN, "--out", str(run)])
-    assert main(["train", "--resume", str(run)]) == 0
-    assert_same_train(run, whole_train)
+    assert main([*COMMANDS["sft"], "--traces", "20", "--out", str(run)]) == 0
+    assert events(run) == [(2, 1)]
+    assert len((run / "refused/update-000002-rank-0.jsonl").read_text().splitlines()) == 5
 
 
-def test_a_train_stopped_in_its_evaluation_goes_on_with_it(whole_train, tmp_path, monkeypatch, capsys):
-    run = tmp_path / "run"
-    shutil.copytree(whole_train, run)
-    for name in ("evaluation.json", "budget_curve.csv", "report.txt", "summary.json"):
-        (run / name).unlink()
+@pytest.fixture
+def state(uncut):
+    """What a rank that does not lead resumes from the uncut run."""
+    config = dataclasses.replace(rl.RLConfig(), resume=str(uncut[1]))
+    policy, _ = load_policy("data/tiny-sft")
+    optimiser = Optimiser(policy, Team(), lr=1.0, steps=9, warmup=0, clip=1.0, weight_decay=0.0)
+    return TrainingState(config, None, Team(), optimiser, policy=policy)
+
+
+def test_a_rank_without_a_folder_takes_up_the_same_state_and_removes_nothing(uncut, state):
+    before = load_state(uncut[1])[1]
+    assert state.step == 4 and list(state.updates(6, "")) == [4, 5]
+    policy = state.models["policy"].state_dict()
+    assert all(torch.equal(policy[name], tensor) for name, tensor in before["policy"].items())
+    assert len(read_rows(uncut[1] / "metrics.csv")) == 5
+
+
+def test_three_in_a_row_stop_every_rank_and_count_afresh_after_a_good_one(state):
+    for step in (1, 2, 4, 5):
+        state.refuse(step, "loss", [])
+    with pytest.raises(UserError, match="3 updates in a row were not applied, the last because its reward is not finite"):
+        state.refuse(6, "reward", [])
+
+
+def test_what_is_not_finite_is_text_in_the_batch_and_an_event_is_said_once(state, tmp_path, capsys):
+    with RunFolder(tmp_path / "run", rl.RLConfig()) as state.folder:
+        state.refuse(2, "reward", [{"reward": float("nan"), "kl": 1.5}])
+        state.note(3, "all tied", "raise --k")
+        state.note(5, "all tied", "raise --k")
+    assert json.loads((tmp_path / "run/refused/update-000002-rank-0.jsonl").read_text()) == {"reward": "NaN", "kl": 1.5}
+    assert events(tmp_path / "run", "all tied") == [(3, 1), (5, 2)]
+    printed = capsys.readouterr().err
+    assert printed.count("raise --k") == 1 and "t1mini: update 3: raise --k (all such updates: " in printed
+
+
+# --- a whole train, and two ranks ----------------------------------------------------------------------------------
+
+TRAIN = "train --traces 130 --steps 2 --problems 3 --samples 2 --threads 1".split()
+
+
+def test_a_whole_train_goes_on_from_anywhere(tmp_path, monkeypatch, capsys):
+    train = rl.train
+    small = lambda config: dataclasses.replace(config, prompts=2, k=2, max_new_tokens=20)
+    monkeypatch.setattr(rl, "train", lambda *given: train(*given[:3], small(given[3]), *given[4:]))
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    assert main([*TRAIN, "--out", str(whole)]) == 0
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        at_update(patch, 5, lambda: fail(Killed()))
+        main([*TRAIN, "--out", str(run)])
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        at_update(patch, 2, lambda: (run / "rl").exists() and fail(Killed()))
+        main(["train", "--resume", str(run)])
+    assert (run / "sft/final").exists() and (run / "rl/step-0001").exists() and not (run / "rl/final").exists()
     with monkeypatch.context() as patch:
-        patch.setattr(evaluate, "summarise", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+        patch.setattr(evaluate, "summarise", lambda *_: fail(Stopped(signal.SIGTERM, "stopped")))
         assert main(["train", "--resume", str(run)]) == 143
     assert f"stopped; go on with python -m t1mini train --resume {run}" in capsys.readouterr().err
     assert main(["train", "--resume", str(run)]) == 0
-    assert_same_train(run, whole_train)
+    for name in ("sft/metrics.csv", "rl/metrics.csv", "rl/samples.txt", "sft/final/model.safetensors", "report.txt",
+                 "rl/step-0001/model.safetensors", "rl/final/model.safetensors", "evaluation.json", "budget_curve.csv"):
+        assert (run / name).read_bytes() == (whole / name).read_bytes(), name
 
 
-def test_two_ranks_killed_at_a_random_moment(tmp_path):
-    command = [sys.executable, "-m", "t1mini", *COMMANDS["rl"], "--threads", "2", "--workers", "2"]
-    assert subprocess.run([*command, "--out", str(tmp_path / "whole")], cwd=ROOT, capture_output=True).returncode == 0
-    run, rng = tmp_path / "run", random.Random(0)
-    process = subprocess.Popen([*command, "--out", str(run)], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while process.poll() is None and not (run / "state").exists():
-        time.sleep(0.01)
-    time.sleep(rng.random() / 2)
-    process.kill()
-    process.wait()
-    finished = subprocess.run([sys.executable, "-m", "t1mini", "rl", "--resume", str(run)], cwd=ROOT, capture_output=True, text=True)
-    assert finished.returncode == 0, finished.stderr
-    assert_same(run, tmp_path / "whole")
+def test_two_ranks_killed_and_resumed(tmp_path, monkeypatch, pytestconfig):
+    if not pytestconfig.getoption("whole"):
+        pytest.skip("starts six processes: --whole")
+    command = [*COMMANDS["rl"], "--threads", "2", "--workers", "2"]
+    assert main([*command, "--out", str(tmp_path / "whole")]) == 0
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        at_update(patch, 4, lambda: fail(Killed()))
+        main([*command, "--out", str(tmp_path / "run")])
+    assert main(["rl", "--resume", str(tmp_path / "run")]) == 0
+    assert_same(tmp_path / "run", tmp_path / "whole")

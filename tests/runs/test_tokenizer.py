@@ -1,5 +1,5 @@
-"""Text and ids are exact inverses for Countdown's words, Qwen's tokenizers give the ids that transformers gives, and a broken
-tokenizer is reported by the file at fault."""
+"""Text and ids are exact inverses for Countdown's words, Qwen's tokenizers give the ids that transformers
+gives, and a broken tokenizer is reported by the file at fault."""
 
 import json
 import shutil
@@ -8,13 +8,12 @@ from pathlib import Path
 import pytest
 from tokenizers.processors import TemplateProcessing
 
-from t1mini.tasks import countdown
 from t1mini.runs.settings import UserError
 from t1mini.runs.tokenizer import Tokenizer
+from t1mini.tasks import countdown
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 QWENS = ["qwen2-tiny", "qwen3-tiny"]
-QUESTION = "How many ribbons altogether?"
 TRACE = "3 + 11 = 14 * 4 = 56 low 3 + 4 = 7 * 11 = 77 check 3 + 4 = 7 , 7 * 11 = 77 ok answer 3 + 4 * 11"
 
 
@@ -22,32 +21,20 @@ def expected_cases(name: str) -> list[dict]:
     return json.loads((GOLDEN / name / "expected.json").read_text(encoding="utf-8"))["cases"]
 
 
-# --- Countdown ------------------------------------------------------------------------------------------------------
-
-@pytest.mark.parametrize("text", [TRACE, "make 77 from 3 4 11 :", "90 - 0 = 90 / 5 = 18 high stop answer none"])
-def test_countdown_text_comes_back_from_its_ids_one_a_word(text):
+def test_countdown_has_one_token_a_word_and_no_other():
     tokenizer = countdown.make_tokenizer()
-    ids = tokenizer.encode(text)
-    assert len(ids) == len(text.split()) and tokenizer.decode(ids) == text
-
-
-def test_every_countdown_word_and_number_has_an_id_of_its_own():
-    tokenizer = countdown.make_tokenizer()
-    words = [*map(str, range(100)), *countdown.WORDS]
-    ids = [i for word in words for i in tokenizer.encode(word)]
+    for text in (TRACE, "make 77 from 3 4 11 :", "90 - 0 = 90 / 5 = 18 high stop answer none"):
+        ids = tokenizer.encode(text)
+        assert len(ids) == len(text.split()) and tokenizer.decode(ids) == text
+        assert tokenizer.decode([*ids, tokenizer.eos_id, tokenizer.pad_id]) == text
+    ids = [i for word in [*map(str, range(100)), *countdown.WORDS] for i in tokenizer.encode(word)]
     assert sorted([tokenizer.pad_id, tokenizer.eos_id, *ids]) == list(range(tokenizer.size))
-
-
-def test_the_end_token_and_the_padding_are_not_text():
-    tokenizer = countdown.make_tokenizer()
-    assert tokenizer.eos_id != tokenizer.pad_id
-    assert tokenizer.decode([*tokenizer.encode("answer none"), tokenizer.eos_id, tokenizer.pad_id]) == "answer none"
 
 
 def test_encoding_adds_no_token_that_the_text_does_not_have():
     tokenizer = countdown.make_tokenizer()
-    plain = tokenizer.encode(TRACE)
-    tokenizer.backend.post_processor = TemplateProcessing(single="$A <eos>", special_tokens=[("<eos>", tokenizer.eos_id)])
+    plain, end = tokenizer.encode(TRACE), tokenizer.eos_id
+    tokenizer.backend.post_processor = TemplateProcessing(single="$A <eos>", special_tokens=[("<eos>", end)])
     assert tokenizer.encode(TRACE) == plain
 
 
@@ -56,49 +43,42 @@ def test_a_saved_tokenizer_loads_equal(source, tmp_path):
     tokenizer = countdown.make_tokenizer() if source == "countdown" else Tokenizer.from_dir(GOLDEN / source)
     tokenizer.save(tmp_path)
     loaded = Tokenizer.from_dir(tmp_path)
-    for name in ("eos_id", "pad_id", "size"):
+    for name in ("eos_id", "pad_id", "size", "end_ids", "files"):
         assert getattr(loaded, name) == getattr(tokenizer, name)
     ids = tokenizer.encode(TRACE)
     assert loaded.encode(TRACE) == ids and loaded.decode(ids) == tokenizer.decode(ids) == TRACE
 
 
-def test_only_countdowns_own_tokenizer_passes_as_such():
-    countdown.require_tokenizer(countdown.make_tokenizer(), "here")
-    for other in (Tokenizer.from_dir(GOLDEN / "qwen2-tiny"), Tokenizer.for_words(["1", "2"])):
-        with pytest.raises(UserError, match="here"):
-            countdown.require_tokenizer(other, "here")
-
-
-# --- Qwen -----------------------------------------------------------------------------------------------------------
-
 @pytest.mark.parametrize("name", QWENS)
-@pytest.mark.parametrize("case", range(3))
-def test_qwen_ids_are_those_of_transformers_and_decode_back(name, case):
-    tokenizer, expected = Tokenizer.from_dir(GOLDEN / name), expected_cases(name)[case]
-    assert tokenizer.encode(expected["text"]) == expected["ids"]
-    plain = expected["text"].replace("<|im_start|>", "").replace("<|im_end|>", "")
-    assert tokenizer.decode(expected["ids"]) == plain
-
-
-@pytest.mark.parametrize("name", QWENS)
-def test_qwen_stops_at_im_end_and_pads_with_endoftext(name):
+def test_qwen_ids_are_those_of_transformers_and_decode_back(name):
     tokenizer = Tokenizer.from_dir(GOLDEN / name)
-    assert [tokenizer.eos_id] == tokenizer.encode("<|im_end|>") and [tokenizer.pad_id] == tokenizer.encode("<|endoftext|>")
-    assert tokenizer.size == 424 and tokenizer.eos_id == 423
+    assert [tokenizer.eos_id] == tokenizer.encode("<|im_end|>") and tokenizer.eos_id == 423
+    assert [tokenizer.pad_id] == tokenizer.encode("<|endoftext|>") and tokenizer.size == 424
+    assert tokenizer.end_ids == [tokenizer.eos_id, tokenizer.pad_id]
+    for case in expected_cases(name):
+        assert tokenizer.encode(case["text"]) == case["ids"]
+        plain = case["text"].replace("<|im_start|>", "").replace("<|im_end|>", "")
+        assert tokenizer.decode(case["ids"]) == plain
+        assert tokenizer.decode(case["ids"], special=True) == case["text"]
 
 
 def test_a_chat_prompt_opens_the_assistants_turn():
+    question = "How many ribbons altogether?"
     tokenizer, expected = Tokenizer.from_dir(GOLDEN / "qwen2-tiny"), expected_cases("qwen2-tiny")[1]
-    assert expected["text"] == f"<|im_start|>user\n{QUESTION}<|im_end|>\n<|im_start|>assistant\n"
-    assert tokenizer.chat_prompt(QUESTION) == expected["ids"]
-
-
-def test_a_tokenizer_without_chat_tokens_refuses_a_chat_prompt():
+    assert expected["text"] == f"<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n"
+    assert tokenizer.can_chat and tokenizer.chat_prompt(question) == expected["ids"]
     with pytest.raises(UserError, match="im_start"):
-        countdown.make_tokenizer().chat_prompt(QUESTION)
+        countdown.make_tokenizer().chat_prompt(question)
 
 
-# --- broken files ---------------------------------------------------------------------------------------------------
+CONFIGS = [
+    ({}, "names no eos_token"),
+    ({"eos_token": {}}, "names no eos_token"),
+    ({"eos_token": 7}, "names no eos_token"),
+    ({"eos_token": "<|nowhere|>"}, r"no token <\|nowhere\|>"),
+    ({"eos_token": "<|im_end|>", "pad_token": "<|nowhere|>"}, r"no token <\|nowhere\|>"),
+]
+
 
 @pytest.fixture
 def folder(tmp_path):
@@ -108,7 +88,7 @@ def folder(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json"])
-@pytest.mark.parametrize("content", [None, b"", b"{", b"[]", b"\xff"], ids=["missing", "empty", "cut short", "a list", "not text"])
+@pytest.mark.parametrize("content", [None, b"", b"{", b"[]", b"\xff"])
 def test_a_missing_or_broken_file_is_reported_by_name(name, content, folder):
     (folder / name).unlink()
     if content is not None:
@@ -117,22 +97,14 @@ def test_a_missing_or_broken_file_is_reported_by_name(name, content, folder):
         Tokenizer.from_dir(folder)
 
 
-@pytest.mark.parametrize("config", [{}, {"eos_token": None}, {"eos_token": {}}, {"eos_token": 7}], ids=str)
-def test_a_config_without_a_usable_eos_token_is_reported(config, folder):
+@pytest.mark.parametrize("config, message", CONFIGS)
+def test_a_config_without_usable_tokens_is_reported(config, message, folder):
     (folder / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
-    with pytest.raises(UserError, match="eos_token"):
-        Tokenizer.from_dir(folder)
-
-
-@pytest.mark.parametrize("key", ["eos_token", "pad_token"])
-def test_a_named_token_that_does_not_exist_is_reported(key, folder):
-    config = {"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>", key: "<|nowhere|>"}
-    (folder / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
-    with pytest.raises(UserError, match=r"<\|nowhere\|>"):
+    with pytest.raises(UserError, match="tokenizer_config.json.* " + message):
         Tokenizer.from_dir(folder)
 
 
 def test_a_token_may_be_written_as_an_object_and_padding_defaults_to_the_end_token(folder):
-    (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": {"content": "<|im_end|>"}}), encoding="utf-8")
+    (folder / "tokenizer_config.json").write_text('{"eos_token": {"content": "<|im_end|>"}}')
     tokenizer = Tokenizer.from_dir(folder)
     assert tokenizer.eos_id == tokenizer.pad_id == 423

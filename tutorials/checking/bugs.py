@@ -1,7 +1,8 @@
 """The bug hunt: training steps that are broken in one line each. SPOILERS: the causes stand here.
 
-A bug is a change of the library's own source, so it cannot rot: where the line has changed, making the bug fails, and so does a test.
-A mended line is confirmed by what it does: some updates and verdicts, compared with those of the sound library.
+A bug is a change of the library's own source, so it cannot rot: where the line has changed, making the bug
+fails, and so does a test. A mended line is confirmed by what it does: some updates and verdicts, compared
+with those of the sound library.
 """
 
 import ast
@@ -35,7 +36,7 @@ CAUSES = {
     "shift": "each token is scored by the logits that stand one place off",
     "prompt": "prompt tokens are trained on",
     "penalty": "penalties are added to the reward in place of replacing it",
-    "own reward": "a response's own reward is part of its baseline",
+    "own reward": "a response's own reward is part of its baseline"
 }
 
 
@@ -49,48 +50,37 @@ class Bug(NamedTuple):
 
 
 BUGS = {
-    1: Bug(
-        "sign",
-        "loss.py",
-        "    return -objective.masked_fill(~mask.bool(), 0.0).sum() / (mask.sum().clamp_min(1) if normaliser is None else normaliser)",
-        "    return objective.masked_fill(~mask.bool(), 0.0).sum() / (mask.sum().clamp_min(1) if normaliser is None else normaliser)",
-    ),
-    2: Bug(
-        "noise",
-        "rollout.py",
-        "    keys = fold(fold(seed, step), indices[:, None], torch.arange(k)).flatten().to(model.device)  # [N]",
-        "    keys = fold(fold(seed, step), indices[:, None], torch.zeros(k, dtype=torch.long)).flatten().to(model.device)  # [N]",
-    ),
-    3: Bug(
-        "verifier",
-        "countdown.py",
-        '    return answer is not None and _reaches(problem, answer.split(" "))',
-        '    return answer is None or _reaches(problem, answer.split(" "))',
-    ),
-    4: Bug("coefficient", "loss.py", "        objective = objective + entropy_coef * entropy", "        objective = objective + entropy"),
-    5: Bug("gradients", "optimiser.py", "        self.adamw.step()\n        self.discard()", "        self.adamw.step()"),
-    6: Bug(
-        "decay",
-        "reference.py",
-        "        ref.lerp_(parameter.to(ref.device, ref.dtype), 1 - decay)",
-        "        ref.lerp_(parameter.to(ref.device, ref.dtype), decay)",
-    ),
-    7: Bug("overlong", "penalties.py", "    return length >= max_new_tokens and not finished", "    return length > max_new_tokens and not finished"),
-    8: Bug(
-        "rows",
-        "update.py",
-        "        part = policy_gradient_loss(logprobs, advantages[picked], mask, entropy=entropy,",
-        "        part = policy_gradient_loss(logprobs, advantages[: len(picked)], mask, entropy=entropy,",
-    ),
-    9: Bug(
-        "detached", "loss.py", "    objective = advantages.detach()[:, None] * logprobs", "    objective = advantages[:, None] * logprobs.detach()"
-    ),
-    10: Bug("limit", "penalties.py", "    return max(counts.values(), default=0) > limit", "    return max(counts.values(), default=0) > 1"),
+    1: Bug("sign", "loss.py",
+           "    return -objective.masked_fill(~mask.bool(), 0.0).sum() / normaliser",
+           "    return objective.masked_fill(~mask.bool(), 0.0).sum() / normaliser"),
+    2: Bug("noise", "rollout.py",
+           "    return fold(fold(seed, step), indices[:, None], torch.arange(k)).flatten().to(model.device)",
+           "    return fold(fold(seed, step), indices[:, None], torch.zeros(k, "
+           "dtype=torch.long)).flatten().to(model.device)"),
+    3: Bug("verifier", "tasks/countdown.py",
+           '    return answer is not None and _reaches(problem, answer.split(" "))',
+           '    return answer is None or _reaches(problem, answer.split(" "))'),
+    4: Bug("coefficient", "loss.py", "        objective = objective + entropy_coef * entropy",
+           "        objective = objective + entropy"),
+    5: Bug("gradients", "runs/optimiser.py", "        self.adamw.step()\n        self.adamw.zero_grad(set_to_none=True)",
+           "        self.adamw.step()"),
+    6: Bug("decay", "reference.py", "        ref.lerp_(parameter.to(ref.device, ref.dtype), 1 - decay)",
+           "        ref.lerp_(parameter.to(ref.device, ref.dtype), decay)"),
+    7: Bug("overlong", "penalties.py", "    return length >= max_new_tokens and not finished",
+           "    return length > max_new_tokens and not finished"),
+    8: Bug("rows", "rl.py",
+           "        loss = policy_gradient_loss(logprobs, advantages.flatten()[rows], mask, entropy=entropy,",
+           "        loss = policy_gradient_loss(logprobs, advantages.flatten()[: len(rows)], mask, entropy=entropy,"),
+    9: Bug("detached", "loss.py", "    objective = advantages.detach()[:, None] * logprobs",
+           "    objective = advantages[:, None] * logprobs.detach()"),
+    10: Bug("limit", "penalties.py", "    return max(counts.values(), default=0) > limit",
+            "    return max(counts.values(), default=0) > 1")
 }
 
 
 def make_broken(number: int, folder: Path, mended: str | None = None) -> Path:
-    """A copy of the package under `folder` with bug `number` in it, or with the line `mended` in the bug's place. Returns the copy.
+    """A copy of the package under `folder` with bug `number` in it, or with the line `mended` in the bug's
+    place. Returns the copy.
 
     ValueError where the library's line is not what the bug changes.
     """
@@ -99,7 +89,8 @@ def make_broken(number: int, folder: Path, mended: str | None = None) -> Path:
     path = copy / bug.file
     source = path.read_text(encoding="utf-8")
     if source.count(bug.sound) != 1:
-        raise ValueError(f"bug {number}: t1mini/{bug.file} no longer has the line it changes, once: {bug.sound.strip()}")
+        raise ValueError(f"bug {number}: t1mini/{bug.file} no longer has the line it changes, once: "
+                         f"{bug.sound.strip()}")
     indent = bug.sound[: len(bug.sound) - len(bug.sound.lstrip())]
     line = bug.broken if mended is None else textwrap.indent(textwrap.dedent(mended).strip("\n"), indent)
     path.write_text(source.replace(bug.sound, line), encoding="utf-8")
@@ -112,8 +103,10 @@ def read_found(path: Path) -> dict:
     if tree is None:
         raise ValueError("the file cannot be parsed")
     for node in tree.body:
-        targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
-        if any(isinstance(target, ast.Name) and target.id == "FOUND" for target in targets) and node.value is not None:
+        targets = (node.targets if isinstance(node, ast.Assign) else [node.target]
+                   if isinstance(node, ast.AnnAssign) else [])
+        if (any(isinstance(target, ast.Name) and target.id == "FOUND" for target in targets)
+            and node.value is not None):
             found = ast.literal_eval(node.value)  # of a tree: nothing is parsed
             if isinstance(found, dict):
                 return found
@@ -133,16 +126,22 @@ class BugTask(NamedTuple):
         try:
             found = read_found(path).get(self.number)
         except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
-            return Finding(False, f"FOUND cannot be read: {error}; it is a dictionary of number: (cause, line)"), ""
+            return Finding(False,
+                           f"FOUND cannot be read: {error}; it is a dictionary of number: (cause, line)"), ""
         if found is None:
-            return Finding(False, f"not found yet: python tutorials/bug_hunt.py {self.number} FOLDER writes the broken package"), ""
-        if not (isinstance(found, (tuple, list)) and len(found) == 2 and all(isinstance(x, str) for x in found)):
+            return Finding(False,
+                           f"not found yet: python tutorials/checking/bug_hunt.py {self.number} FOLDER "
+                           "writes the broken package"), ""
+        if not (isinstance(found, (tuple, list)) and len(found) == 2
+                and all(isinstance(x, str) for x in found)):
             return Finding(False, "want two texts: the cause, and the line as it should be"), ""
         cause, line = found
         if cause not in CAUSES:
             return Finding(False, f"{cause!r} is none of the causes: {', '.join(CAUSES)}"), ""
         if cause != BUGS[self.number].cause:
-            return Finding(False, f"it is not {cause!r}: {CAUSES[cause]}. Which column of the metrics speaks against that?"), ""
+            return Finding(False,
+                           f"it is not {cause!r}: {CAUSES[cause]}. Which column of the metrics speaks "
+                           "against that?"), ""
         return mends(self.number, line, seconds)
 
 
@@ -151,12 +150,11 @@ def mends(number: int, line: str, seconds: float) -> tuple[Finding, str]:
     got, ended, printed = sandbox.outcomes_of(probe.run, (number, line), 1, seconds * 2)
     if ended or got[0]["error"]:
         kind, message, *_ = got[0]["error"] if got and got[0]["error"] else ("", ended, 0, "")
-        return Finding(False, f"the cause is right, but with your line the step fails: {kind} {message}"), printed
+        return Finding(False,
+                       f"the cause is right, but with your line the step fails: {kind} {message}"), printed
     differing = probe.first_difference(sound_probe(), got[0]["value"])
-    return (
-        Finding(not differing, differing and f"the cause is right, but with your line the step still differs from the sound one: {differing}"),
-        printed,
-    )
+    says = f"the cause is right, but with your line the step still differs from the sound one: {differing}"
+    return Finding(not differing, differing and says), printed
 
 
 @lru_cache(maxsize=None)

@@ -1,18 +1,20 @@
 """From what is expected and what came back to one sentence that names the mistake.
 
-First the mistakes that the task knows: whole wrong functions, of which the one that agrees with the submission wherever that is wrong
-is it. Where none does, what can be seen from outside: nothing returned, a wrong shape, a flipped sign, an argument that makes no
-difference, a gradient that does not flow.
+First the mistakes that the task knows: whole wrong functions, of which the one that agrees with the
+submission wherever that is wrong is it. Where none does, what can be seen from outside: nothing returned, a
+wrong shape, a flipped sign, an argument that makes no difference, a gradient that does not flow.
 """
 
 from typing import NamedTuple, Sequence
 
 import torch
 
-from checking.tasks import TOLERANCE, Case, Task, cases_of, compare, differs, mistaken, no_gradient, same_numbers, type_name
+from checking.tasks import (TOLERANCE, Case, Task, cases_of, compare, differs, mistaken, no_gradient,
+                            same_numbers, type_name)
 from checking.values import made
 
-ENOUGH = 0.45  # share of wrong cases that a mistake has to explain, less the share of its cases that are right
+# share of wrong cases that a mistake has to explain, less the share of its cases that are right
+ENOUGH = 0.45
 LOOSELY = 30 * TOLERANCE  # a mistake may come with a rounded constant
 
 
@@ -28,7 +30,8 @@ def judge(task: Task, outcomes: Sequence[dict], ended: str = "") -> Finding:
     """The verdict on one function. Outcomes may be fewer than the task's cases, when `ended` says why."""
     cases, expected = cases_of(task)
     wrong = [i for i, outcome in enumerate(outcomes) if compare(task, cases[i], expected[i], outcome)]
-    changed = [i for i, outcome in enumerate(outcomes) if changed_argument(task, cases[i], outcome) is not None]
+    changed = [i for i, outcome in enumerate(outcomes)
+               if changed_argument(task, cases[i], outcome) is not None]
     if not wrong and not changed and not ended:
         says = task.across(cases, outcomes) if task.across else None
         return Finding(not says, says or "")
@@ -39,26 +42,29 @@ def judge(task: Task, outcomes: Sequence[dict], ended: str = "") -> Finding:
     if why := refusal(outcomes[i]):
         return Finding(False, why)
     if not wrong:
-        says = f"the function changes its argument number {changed_argument(task, cases[i], outcomes[i]) + 1}, which should stay as it is"
+        says = ("the function changes its argument number "
+                f"{changed_argument(task, cases[i], outcomes[i]) + 1}, which should stay as it is")
     else:
         says = task.look(cases, outcomes) if task.look else None
-        says = says or known(task, cases, expected, outcomes, wrong) or seen(task, cases, expected, outcomes, wrong)
-    return Finding(False, says, cases[i].label, show(outcomes[i], cases[i], expected[i]), show(expected[i], cases[i], expected[i]))
+        says = (says or known(task, cases, expected, outcomes, wrong)
+                or seen(task, cases, expected, outcomes, wrong))
+    return Finding(False, says, cases[i].label, show(outcomes[i], cases[i], expected[i]),
+                   show(expected[i], cases[i], expected[i]))
 
 
 def refusal(outcome: dict) -> str | None:
     """Where the function has not been written, is the library's, or ends the process."""
     kind, message, line, _ = outcome["error"] or ("", "", 0, "")
-    return {
-        "NotImplementedError": f"not written yet{': ' + message if message else ''}",
-        "LibraryAnswer": f"it calls {message}, the library's own answer: write the function yourself",
-        "SystemExit": f"it calls sys.exit (line {line}): return, or raise an error",
-        "Unreadable": f"what it returns cannot be read: {message}",
-    }.get(kind)
+    return {"NotImplementedError": f"not written yet{': ' + message if message else ''}",
+            "LibraryAnswer": f"it calls {message}, the library's own answer: write the function yourself",
+            "SystemExit": f"it calls sys.exit (line {line}): return, or raise an error",
+            "Unreadable": f"what it returns cannot be read: {message}"}.get(kind)
 
 
-def known(task: Task, cases: Sequence[Case], expected: list[dict], outcomes: Sequence[dict], wrong: list[int]) -> str | None:
-    """The task's mistake that explains most of the wrong cases and shows in fewest of the right ones, if any does well enough."""
+def known(task: Task, cases: Sequence[Case], expected: list[dict], outcomes: Sequence[dict],
+          wrong: list[int]) -> str | None:
+    """The task's mistake that explains most of the wrong cases and shows in fewest of the right ones, if any
+    does well enough."""
     best, most = None, ENOUGH
     for mistake in task.mistakes:
         explained = shows = denied = 0
@@ -74,30 +80,28 @@ def known(task: Task, cases: Sequence[Case], expected: list[dict], outcomes: Seq
     return best
 
 
-def seen(task: Task, cases: Sequence[Case], expected: list[dict], outcomes: Sequence[dict], wrong: list[int]) -> str:
+def seen(task: Task, cases: Sequence[Case], expected: list[dict], outcomes: Sequence[dict],
+         wrong: list[int]) -> str:
     """What can be said without knowing the mistake."""
     i = wrong[0]
     case, want, have = cases[i], expected[i], outcomes[i]
     if have["error"]:
         kind, message, line, text = have["error"]
-        return f"{kind}: {message or 'no message'}" + (f", at line {line}: {text}" if line else "") + f", in the case: {case.label}"
+        return (f"{kind}: {message or 'no message'}" + (f", at line {line}: {text}" if line else "")
+                + f", in the case: {case.label}")
     if want["error"]:
         return f"it should raise {want['error'][0]} in the case: {case.label}"
     right = len(outcomes) - len(wrong)
-    where = f"; right in {right} of {len(outcomes)} cases, first wrong in: {case.label}" if right else f"; wrong in: {case.label}"
+    where = (f"; right in {right} of {len(outcomes)} cases, first wrong in: {case.label}" if right
+             else f"; wrong in: {case.label}")
     if have["value"] is None and want["value"] is not None:
         return "it returns None" + (where if right else ": is a return missing?")
     difference = (task.agrees or differs)(want["value"], have["value"])
     if difference and difference.startswith(("type", "length", "shape")):
         return shape_words(want["value"], have["value"]) + (where if right else "")
-    ignored = [
-        cases[j].varies
-        for j in range(1, len(outcomes))
-        if j in wrong
-        and cases[j].varies
-        and differs(expected[j - 1]["value"], expected[j]["value"])
-        and not differs(outcomes[j - 1]["value"], outcomes[j]["value"])
-    ]
+    ignored = [cases[j].varies for j in range(1, len(outcomes))
+               if j in wrong and cases[j].varies and differs(expected[j - 1]["value"], expected[j]["value"])
+               and not differs(outcomes[j - 1]["value"], outcomes[j]["value"])]
     if ignored:
         return f"{ignored[0]} makes no difference to your result, and it should"
     if difference:
@@ -115,10 +119,12 @@ def shape_words(want, have) -> str:
     if isinstance(want, torch.Tensor) and isinstance(have, torch.Tensor):
         says = f"the shape is {list(have.shape)}, it should be {list(want.shape)}"
         turned = have.ndim == 2 and have.T.shape == want.shape
-        return says + (": transposed?" if turned else ": summed or averaged over too much?" if have.ndim < want.ndim else "")
+        smaller = ": summed or averaged over too much?" if have.ndim < want.ndim else ""
+        return says + (": transposed?" if turned else smaller)
     if type(want) in (list, tuple) and isinstance(have, (list, tuple)):
         return f"it returns {len(have)} items, it should be {len(want)}"
-    return f"it returns {type_name(have)}, it should be {'str' if isinstance(want, list) and isinstance(want[0], str) else type_name(want)}"
+    return (f"it returns {type_name(have)}, it should be "
+            f"{'str' if isinstance(want, list) and isinstance(want[0], str) else type_name(want)}")
 
 
 def number_words(want, have) -> str | None:
@@ -126,7 +132,8 @@ def number_words(want, have) -> str | None:
     if isinstance(want, (tuple, list)) and any(not isinstance(x, (int, float)) for x in want):
         i = next(i for i, (a, b) in enumerate(zip(want, have)) if differs(a, b))
         return f"item {i + 1} of what it returns: {number_words(want[i], have[i]) or 'the numbers differ'}"
-    if torch.is_tensor(want) and want.is_floating_point() and torch.is_tensor(have) and not have.is_floating_point():
+    if (torch.is_tensor(want) and want.is_floating_point() and torch.is_tensor(have)
+        and not have.is_floating_point()):
         return f"it returns whole numbers or truth values ({have.dtype}); want fractions, as what goes in"
     if isinstance(want, (tuple, list)) and want and all(isinstance(x, (int, float)) for x in want):
         want, have = torch.tensor([float(x) for x in want]), torch.tensor([float(x) for x in have])
@@ -134,7 +141,8 @@ def number_words(want, have) -> str | None:
             return "the items are in the reverse order"
     if isinstance(want, bool):
         return None
-    a, b = (torch.as_tensor(x, dtype=torch.float64) if not isinstance(x, str) and x is not None else None for x in (want, have))
+    a, b = (torch.as_tensor(x, dtype=torch.float64) if not isinstance(x, str) and x is not None else None
+            for x in (want, have))
     if a is None or b is None:
         return None
     if not b.isfinite().all() and a.isfinite().all():
@@ -175,16 +183,19 @@ def gradient_words(case: Case, want: dict, have: dict) -> str | None:
         if no_gradient(a) and not no_gradient(b):
             return f"a gradient flows into {which}, and none should: detach it"
         if no_gradient(b) and not no_gradient(a):
-            return f"no gradient flows into {which}: is something detached, turned into a Python number, or under no_grad?"
+            return (f"no gradient flows into {which}: is something detached, turned into a Python number, or "
+                    "under no_grad?")
         if not no_gradient(a) and not same_numbers(a, b):
-            return f"the value is right, its gradient by {which} is not: {number_words(a, b) or 'is a part of it detached?'}"
+            return (f"the value is right, its gradient by {which} is not: "
+                    f"{number_words(a, b) or 'is a part of it detached?'}")
     return None
 
 
 def changed_argument(task: Task, case: Case, outcome: dict) -> int | None:
     """The number of an argument that the function has changed and should not have."""
     for i, (before, after) in enumerate(zip(made(case.args), outcome["args"])):
-        if i not in task.in_place and isinstance(before, (torch.Tensor, list)) and not outcome["error"] and differs(before, after):
+        if (i not in task.in_place and isinstance(before, (torch.Tensor, list)) and not outcome["error"]
+            and differs(before, after)):
             return i
     return None
 

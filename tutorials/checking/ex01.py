@@ -11,7 +11,7 @@ def randn(seed: int, *shape: int, dtype=torch.float64) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
 
 
-# --- rope --------------------------------------------------------------------------------------------------------------
+# --- rope -----------------------------------------------------------------------------------------
 
 
 def rope(x, pos, *, base=10_000.0, interleaved=False, sign=1, shift=0, exponent=2, ends=slice(None), axis=1):
@@ -22,85 +22,74 @@ def rope(x, pos, *, base=10_000.0, interleaved=False, sign=1, shift=0, exponent=
     for i, (a, b) in list(enumerate(pairs))[ends]:
         angle = sign * (pos.double() + shift) * base ** (-exponent * i / d)  # [S]
         angle = angle[:, None] if axis == 1 else angle[: x.shape[2]][None, :]
-        turned = torch.complex(x[..., a].double(), x[..., b].double()) * torch.polar(torch.ones_like(angle), angle)
+        turned = torch.complex(x[..., a].double(), x[..., b].double()) * torch.polar(
+            torch.ones_like(angle), angle
+        )
         y[..., a], y[..., b] = turned.real.to(x.dtype), turned.imag.to(x.dtype)
     return y
 
 
 def rope_cases(seed: int) -> list[Case]:
     x = randn(seed, 2, 7, 3, 10)
-    return [
-        Case("positions 0 to 6", (x, torch.arange(7))),
-        Case("positions that start at 5", (x, torch.arange(5, 12)), varies="pos"),
-        Case("float32, positions in no order", (randn(seed + 9, 1, 4, 5, 6, dtype=torch.float32), torch.tensor([3, 0, 90, 7]))),
-        Case("one pair a head", (randn(seed + 5, 1, 3, 2, 2), torch.arange(3))),
-    ]
+    return [Case("positions 0 to 6", (x, torch.arange(7))),
+            Case("positions that start at 5", (x, torch.arange(5, 12)), varies="pos"),
+            Case("float32, positions in no order",
+                 (randn(seed + 9, 1, 4, 5, 6, dtype=torch.float32), torch.tensor([3, 0, 90, 7]))),
+            Case("one pair a head", (randn(seed + 5, 1, 3, 2, 2), torch.arange(3)))]
 
 
 ROPE = Task(
-    "rope",
-    rope_cases,
-    rope,
-    answers=("t1mini.model.rope", "t1mini.fast.gradients.rotate"),
-    mistakes=(
-        Mistake(
-            "pairs: x[i] turns with x[i + d/2] in Qwen's layout, yours with its neighbour x[i + 1]", lambda x, pos: rope(x, pos, interleaved=True)
-        ),
-        Mistake("direction: (a, b) becomes (a cos - b sin, b cos + a sin); yours turns the other way", lambda x, pos: rope(x, pos, sign=-1)),
-        Mistake("positions are counted from 1: the first token stands at pos = 0 and is not turned", lambda x, pos: rope(x, pos, shift=1)),
-        Mistake(
-            "`pos` is not used: positions are counted from 0 whatever they are, so cached decoding would turn every token by 0",
-            lambda x, pos: rope(x, torch.arange(x.shape[1])),
-        ),
-        Mistake("frequencies: theta^(-2i/d) for pair i; yours is theta^(-i/d)", lambda x, pos: rope(x, pos, exponent=1)),
-        Mistake("frequencies: theta^(-2i/d) for pair i; yours is theta^(-4i/d)", lambda x, pos: rope(x, pos, exponent=4)),
-        Mistake("every pair turns by the same angle: pair i has the frequency theta^(-2i/d)", lambda x, pos: rope(x, pos, exponent=0)),
-        Mistake("frequencies: the exponent is positive, it should be -2i/d", lambda x, pos: rope(x, pos, exponent=-2)),
-        Mistake("only the first pair turns", lambda x, pos: rope(x, pos, ends=slice(0, 1))),
-        Mistake("sin and cos are exchanged", lambda x, pos: rope_of(x, pos, lambda a, b, c, s: (a * s - b * c, b * s + a * c))),
-        Mistake(
-            "the second half is b cos + a sin; yours is b cos - a sin",
-            lambda x, pos: rope_of(x, pos, lambda a, b, c, s: (a * c - b * s, b * c - a * s)),
-        ),
-        Mistake(
-            "the first half is a cos - b sin; yours is a cos + b sin",
-            lambda x, pos: rope_of(x, pos, lambda a, b, c, s: (a * c + b * s, b * c + a * s)),
-        ),
-        Mistake("the two halves come back in the wrong order", lambda x, pos: rope(x, pos).roll(x.shape[-1] // 2, -1)),
-        Mistake(
-            "the second half is computed from the first half already turned: keep the old values",
-            lambda x, pos: rope_of(x, pos, lambda a, b, c, s: (a * c - b * s, b * c + (a * c - b * s) * s)),
-        ),
-        Mistake("the base of the frequencies is 10,000", lambda x, pos: rope(x, pos, base=1_000.0)),
-        Mistake("the base of the frequencies is 10,000", lambda x, pos: rope(x, pos, base=100_000.0)),
-        Mistake("nothing is turned: x comes back as it was", lambda x, pos: x),
-    ),
+    "rope", rope_cases, rope, answers=("t1mini.model.rope", "t1mini.fast.forward.rotate"),
+    mistakes=(Mistake("pairs: x[i] turns with x[i + d/2] in Qwen's layout, yours with its neighbour x[i + 1]",
+                      lambda x, pos: rope(x, pos, interleaved=True)),
+              Mistake("direction: (a, b) becomes (a cos - b sin, b cos + a sin); yours turns the other way",
+                      lambda x, pos: rope(x, pos, sign=-1)),
+              Mistake("positions are counted from 1: the first token stands at pos = 0 and is not turned",
+                      lambda x, pos: rope(x, pos, shift=1)),
+              Mistake("`pos` is not used: positions are counted from 0 whatever they are, so cached decoding "
+                      "would turn every token by 0",
+                      lambda x, pos: rope(x, torch.arange(x.shape[1]))),
+              Mistake("frequencies: theta^(-2i/d) for pair i; yours is theta^(-i/d)",
+                      lambda x, pos: rope(x, pos, exponent=1)),
+              Mistake("frequencies: theta^(-2i/d) for pair i; yours is theta^(-4i/d)",
+                      lambda x, pos: rope(x, pos, exponent=4)),
+              Mistake("every pair turns by the same angle: pair i has the frequency theta^(-2i/d)",
+                      lambda x, pos: rope(x, pos, exponent=0)),
+              Mistake("frequencies: the exponent is positive, it should be -2i/d",
+                      lambda x, pos: rope(x, pos, exponent=-2)),
+              Mistake("only the first pair turns", lambda x, pos: rope(x, pos, ends=slice(0, 1))),
+              Mistake("sin and cos are exchanged",
+                      lambda x, pos: rope_of(x, pos, lambda a, b, c, s: (a * s - b * c, b * s + a * c))),
+              Mistake("the second half is b cos + a sin; yours is b cos - a sin",
+                      lambda x, pos: rope_of(x, pos, lambda a, b, c, s: (a * c - b * s, b * c - a * s))),
+              Mistake("the first half is a cos - b sin; yours is a cos + b sin",
+                      lambda x, pos: rope_of(x, pos, lambda a, b, c, s: (a * c + b * s, b * c + a * s))),
+              Mistake("the two halves come back in the wrong order",
+                      lambda x, pos: rope(x, pos).roll(x.shape[-1] // 2, -1)),
+              Mistake("the second half is computed from the first half already turned: keep the old values",
+                      lambda x, pos:
+                          rope_of(x, pos, lambda a, b, c, s: (a * c - b * s, b * c + (a * c - b * s) * s))),
+              Mistake("the base of the frequencies is 10,000", lambda x, pos: rope(x, pos, base=1_000.0)),
+              Mistake("the base of the frequencies is 10,000", lambda x, pos: rope(x, pos, base=100_000.0)),
+              Mistake("nothing is turned: x comes back as it was", lambda x, pos: x))
 )
 
 
 def rope_of(x, pos, turn):
     d = x.shape[-1]
     a, b = x[..., : d // 2], x[..., d // 2 :]
-    angles = (pos.double()[:, None] * 10_000.0 ** (-2 * torch.arange(d // 2, dtype=torch.float64) / d))[:, None]  # [S, 1, d/2]
+    angles = (
+        pos.double()[:, None] * 10_000.0 ** (-2 * torch.arange(d // 2, dtype=torch.float64) / d)
+    )[:, None]  # [S, 1, d/2]
     return torch.cat(turn(a, b, angles.cos(), angles.sin()), -1).to(x.dtype)
 
 
-# --- attend ------------------------------------------------------------------------------------------------------------
+# --- attend ---------------------------------------------------------------------------------------
 
 
-def attend(
-    q,
-    k,
-    v,
-    cache,
-    *,
-    scale=None,
-    sees=lambda s, t, before: t <= s + before,
-    head=lambda h, heads, kv: h * kv // heads,
-    order=1,
-    keep=lambda old, new: torch.cat((old, new), 2),
-    soft=lambda row: row.softmax(-1),
-):
+def attend(q, k, v, cache, *, scale=None, sees=lambda s, t, before: t <= s + before,
+           head=lambda h, heads, kv: h * kv // heads, order=1, keep=lambda old, new: torch.cat((old, new), 2),
+           soft=lambda row: row.softmax(-1)):
     """Query by query: what it may see, softmax, the weighted mean of values."""
     before = cache[0].shape[2] if cache is not None else 0
     old = cache if cache is not None else (k[:, :, :0], v[:, :, :0])
@@ -122,12 +111,11 @@ def attend_cases(seed: int) -> list[Case]:
     q, k, v = randn(seed, 2, 6, 5, 4), randn(seed + 1, 2, 3, 5, 4), randn(seed + 2, 2, 3, 5, 4)
     cache = randn(seed + 3, 2, 3, 7, 4), randn(seed + 4, 2, 3, 7, 4)
     one = tuple(x[:, :, :1] for x in (q, k, v))
-    return [
-        Case("no cache, 5 tokens", (q, k, v, None)),
-        Case("7 tokens in the cache, 5 new ones", (q, k, v, cache), varies="cache"),
-        Case("7 tokens in the cache, one new one, as in decoding", (*one, cache)),
-        Case("as many key/value heads as query heads, float32", tuple(x.float() for x in (q[:, :3], k, v)) + (None,)),
-    ]
+    return [Case("no cache, 5 tokens", (q, k, v, None)),
+            Case("7 tokens in the cache, 5 new ones", (q, k, v, cache), varies="cache"),
+            Case("7 tokens in the cache, one new one, as in decoding", (*one, cache)),
+            Case("as many key/value heads as query heads, float32",
+                 tuple(x.float() for x in (q[:, :3], k, v)) + (None,))]
 
 
 def _attend(says: str, **how) -> Mistake:
@@ -135,42 +123,40 @@ def _attend(says: str, **how) -> Mistake:
 
 
 ATTEND = Task(
-    "attend",
-    attend_cases,
-    attend,
-    seeds=2,
-    answers=("t1mini.model.attend", "t1mini.model.attention"),
+    "attend", attend_cases, attend, seeds=2, answers=("t1mini.model.attend", "t1mini.fast.forward.causal_attention"),
     mistakes=(
         _attend("scale: scores are divided by sqrt(d); yours are not", scale=lambda d: 1.0),
         _attend("scale: scores are divided by sqrt(d); yours by d", scale=lambda d: 1 / d),
         _attend("scale: scores are divided by sqrt(d); yours are multiplied by it", scale=lambda d: d**0.5),
-        _attend("causality: a token sees itself and what stands before it; yours sees what comes after, too", sees=lambda s, t, before: True),
-        _attend(
-            "causality with a cache: new token s stands at cached + s, so it sees the whole cache; yours sees only the first s + 1 keys",
-            sees=lambda s, t, before: t <= s,
-        ),
-        _attend("causality: a token sees itself, too; yours sees only what stands before it", sees=lambda s, t, before: t < s + before),
-        _attend(
-            "the new tokens do not see one another: only the cache and, of the new ones, themselves",
-            sees=lambda s, t, before: t < before or t == s + before,
-        ),
-        _attend("with a cache, the new tokens are not causal among themselves", sees=lambda s, t, before: t <= s if not before else True),
+        _attend("causality: a token sees itself and what stands before it; yours sees what comes after, too",
+                sees=lambda s, t, before: True),
+        _attend("causality with a cache: new token s stands at cached + s, so it sees the whole cache; yours "
+                "sees only the first s + 1 keys",
+                sees=lambda s, t, before: t <= s),
+        _attend("causality: a token sees itself, too; yours sees only what stands before it",
+                sees=lambda s, t, before: t < s + before),
+        _attend("the new tokens do not see one another: only the cache and, of the new ones, themselves",
+                sees=lambda s, t, before: t < before or t == s + before),
+        _attend("with a cache, the new tokens are not causal among themselves",
+                sees=lambda s, t, before: t <= s if not before else True),
         _attend("the cache is not attended to", sees=lambda s, t, before: before <= t <= s + before),
-        _attend("the new tokens themselves are not attended to, only the cache", sees=lambda s, t, before: t < before if before else t <= s),
-        _attend(
-            "grouped heads: query heads 0 and 1 share key head 0, 2 and 3 share head 1 (repeat_interleave); yours takes turns (repeat)",
-            head=lambda h, heads, kv: h % kv,
-        ),
+        _attend("the new tokens themselves are not attended to, only the cache",
+                sees=lambda s, t, before: t < before if before else t <= s),
+        _attend("grouped heads: query heads 0 and 1 share key head 0, 2 and 3 share head 1 "
+                "(repeat_interleave); yours takes turns (repeat)",
+                head=lambda h, heads, kv: h % kv),
         _attend("all query heads look at the first key/value head", head=lambda h, heads, kv: 0),
-        _attend("new keys are put before the cached ones", order=-1, keep=lambda old, new: torch.cat((new, old), 2)),
+        _attend("new keys are put before the cached ones", order=-1,
+                keep=lambda old, new: torch.cat((new, old), 2)),
         _attend("the cache that is returned lacks the new keys and values", keep=lambda old, new: old),
         _attend("the cache that is returned has only the new keys and values", keep=lambda old, new: new),
         _attend("scores are not brought to sum 1: softmax is missing", soft=lambda row: row),
         _attend("exp without dividing by its sum", soft=lambda row: row.exp()),
         _attend("sigmoid in place of softmax", soft=lambda row: row.sigmoid()),
-        Mistake("softmax over queries in place of keys: the last axis is that of the keys", lambda q, k, v, cache: wrong_axis(q, k, v, cache)),
-        Mistake("keys and values are exchanged", lambda q, k, v, cache: exchanged(q, k, v, cache)),
-    ),
+        Mistake("softmax over queries in place of keys: the last axis is that of the keys",
+                lambda q, k, v, cache: wrong_axis(q, k, v, cache)),
+        Mistake("keys and values are exchanged", lambda q, k, v, cache: exchanged(q, k, v, cache))
+    )
 )
 
 

@@ -7,25 +7,25 @@ import torch
 from checking.ex01 import randn
 from checking.tasks import Case, Mistake, Task
 
-# --- min_p_mask --------------------------------------------------------------------------------------------------------
+# --- min_p_mask -----------------------------------------------------------------------------------
 
 
-def min_p_mask(logits, temperature, min_p, *, at=lambda z, t: z / t, keeps=lambda p, min_p: p >= min_p * p.amax(-1, keepdim=True)):
+def min_p_mask(logits, temperature, min_p, *, at=lambda z, t: z / t,
+               keeps=lambda p, min_p: p >= min_p * p.amax(-1, keepdim=True)):
     return keeps(at(logits.double(), temperature).softmax(-1), min_p)
 
 
 def mask_cases(seed: int) -> list[Case]:
     logits = 2 * randn(seed, 3, 11)
     flat = torch.tensor([[0.0, 0.0, -9.0, 1e-3 * (seed + 1), -math.inf]], dtype=torch.float64)
-    return [
-        Case("temperature 1", (logits, 1.0, 0.1)),
-        Case("temperature 3", (logits, 3.0, 0.1), varies="temperature"),
-        Case("min_p 0.5", (logits, 3.0, 0.5), varies="min_p"),
-        Case("min_p 1: only the likeliest is kept", (logits, 1.3, 1.0)),
-        Case("temperature 0.4, more axes, float32", (2 * randn(seed + 7, 2, 3, 6, dtype=torch.float32), 0.4, 0.02)),
-        Case("a logit of -inf", (flat, 1.3, 0.2)),
-        Case("logits in the thousands", (logits[:, :5] + 3000, 0.7, 0.1)),
-    ]
+    return [Case("temperature 1", (logits, 1.0, 0.1)),
+            Case("temperature 3", (logits, 3.0, 0.1), varies="temperature"),
+            Case("min_p 0.5", (logits, 3.0, 0.5), varies="min_p"),
+            Case("min_p 1: only the likeliest is kept", (logits, 1.3, 1.0)),
+            Case("temperature 0.4, more axes, float32",
+                 (2 * randn(seed + 7, 2, 3, 6, dtype=torch.float32), 0.4, 0.02)),
+            Case("a logit of -inf", (flat, 1.3, 0.2)),
+            Case("logits in the thousands", (logits[:, :5] + 3000, 0.7, 0.1))]
 
 
 def _mask(says: str, **how) -> Mistake:
@@ -33,50 +33,43 @@ def _mask(says: str, **how) -> Mistake:
 
 
 MIN_P = Task(
-    "min_p_mask",
-    mask_cases,
-    min_p_mask,
+    "min_p_mask", mask_cases, min_p_mask,
     answers=("t1mini.sampler.truncate", "t1mini.sampler.sampling_distribution"),
     mistakes=(
-        _mask("temperature: p is softmax(logits / temperature); yours is that of temperature 1", at=lambda z, t: z),
+        _mask("temperature: p is softmax(logits / temperature); yours is that of temperature 1",
+              at=lambda z, t: z),
         _mask("temperature: logits are divided by it, yours are multiplied", at=lambda z, t: z * t),
-        _mask("the threshold is min_p times the largest probability; yours is min_p itself", keeps=lambda p, m: p >= m),
-        _mask("the largest probability is that of the row (the last axis); yours is that of all rows", keeps=lambda p, m: p >= m * p.max()),
-        _mask(
-            "the largest probability is that of the row (the last axis); yours is that of the column",
-            keeps=lambda p, m: p >= m * p.amax(0, keepdim=True),
-        ),
-        _mask("a token at exactly the threshold is kept (>=): with min_p 1 nothing is left", keeps=lambda p, m: p > m * p.amax(-1, keepdim=True)),
-        _mask("the mask is turned round: True means kept", keeps=lambda p, m: p < m * p.amax(-1, keepdim=True)),
-        _mask("the threshold is a share of the mean probability; it should be of the largest", keeps=lambda p, m: p >= m * p.mean(-1, keepdim=True)),
-        _mask("that is top-p: it keeps the likeliest tokens that hold a mass of min_p", keeps=lambda p, m: _top_p(p, m)),
-        _mask("that is top-p of 1 - min_p: min-p compares each probability with the largest", keeps=lambda p, m: _top_p(p, 1 - m)),
-        _mask(
-            "the threshold is min_p below the largest probability; it should be min_p times it", keeps=lambda p, m: p >= p.amax(-1, keepdim=True) - m
-        ),
-        Mistake(
-            "logits are compared in place of probabilities: z >= min_p * max z",
-            lambda logits, t, m: logits / t >= m * (logits / t).amax(-1, keepdim=True),
-        ),
-        Mistake(
-            "in logits the threshold is max z + log(min_p), with the natural logarithm",
-            lambda logits, t, m: logits / t >= (logits / t).amax(-1, keepdim=True) + math.log10(m),
-        ),
+        _mask("the threshold is min_p times the largest probability; yours is min_p itself",
+              keeps=lambda p, m: p >= m),
+        _mask("the largest probability is that of the row (the last axis); yours is that of all rows",
+              keeps=lambda p, m: p >= m * p.max()),
+        _mask("the largest probability is that of the row (the last axis); yours is that of the column",
+              keeps=lambda p, m: p >= m * p.amax(0, keepdim=True)),
+        _mask("a token at exactly the threshold is kept (>=): with min_p 1 nothing is left",
+              keeps=lambda p, m: p > m * p.amax(-1, keepdim=True)),
+        _mask("the mask is turned round: True means kept",
+              keeps=lambda p, m: p < m * p.amax(-1, keepdim=True)),
+        _mask("the threshold is a share of the mean probability; it should be of the largest",
+              keeps=lambda p, m: p >= m * p.mean(-1, keepdim=True)),
+        _mask("that is top-p: it keeps the likeliest tokens that hold a mass of min_p",
+              keeps=lambda p, m: _top_p(p, m)),
+        _mask("that is top-p of 1 - min_p: min-p compares each probability with the largest",
+              keeps=lambda p, m: _top_p(p, 1 - m)),
+        _mask("the threshold is min_p below the largest probability; it should be min_p times it",
+              keeps=lambda p, m: p >= p.amax(-1, keepdim=True) - m),
+        Mistake("logits are compared in place of probabilities: z >= min_p * max z",
+                lambda logits, t, m: logits / t >= m * (logits / t).amax(-1, keepdim=True)),
+        Mistake("in logits the threshold is max z + log(min_p), with the natural logarithm",
+                lambda logits, t, m: logits / t >= (logits / t).amax(-1, keepdim=True) + math.log10(m)),
         Mistake("everything is kept", lambda logits, t, m: torch.ones_like(logits, dtype=torch.bool)),
         Mistake("nothing is kept", lambda logits, t, m: torch.zeros_like(logits, dtype=torch.bool)),
-        Mistake(
-            "it returns the filtered logits or probabilities; a mask of True and False is asked for",
-            lambda logits, t, m: (logits / t).masked_fill(~min_p_mask(logits, t, m), -math.inf),
-        ),
-        Mistake(
-            "it returns the filtered logits or probabilities; a mask of True and False is asked for",
-            lambda logits, t, m: (logits / t).softmax(-1) * min_p_mask(logits, t, m),
-        ),
-        Mistake(
-            "it returns the filtered logits or probabilities; a mask of True and False is asked for",
-            lambda logits, t, m: logits.masked_fill(~min_p_mask(logits, t, m), -math.inf),
-        ),
-    ),
+        Mistake("it returns the filtered logits or probabilities; a mask of True and False is asked for",
+                lambda logits, t, m: (logits / t).masked_fill(~min_p_mask(logits, t, m), -math.inf)),
+        Mistake("it returns the filtered logits or probabilities; a mask of True and False is asked for",
+                lambda logits, t, m: (logits / t).softmax(-1) * min_p_mask(logits, t, m)),
+        Mistake("it returns the filtered logits or probabilities; a mask of True and False is asked for",
+                lambda logits, t, m: logits.masked_fill(~min_p_mask(logits, t, m), -math.inf))
+    )
 )
 
 
@@ -85,7 +78,7 @@ def _top_p(p, mass):
     return torch.zeros_like(p, dtype=torch.bool).scatter(-1, order, ordered.cumsum(-1) - ordered < mass)
 
 
-# --- gumbel_sample: ids of many equal rows, compared by their distribution -------------------------------------------------
+# --- gumbel_sample: ids of many equal rows, compared by their distribution ------------------------
 
 ROWS = 2500
 LOGITS = torch.tensor([1.6, 0.4, 0.0, -0.7, -1.5, -3.0], dtype=torch.float64)
@@ -93,9 +86,10 @@ FAR = 5.5  # standard deviations: by chance one comparison in 10 million is furt
 
 
 def distribution(logits, temperature, min_p, generator=None):
-    """The shares of ids over all rows, each drawn from softmax(logits / temperature) over what min_p keeps."""
+    """The shares of ids over all rows, drawn from softmax(logits / temperature) over what min_p keeps."""
     z = logits.double() / temperature
-    return (z.masked_fill(~min_p_mask(logits, temperature, min_p), -math.inf) if min_p else z).softmax(-1).mean(0)
+    return (z.masked_fill(~min_p_mask(logits, temperature, min_p), -math.inf) if min_p
+            else z).softmax(-1).mean(0)
 
 
 def drawn_from(expected: torch.Tensor, got) -> str | None:
@@ -106,7 +100,8 @@ def drawn_from(expected: torch.Tensor, got) -> str | None:
         return None if (got - expected).abs().max() < 1e-9 else "values"
     if got.shape != (ROWS,):
         return f"shape {tuple(got.shape)}"
-    if got.is_floating_point() and not torch.equal(got, got.round()) or (got < 0).any() or (got >= len(expected)).any():
+    if (got.is_floating_point() and not torch.equal(got, got.round()) or (got < 0).any()
+        or (got >= len(expected)).any()):
         return "these are not token ids"
     shares = torch.bincount(got.long(), minlength=len(expected)).double() / ROWS
     spread = (expected * (1 - expected) / ROWS).sqrt()
@@ -119,16 +114,15 @@ def sample_cases(seed: int) -> list[Case]:
     rows = LOGITS.expand(ROWS, -1).clone()
     unlike = torch.where(torch.arange(ROWS)[:, None] % 2 == 0, rows, rows.flip(-1) + 0.3 * rows)
     generator = Make("torch.Generator", (seed,))
-    return [
-        Case("temperature 1, no min-p", (rows, 1.0, 0.0, generator)),
-        Case("temperature 1.7, no min-p", (rows, 1.7, 0.0, generator)),
-        Case("temperature 1.7, min-p 0.3", (rows, 1.7, 0.3, generator)),
-        Case("temperature 0.5, min-p 0.04, float32", (rows.float(), 0.5, 0.04, generator)),
-        Case("the same generator again", (rows.float(), 0.5, 0.04, generator)),
-        Case("another seed", (rows.float(), 0.5, 0.04, Make("torch.Generator", (seed + 1,)))),
-        Case("a generator that has drawn before", (rows.float(), 0.5, 0.04, Make("torch.Generator", (seed, 7)))),
-        Case("rows that differ", (unlike, 1.3, 0.1, generator)),
-    ]
+    return [Case("temperature 1, no min-p", (rows, 1.0, 0.0, generator)),
+            Case("temperature 1.7, no min-p", (rows, 1.7, 0.0, generator)),
+            Case("temperature 1.7, min-p 0.3", (rows, 1.7, 0.3, generator)),
+            Case("temperature 0.5, min-p 0.04, float32", (rows.float(), 0.5, 0.04, generator)),
+            Case("the same generator again", (rows.float(), 0.5, 0.04, generator)),
+            Case("another seed", (rows.float(), 0.5, 0.04, Make("torch.Generator", (seed + 1,)))),
+            Case("a generator that has drawn before",
+                 (rows.float(), 0.5, 0.04, Make("torch.Generator", (seed, 7)))),
+            Case("rows that differ", (unlike, 1.3, 0.1, generator))]
 
 
 def reproducible(cases, outcomes) -> str | None:
@@ -138,7 +132,8 @@ def reproducible(cases, outcomes) -> str | None:
     if torch.equal(first, other):
         return "another generator should give other ids: is the noise drawn with generator=generator?"
     if torch.equal(first, later):
-        return "a generator that has drawn before should give other ids: use it as it is, and do not seed another one from it"
+        return ("a generator that has drawn before should give other ids: use it as it is, and do not seed "
+                "another one from it")
     for outcome in outcomes[:-1]:
         ids = outcome["value"].long()
         p = torch.bincount(ids).double() / ROWS
@@ -149,7 +144,9 @@ def reproducible(cases, outcomes) -> str | None:
 
 def _sample(says: str, of) -> Mistake:
     """`of` (z, t, m) gives the distribution that the mistaken sampler draws from."""
-    return Mistake(says, lambda logits, temperature, min_p, generator: torch.stack([of(z.double(), temperature, min_p) for z in logits[:2]]).mean(0))
+    return Mistake(says,
+                   lambda logits, temperature, min_p, generator:
+                       torch.stack([of(z.double(), temperature, min_p) for z in logits[:2]]).mean(0))
 
 
 def _kept(z, t, m):
@@ -161,9 +158,9 @@ def _noisy_argmax(noise):
 
     def of(z, t, m):
         generator = torch.Generator().manual_seed(99)
-        ids = (_kept(z, t, m) / t + noise(torch.rand(150_000, len(z), generator=generator, dtype=torch.float64).clamp(1e-12, 1 - 1e-12), t)).argmax(
-            -1
-        )
+        ids = (_kept(z, t, m) / t + noise(torch.rand(150_000, len(z), generator=generator,
+                                                     dtype=torch.float64).clamp(1e-12, 1 - 1e-12),
+                                          t)).argmax(-1)
         return torch.bincount(ids, minlength=len(z)).double() / len(ids)
 
     return of
@@ -171,8 +168,10 @@ def _noisy_argmax(noise):
 
 def same_everywhere(cases, outcomes) -> str | None:
     """One noise for all rows: rows that are alike all draw the same token, and not always the likeliest."""
-    alike = [outcome["value"] for outcome in outcomes[:6] if isinstance(outcome["value"], torch.Tensor) and outcome["value"].numel() == ROWS]
-    if len(alike) == len(outcomes[:6]) and all((ids == ids[0]).all() for ids in alike) and any(ids[0] != 0 for ids in alike):
+    alike = [outcome["value"] for outcome in outcomes[:6]
+             if isinstance(outcome["value"], torch.Tensor) and outcome["value"].numel() == ROWS]
+    if (len(alike) == len(outcomes[:6]) and all((ids == ids[0]).all() for ids in alike)
+        and any(ids[0] != 0 for ids in alike)):
         return "every row has the same noise: each row, and each token in it, needs its own"
     return None
 
@@ -181,9 +180,11 @@ def shares(expected: torch.Tensor, got) -> str | None:
     """The token whose share is furthest off, in words."""
     if not isinstance(got, torch.Tensor) or got.is_floating_point():
         return None
-    drawn = torch.bincount(got.flatten().long().clamp(0, len(expected) - 1), minlength=len(expected)).double() / got.numel()
+    drawn = torch.bincount(got.flatten().long().clamp(0, len(expected) - 1),
+                           minlength=len(expected)).double() / got.numel()
     i = int((drawn - expected).abs().argmax())
-    return f"these are not draws from the distribution: token {i} comes in {drawn[i]:.1%} of the rows, it should in {expected[i]:.1%}"
+    return (f"these are not draws from the distribution: token {i} comes in {drawn[i]:.1%} of the rows, it "
+            f"should in {expected[i]:.1%}")
 
 
 def _greedy(z, t, m):
@@ -191,45 +192,41 @@ def _greedy(z, t, m):
 
 
 SAMPLE = Task(
-    "gumbel_sample",
-    sample_cases,
-    distribution,
-    seeds=1,
-    agrees=drawn_from,
-    across=reproducible,
-    describes=shares,
-    look=same_everywhere,
+    "gumbel_sample", sample_cases, distribution, seeds=1, agrees=drawn_from, across=reproducible,
+    describes=shares, look=same_everywhere,
     answers=("t1mini.sampler.sample", "t1mini.sampler.race", "t1mini.sampler.sampling_distribution"),
     mistakes=(
         _sample("no noise: that is the likeliest token every time", _greedy),
-        _sample("temperature is ignored: sample from softmax(logits / temperature)", lambda z, t, m: _kept(z, 1.0, m).softmax(-1)),
-        _sample(
-            "what min-p drops has to become impossible, logit -inf; a logit of 0 is not",
-            lambda z, t, m: ((z / t).masked_fill(~min_p_mask(z, t, m), 0.0) if m else z / t).softmax(-1),
-        ),
+        _sample("temperature is ignored: sample from softmax(logits / temperature)",
+                lambda z, t, m: _kept(z, 1.0, m).softmax(-1)),
+        _sample("what min-p drops has to become impossible, logit -inf; a logit of 0 is not",
+                lambda z, t, m: ((z / t).masked_fill(~min_p_mask(z, t, m), 0.0) if m else z / t).softmax(-1)),
         _sample("min_p is ignored", lambda z, t, m: (z / t).softmax(-1)),
-        _sample(
-            "min-p is taken at temperature 1; its probabilities are softmax(logits / temperature)", lambda z, t, m: (_kept(z, 1.0, m) / t).softmax(-1)
-        ),
-        _sample(
-            "logits are multiplied by the temperature; they should be divided by it",
-            lambda z, t, m: (z * t).masked_fill(~min_p_mask(z, 1 / t, m) if m else torch.zeros_like(z, dtype=torch.bool), -math.inf).softmax(-1),
-        ),
-        _sample("the temperature divides the noise too, so it cancels: (logits + noise) / temperature", lambda z, t, m: _kept(z, t, m).softmax(-1)),
-        _sample(
-            "every kept token is as likely as any other: the logits are not in it",
-            lambda z, t, m: torch.zeros_like(z).masked_fill(~torch.isfinite(_kept(z, t, m)), -math.inf).softmax(-1),
-        ),
+        _sample("min-p is taken at temperature 1; its probabilities are softmax(logits / temperature)",
+                lambda z, t, m: (_kept(z, 1.0, m) / t).softmax(-1)),
+        _sample("logits are multiplied by the temperature; they should be divided by it",
+                lambda z, t, m: (z * t).masked_fill(
+                    ~min_p_mask(z, 1 / t, m) if m else torch.zeros_like(z, dtype=torch.bool), -math.inf
+                ).softmax(-1)),
+        _sample("the temperature divides the noise too, so it cancels: (logits + noise) / temperature",
+                lambda z, t, m: _kept(z, t, m).softmax(-1)),
+        _sample("every kept token is as likely as any other: the logits are not in it",
+                lambda z, t, m:
+                    torch.zeros_like(z).masked_fill(~torch.isfinite(_kept(z, t, m)), -math.inf).softmax(-1)),
         _sample("the noise is uniform; it should be Gumbel: -log(-log u)", _noisy_argmax(lambda u, t: u)),
-        _sample("the noise is normal; it should be Gumbel: -log(-log u)", _noisy_argmax(lambda u, t: torch.special.ndtri(u))),
-        _sample("the noise has the wrong sign: Gumbel noise is -log(-log u)", _noisy_argmax(lambda u, t: (-u.log()).log())),
-        _sample(
-            "the noise is log u or exponential; it should be Gumbel: -log(-log u), or -log of an exponential", _noisy_argmax(lambda u, t: -u.log())
-        ),
+        _sample("the noise is normal; it should be Gumbel: -log(-log u)",
+                _noisy_argmax(lambda u, t: torch.special.ndtri(u))),
+        _sample("the noise has the wrong sign: Gumbel noise is -log(-log u)",
+                _noisy_argmax(lambda u, t: (-u.log()).log())),
+        _sample("the noise is log u or exponential; it should be Gumbel: -log(-log u), or -log of an "
+                "exponential",
+                _noisy_argmax(lambda u, t: -u.log())),
         _sample("the noise is log u; it should be Gumbel: -log(-log u)", _noisy_argmax(lambda u, t: u.log())),
-        _sample("the noise is multiplied by the temperature once more", _noisy_argmax(lambda u, t: -(-u.log()).log() * t)),
-        _sample("argmin in place of argmax", lambda z, t, m: torch.nn.functional.one_hot(z.argmin(-1), len(z)).double()),
-    ),
+        _sample("the noise is multiplied by the temperature once more",
+                _noisy_argmax(lambda u, t: -(-u.log()).log() * t)),
+        _sample("argmin in place of argmax",
+                lambda z, t, m: torch.nn.functional.one_hot(z.argmin(-1), len(z)).double())
+    )
 )
 
 TASKS = (MIN_P, SAMPLE)

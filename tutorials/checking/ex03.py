@@ -5,50 +5,33 @@ from fractions import Fraction
 
 from checking.tasks import Case, Mistake, Task
 
-# --- extract_answer ----------------------------------------------------------------------------------------------------
+# --- extract_answer -------------------------------------------------------------------------------
 
 TEXTS = {
-    "a box": r"So we get \boxed{42}.",
-    "two boxes": r"First \boxed{7}, no: \boxed{12}",
+    "a box": r"So we get \boxed{42}.", "two boxes": r"First \boxed{7}, no: \boxed{12}",
     "braces in the box": r"It is \boxed{\frac{1}{2}} then.",
-    "braces in braces": r"\boxed{\sqrt{\frac{a}{b}}} and {more}",
-    "spaces in the box": r"\boxed{ 3 }",
+    "braces in braces": r"\boxed{\sqrt{\frac{a}{b}}} and {more}", "spaces in the box": r"\boxed{ 3 }",
     "text between two boxes with braces": r"\boxed{1} and \text{then} \boxed{2}",
     "a box in the thinking only": r"<think>perhaps \boxed{5}</think> The answer is 6.",
     "a box in the thinking and another after it": r"<think>\boxed{5}</think> \boxed{8}",
     "thinking that never ends": r"<think>it may be \boxed{5}, let me check",
-    "no box, but words": "Adding up, the answer is 17.",
-    "words in capitals": "The Answer is 23",
+    "no box, but words": "Adding up, the answer is 17.", "words in capitals": "The Answer is 23",
     "said twice": "The answer is 4. Wait. The answer is 9.",
     "a box and words: the box counts": r"The answer is 3. In a box: \boxed{4}",
-    "numbers only": "First 12, then 15, and last 27.",
-    "an empty text": "",
+    "numbers only": "First 12, then 15, and last 27.", "an empty text": "",
     "a box that is not closed": r"The result: \boxed{12",
     "a box that is not closed after one that is": r"\boxed{31} or rather \boxed{32",
     "words over two lines": "The answer is 12\nand that is all",
-    "two closed thinkings, the answer between them": r"<think>a</think> The answer is 1. <think>b</think> Well.",
+    "two closed thinkings, the answer between them":
+        r"<think>a</think> The answer is 1. <think>b</think> Well.",
     "a second thinking that never ends": r"<think>a</think> so \boxed{4} <think>or \boxed{5}",
-    "a word as answer": "The answer is Paris.",
-    "a box that ends with a full stop": r"\boxed{5.}",
-    "a decimal number": "the answer is 2.5.",
+    "a word as answer": "The answer is Paris.", "a box that ends with a full stop": r"\boxed{5.}",
+    "a decimal number": "the answer is 2.5."
 }
 
 
-def extract(
-    text: str,
-    *,
-    think=True,
-    which=-1,
-    balanced=True,
-    words=True,
-    fallback=None,
-    strip=True,
-    case=True,
-    line=True,
-    dot=True,
-    unclosed=False,
-    first_words=False,
-) -> str | None:
+def extract(text: str, *, think=True, which=-1, balanced=True, words=True, fallback=None, strip=True,
+            case=True, line=True, dot=True, unclosed=False, first_words=False) -> str | None:
     if think:
         _, _, text = text.rpartition("</think>")
         if "<think>" in text:
@@ -98,75 +81,62 @@ def _one_level(text: str) -> str | None:
 
 
 EXTRACT = Task(
-    "extract_answer",
-    lambda seed: [Case(f"{label}: {text!r}", (text,)) for label, text in TEXTS.items()],
-    extract,
-    seeds=1,
-    answers=("t1mini.verifier.extract_answer", "t1mini.verifier._last_box"),
+    "extract_answer", lambda seed: [Case(f"{label}: {text!r}", (text,)) for label, text in TEXTS.items()],
+    extract, seeds=1, answers=("t1mini.verifier.extract_answer", "t1mini.verifier._last_box"),
     mistakes=(
-        _extract("boxes: braces within the box count, so \\boxed{\\frac{1}{2}} holds \\frac{1}{2}; yours stops at the first }", balanced=False),
-        Mistake("boxes: yours reads up to the last } of the text; the box ends where its own brace closes", _greedy),
+        _extract("boxes: braces within the box count, so \\boxed{\\frac{1}{2}} holds \\frac{1}{2}; yours "
+                 "stops at the first }",
+                 balanced=False),
+        Mistake("boxes: yours reads up to the last } of the text; the box ends where its own brace closes",
+                _greedy),
         _extract("the last box counts, yours takes the first", which=0),
-        _extract("what stands before </think> does not count, and thinking that never ends has no answer", think=False),
-        Mistake("thinking that never ends has no answer", lambda text: extract(text.rpartition("</think>")[2], think=False)),
+        _extract("what stands before </think> does not count, and thinking that never ends has no answer",
+                 think=False),
+        Mistake("thinking that never ends has no answer",
+                lambda text: extract(text.rpartition("</think>")[2], think=False)),
         _extract("a number that merely stands last is no answer: return None", fallback=last_number),
-        Mistake('it takes the last number of the text: an answer is what is boxed, or what follows "answer is"', last_number),
+        Mistake('it takes the last number of the text: an answer is what is boxed, or what follows "answer '
+                'is"',
+                last_number),
         _extract("a box that never closes is none", unclosed=True),
         _extract('without a box, what follows "answer is" counts', words=False),
-        Mistake('a box counts before the words "answer is"', lambda text: extract(text.replace("\\boxed", "\\box")) or extract(text)),
+        Mistake('a box counts before the words "answer is"',
+                lambda text: extract(text.replace("\\boxed", "\\box")) or extract(text)),
         _extract("spaces around the answer are to be stripped", strip=False),
         _extract('"Answer is" counts in any case', case=False),
         _extract("the answer in words ends with its line", line=False),
         _extract("the full stop that ends the sentence is not part of the answer", dot=False),
         _extract('of several "answer is" the last counts, yours takes the first', first_words=True),
-        Mistake("boxes: your pattern knows one level of inner braces; they may be nested deeper", lambda text: _one_level(text)),
-        Mistake(
-            "only what stands behind the LAST </think> counts, and a <think> behind it that never ends has no answer",
-            lambda text: extract(text.partition("</think>")[2] if "</think>" in text else text if "<think>" not in text else "", think=False),
-        ),
-        Mistake(
-            "of boxes the last that closes counts; yours gives up where the last one does not close",
-            lambda text: None if re.search(r"\\boxed\{[^{}]*$", text) and "</think>" not in text else extract(text),
-        ),
-        Mistake(
-            "the answer's capital letters are to be kept", lambda text: (found := extract(text)) and (found if "boxed" in text else found.lower())
-        ),
-        Mistake("a full stop within a box belongs to the answer", lambda text: (found := extract(text)) and found.rstrip(".")),
-        Mistake("where there is no answer, return None and not an empty text", lambda text: extract(text) or ""),
-    ),
+        Mistake("boxes: your pattern knows one level of inner braces; they may be nested deeper",
+                lambda text: _one_level(text)),
+        Mistake("only what stands behind the LAST </think> counts, and a <think> behind it that never ends "
+                "has no answer",
+                lambda text: extract(text.partition("</think>")[2] if "</think>" in text else text
+                                     if "<think>" not in text else "",
+                                     think=False)),
+        Mistake("of boxes the last that closes counts; yours gives up where the last one does not close",
+                lambda text: None if re.search(r"\\boxed\{[^{}]*$", text) and "</think>" not in text
+                else extract(text)),
+        Mistake("the answer's capital letters are to be kept",
+                lambda text: (found := extract(text)) and (found if "boxed" in text else found.lower())),
+        Mistake("a full stop within a box belongs to the answer",
+                lambda text: (found := extract(text)) and found.rstrip(".")),
+        Mistake("where there is no answer, return None and not an empty text",
+                lambda text: extract(text) or "")
+    )
 )
 
 
-# --- answers_equal -----------------------------------------------------------------------------------------------------
+# --- answers_equal --------------------------------------------------------------------------------
 
-PAIRS = [
-    ("5", "5", True),
-    ("5", "5.0", True),
-    ("0.50", "1/2", True),
-    (r"\frac{1}{2}", "0.5", True),
-    (r"\frac{10}{4}", "5/2", True),
-    ("1,024", "1024", True),
-    ("$12$", "12", True),
-    (" 7 ", "7", True),
-    ("-3", "-3.00", True),
-    ("5", "6", False),
-    ("-3", "3", False),
-    ("1/3", "0.333", False),
-    ("0.3333333333", "1/3", False),
-    ("0.1", "0.10000001", False),
-    ("x + 1", "x+1", True),
-    ("x + 1", "x + 2", False),
-    (r"\frac{1}{2}", r"\frac{2}{1}", False),
-    ("1/0", "5", False),
-    ("", "5", False),
-    ("12", "1", False),
-    ("1234567890123456789", "1234567890123456788", False),
-    ("9**9**9**9", "1", False),
-    ("__import__('time').sleep(60)", "1", False),
-    (r"-\frac{3}{4}", "-0.75", True),
-    ("x", "x", True),
-    ("0", "0.0", True),
-]
+PAIRS = [("5", "5", True), ("5", "5.0", True), ("0.50", "1/2", True), (r"\frac{1}{2}", "0.5", True),
+         (r"\frac{10}{4}", "5/2", True), ("1,024", "1024", True), ("$12$", "12", True), (" 7 ", "7", True),
+         ("-3", "-3.00", True), ("5", "6", False), ("-3", "3", False), ("1/3", "0.333", False),
+         ("0.3333333333", "1/3", False), ("0.1", "0.10000001", False), ("x + 1", "x+1", True),
+         ("x + 1", "x + 2", False), (r"\frac{1}{2}", r"\frac{2}{1}", False), ("1/0", "5", False),
+         ("", "5", False), ("12", "1", False), ("1234567890123456789", "1234567890123456788", False),
+         ("9**9**9**9", "1", False), ("__import__('time').sleep(60)", "1", False),
+         (r"-\frac{3}{4}", "-0.75", True), ("x", "x", True), ("0", "0.0", True)]
 
 
 def read(text: str):
@@ -203,46 +173,46 @@ def _without(pattern: str, to=None):
 
 
 def equal_cases(seed: int) -> list[Case]:
-    cases = [Case(f"{a!r} and {b!r}", (a, b)) for a, b, _ in PAIRS] + [Case(f"{b!r} and {a!r}, the other way round", (b, a)) for a, b, _ in PAIRS]
+    cases = ([Case(f"{a!r} and {b!r}", (a, b)) for a, b, _ in PAIRS]
+             + [Case(f"{b!r} and {a!r}, the other way round", (b, a)) for a, b, _ in PAIRS])
     return cases
 
 
 EQUAL = Task(
-    "answers_equal",
-    equal_cases,
-    equal,
-    seeds=1,
-    answers=("t1mini.verifier.answers_equal", "t1mini.answers.latex.same", "t1mini.answers.latex.read", "t1mini.answers.expressions.same_value"),
+    "answers_equal", equal_cases, equal, seeds=1,
+    answers=("t1mini.verifier.answers_equal", "t1mini.answers.latex.same", "t1mini.answers.latex.read",
+             "t1mini.answers.expressions.same_value"),
     mistakes=(
         Mistake("texts are compared as they stand: 5 and 5.0 are the same number", lambda a, b: a == b),
-        Mistake("texts are compared as they stand: 5 and 5.0 are the same number", lambda a, b: a.strip() == b.strip()),
-        Mistake("numbers are compared with a tolerance: 0.333 is not 1/3; Fraction compares exactly", _tolerant(1e-3)),
-        Mistake("numbers are compared with a tolerance: 0.10000001 is not 0.1; Fraction compares exactly", _tolerant(1e-6)),
-        Mistake("numbers are compared with a tolerance: 0.3333333333 is not 1/3; Fraction compares exactly", _tolerant(1e-9)),
-        Mistake(
-            "numbers are compared as floats, which keep 16 digits: Fraction compares exactly",
-            lambda a, b: float(x) == float(y) if isinstance(x := read(a), Fraction) and isinstance(y := read(b), Fraction) else x == y,
-        ),
+        Mistake("texts are compared as they stand: 5 and 5.0 are the same number",
+                lambda a, b: a.strip() == b.strip()),
+        Mistake("numbers are compared with a tolerance: 0.333 is not 1/3; Fraction compares exactly",
+                _tolerant(1e-3)),
+        Mistake("numbers are compared with a tolerance: 0.10000001 is not 0.1; Fraction compares exactly",
+                _tolerant(1e-6)),
+        Mistake("numbers are compared with a tolerance: 0.3333333333 is not 1/3; Fraction compares exactly",
+                _tolerant(1e-9)),
+        Mistake("numbers are compared as floats, which keep 16 digits: Fraction compares exactly",
+                lambda a, b: float(x) == float(y)
+                if isinstance(x := read(a), Fraction) and isinstance(y := read(b), Fraction) else x == y),
         Mistake("\\frac{1}{2} is a number too", _without(r"frac")),
         Mistake("a minus may stand in front of \\frac", _without(r"-\\frac")),
         Mistake("1/2 is a number too", _without(r"\d/\d")),
         Mistake("1,024 is the number 1024", _without(",")),
         Mistake("dollar signs are not part of the answer", _without(r"\$")),
-        Mistake(
-            "where an answer is not a number, texts are compared without spaces",
-            lambda a, b: equal(a, b) and (isinstance(read(a), Fraction) or a.strip() == b.strip()),
-        ),
-        Mistake(
-            "an answer that is not a number is compared as text; yours is equal to nothing",
-            lambda a, b: equal(a, b) and isinstance(read(a), Fraction),
-        ),
+        Mistake("where an answer is not a number, texts are compared without spaces",
+                lambda a, b: equal(a, b) and (isinstance(read(a), Fraction) or a.strip() == b.strip())),
+        Mistake("an answer that is not a number is compared as text; yours is equal to nothing",
+                lambda a, b: equal(a, b) and isinstance(read(a), Fraction)),
         Mistake("the sign is lost", lambda a, b: equal(a.replace("-", ""), b.replace("-", ""))),
-        Mistake("one answer that is contained in the other is not equal to it", lambda a, b: a.replace(" ", "") in b.replace(" ", "") or equal(a, b)),
-        Mistake("one answer that is contained in the other is not equal to it", lambda a, b: b in a or a in b),
+        Mistake("one answer that is contained in the other is not equal to it",
+                lambda a, b: a.replace(" ", "") in b.replace(" ", "") or equal(a, b)),
+        Mistake("one answer that is contained in the other is not equal to it",
+                lambda a, b: b in a or a in b),
         Mistake("everything is equal", lambda a, b: True),
         Mistake("nothing is equal", lambda a, b: False),
-        Mistake("the result is turned round: True means equal", lambda a, b: not equal(a, b)),
-    ),
+        Mistake("the result is turned round: True means equal", lambda a, b: not equal(a, b))
+    )
 )
 
 TASKS = (EXTRACT, EQUAL)

@@ -5,7 +5,7 @@ import torch
 from checking.tasks import Case, Mistake, Task
 from checking.values import Make
 
-# --- make_trace: any of the problem's solutions may end it -----------------------------------------------------------------
+# --- make_trace: any of the problem's solutions may end it ----------------------------------------
 
 
 def chains(numbers: tuple[int, ...]):
@@ -24,20 +24,9 @@ def chains(numbers: tuple[int, ...]):
     return found
 
 
-def traces(
-    problem,
-    wrong_attempts,
-    rng,
-    *,
-    low="low",
-    high="high",
-    check=True,
-    answer=lambda keys: " ".join(map(str, keys)),
-    opener="answer ",
-    order=lambda tried: tried,
-    value=True,
-    solve=True,
-) -> list[str]:
+def traces(problem, wrong_attempts, rng, *, low="low", high="high", check=True,
+           answer=lambda keys: " ".join(map(str, keys)), opener="answer ", order=lambda tried: tried,
+           value=True, solve=True) -> list[str]:
     """Every text that is right."""
     texts = []
     for keys, first, last in [chain for chain in chains(problem.numbers) if chain[2] == problem.target]:
@@ -45,9 +34,11 @@ def traces(
         tried = order(wrong) + ([(keys, first, last)] if solve else [])
         pieces = []
         for (a, op1, b, op2, c), one, two in tried:
-            pieces.append(f"{a} {op1} {b} = {one} {op2} {c} = {two}" if value else f"{a} {op1} {b} {op2} {c} = {two}")
+            pieces.append(f"{a} {op1} {b} = {one} {op2} {c} = {two}" if value
+                          else f"{a} {op1} {b} {op2} {c} = {two}")
             verdict = "ok" if two == problem.target else low if two < problem.target else high
-            pieces.append(f"check {a} {op1} {b} = {one} , {one} {op2} {c} = {two} ok" if check and verdict == "ok" else verdict)
+            pieces.append(f"check {a} {op1} {b} = {one} , {one} {op2} {c} = {two} ok"
+                          if check and verdict == "ok" else verdict)
         texts.append(" ".join([*pieces, opener + answer(keys)]).strip())
     return sorted(set(texts))
 
@@ -65,37 +56,38 @@ def first_word(expected: list[str], got) -> str | None:
     if not isinstance(got, str):
         return None
     words = got.split()
-    same = lambda right: next((i for i, (a, b) in enumerate(zip(words, right.split())) if a != b), min(len(words), len(right.split())))
+    same = lambda right: next((i for i, (a, b) in enumerate(zip(words, right.split())) if a != b),
+                              min(len(words), len(right.split())))
     right = max(expected, key=same)
     i = same(right)
     there = lambda found: repr(found[i]) if i < len(found) else "nothing more"
     if i == len(words) == len(right.split()):
         return "the words are right, the spaces between them or at the ends are not"
-    return f"after {' '.join(words[max(0, i - 4) : i])!r} yours has {there(words)}, it should be {there(right.split())}"
+    return (f"after {' '.join(words[max(0, i - 4) : i])!r} yours has {there(words)}, it should be "
+            f"{there(right.split())}")
 
 
 def trace_cases(seed: int) -> list[Case]:
     def case(label, numbers, target, wrong):
-        tried = [Make("Chain", ([a, b, c], op1 + op2, [first, last])) for (a, op1, b, op2, c), first, last in wrong]
+        tried = [Make("Chain", ([a, b, c], op1 + op2, [first, last]))
+                 for (a, op1, b, op2, c), first, last in wrong]
         return Case(label, (Make("Problem", (list(numbers), target)), tried, Make("random.Random", (seed,))))
 
     misses = [chain for chain in chains((3, 4, 11)) if chain[2] != 77]
     some = [misses[(5 * seed + 3 * i) % len(misses)] for i in range(3)]
-    both = [
-        next(c for c in misses if c[2] > 77 - 70 * low and (c[2] < 77) == low) for low in (True, False) if any((c[2] < 77) == low for c in misses)
-    ]
-    many = [(numbers, target) for numbers in ((2, 3, 6), (2, 4, 8)) for target in (12, 16) if len([c for c in chains(numbers) if c[2] == target]) > 1]
-    return [
-        case("no wrong attempt", (3, 4, 11), 77, []),
-        case("one wrong attempt", (3, 4, 11), 77, both[:1]),
-        case("three wrong attempts", (3, 4, 11), 77, some),
-        case("a wrong attempt that is too high", (2, 5, 7), 3, [c for c in chains((2, 5, 7)) if c[2] > 3][:2]),
-        *[
-            case(f"again, {len([c for c in chains(n) if c[2] == t])} solutions", n, t, [c for c in chains(n) if c[2] != t][seed : seed + 2])
-            for n, t in many
-        ],
-        *[case(f"{len([c for c in chains(n) if c[2] == t])} solutions", n, t, [c for c in chains(n) if c[2] != t][seed : seed + 2]) for n, t in many],
-    ]
+    both = [next(c for c in misses if c[2] > 77 - 70 * low and (c[2] < 77) == low) for low in (True, False)
+            if any((c[2] < 77) == low for c in misses)]
+    many = [(numbers, target) for numbers in ((2, 3, 6), (2, 4, 8)) for target in (12, 16)
+            if len([c for c in chains(numbers) if c[2] == target]) > 1]
+    return [case("no wrong attempt", (3, 4, 11), 77, []),
+            case("one wrong attempt", (3, 4, 11), 77, both[:1]),
+            case("three wrong attempts", (3, 4, 11), 77, some),
+            case("a wrong attempt that is too high", (2, 5, 7), 3,
+                 [c for c in chains((2, 5, 7)) if c[2] > 3][:2]),
+            *[case(f"again, {len([c for c in chains(n) if c[2] == t])} solutions", n, t,
+                   [c for c in chains(n) if c[2] != t][seed : seed + 2]) for n, t in many],
+            *[case(f"{len([c for c in chains(n) if c[2] == t])} solutions", n, t,
+                   [c for c in chains(n) if c[2] != t][seed : seed + 2]) for n, t in many]]
 
 
 def _trace(says: str, **how) -> Mistake:
@@ -108,61 +100,57 @@ def varied(cases, outcomes) -> str | None:
     seen = {}
     for c, o in zip(cases, outcomes):
         if seen.setdefault(str(c.args), o["value"]) != o["value"]:
-            return "the same rng should give the same trace: draw the solution with `rng`, not with a global one"
+            return ("the same rng should give the same trace: draw the solution with `rng`, not with a "
+                    "global one")
     several = [o["value"] for c, o in zip(cases, outcomes) if "solutions" in c.label]
     ends = {}
     for c, o in zip(cases, outcomes):
         if "solutions" in c.label:
             ends.setdefault(str(c.args[0].args), set()).add(o["value"].rpartition("answer ")[2])
-    return "the solution is always the same one: draw it with rng" if several and all(len(found) == 1 for found in ends.values()) else None
+    return ("the solution is always the same one: draw it with rng"
+            if several and all(len(found) == 1 for found in ends.values()) else None)
 
 
 TRACE = Task(
-    "make_trace",
-    trace_cases,
-    traces,
-    seeds=6,
-    agrees=one_of,
-    across=varied,
-    describes=first_word,
+    "make_trace", trace_cases, traces, seeds=6, agrees=one_of, across=varied, describes=first_word,
     answers=("t1mini.tasks.teacher.make_trace", "t1mini.tasks.teacher.teach"),
-    mistakes=(
-        _trace("verdicts: low means that the value is below the target; yours are exchanged", low="high", high="low"),
-        _trace('a hit is computed again before it is believed: "check ... ok"', check=False),
-        _trace("the solution is missing: after the wrong attempts comes one that hits, checked", solve=False),
-        _trace('the answer is missing: the trace ends with "answer" and the keys of the solution', opener="", answer=lambda keys: ""),
-        _trace('the word "answer" is missing before the keys', opener=""),
-        _trace("the wrong attempts stand in the reverse order", order=lambda tried: tried[::-1]),
-        _trace("every wrong attempt is called low: compare its value with the target", high="low"),
-        _trace("every wrong attempt is called high: compare its value with the target", low="high"),
-        _trace("an attempt shows the value after each operation: 3 + 11 = 14 * 4 = 56", value=False),
-        _trace("the wrong attempts are left out", order=lambda tried: []),
-        _trace("only the first wrong attempt is in it", order=lambda tried: tried[:1]),
-        _trace("only the last wrong attempt is in it", order=lambda tried: tried[-1:]),
-        _trace("wrong attempts need a verdict each: low or high", low="", high=""),
-        Mistake(
-            "the answer is the keys of the solution, such as 3 + 4 * 11, not its value",
-            lambda problem, wrong, rng: traces(problem, wrong, rng, answer=lambda keys: str(problem.target)),
-        ),
-        Mistake(
-            "wrong attempts get no verdict",
-            lambda problem, wrong, rng: [t.replace(" low", "").replace(" high", "") for t in traces(problem, wrong, rng)],
-        ),
-        Mistake("the pieces are joined without a space", lambda problem, wrong, rng: [t.replace(" ", "") for t in traces(problem, wrong, rng)]),
-        Mistake(
-            "the pieces are joined by line breaks; a space belongs between them",
-            lambda problem, wrong, rng: [
-                t.replace(" low ", " low\n").replace(" high ", " high\n").replace(" ok ", " ok\n") for t in traces(problem, wrong, rng)
-            ],
-        ),
-    ),
+    mistakes=(_trace("verdicts: low means that the value is below the target; yours are exchanged",
+                     low="high", high="low"),
+              _trace('a hit is computed again before it is believed: "check ... ok"', check=False),
+              _trace("the solution is missing: after the wrong attempts comes one that hits, checked",
+                     solve=False),
+              _trace('the answer is missing: the trace ends with "answer" and the keys of the solution',
+                     opener="", answer=lambda keys: ""),
+              _trace('the word "answer" is missing before the keys', opener=""),
+              _trace("the wrong attempts stand in the reverse order", order=lambda tried: tried[::-1]),
+              _trace("every wrong attempt is called low: compare its value with the target", high="low"),
+              _trace("every wrong attempt is called high: compare its value with the target", low="high"),
+              _trace("an attempt shows the value after each operation: 3 + 11 = 14 * 4 = 56", value=False),
+              _trace("the wrong attempts are left out", order=lambda tried: []),
+              _trace("only the first wrong attempt is in it", order=lambda tried: tried[:1]),
+              _trace("only the last wrong attempt is in it", order=lambda tried: tried[-1:]),
+              _trace("wrong attempts need a verdict each: low or high", low="", high=""),
+              Mistake("the answer is the keys of the solution, such as 3 + 4 * 11, not its value",
+                      lambda problem, wrong, rng:
+                          traces(problem, wrong, rng, answer=lambda keys: str(problem.target))),
+              Mistake("wrong attempts get no verdict",
+                      lambda problem, wrong, rng:
+                          [t.replace(" low", "").replace(" high", "") for t in traces(problem, wrong, rng)]),
+              Mistake("the pieces are joined without a space",
+                      lambda problem, wrong, rng: [t.replace(" ", "") for t in traces(problem, wrong, rng)]),
+              Mistake("the pieces are joined by line breaks; a space belongs between them",
+                      lambda problem, wrong, rng: [
+                          t.replace(" low ", " low\n").replace(" high ", " high\n").replace(" ok ", " ok\n")
+                          for t in traces(problem, wrong, rng)
+                      ]))
 )
 
 
-# --- sft_mask ----------------------------------------------------------------------------------------------------------
+# --- sft_mask -------------------------------------------------------------------------------------
 
 
-def sft_mask(ids, prompt_len, *, first=lambda start: start, last=lambda n: n, where=lambda row, t, start: True):
+def sft_mask(ids, prompt_len, *, first=lambda start: start, last=lambda n: n,
+             where=lambda row, t, start: True):
     """Token by token."""
     mask = torch.zeros(len(ids), max(map(len, ids)), dtype=torch.bool)
     for n, (row, start) in enumerate(zip(ids, prompt_len)):
@@ -177,11 +165,9 @@ def mask_cases(seed: int) -> list[Case]:
     rows = [draw(4) + draw(5) + [1], draw(2) + draw(2) + [1], draw(6) + [1]]
     # the end token (1) and the padding's id (0) may stand anywhere
     odd = [[1, 5, 0, 1] + [0, 6, 1, 7, 1], [0, 0] + [0, 1], [3, 1, 1] + [4, 0, 0, 1]]
-    return [
-        Case("rows of 10, 5 and 7 tokens", (rows, [4, 2, 6])),
-        Case("the end token's id and 0 stand in prompts and responses", (odd, [4, 2, 3])),
-        Case("one row, without a prompt", ([draw(3) + [1]], [0])),
-    ]
+    return [Case("rows of 10, 5 and 7 tokens", (rows, [4, 2, 6])),
+            Case("the end token's id and 0 stand in prompts and responses", (odd, [4, 2, 3])),
+            Case("one row, without a prompt", ([draw(3) + [1]], [0]))]
 
 
 def _sft(says: str, **how) -> Mistake:
@@ -190,45 +176,43 @@ def _sft(says: str, **how) -> Mistake:
 
 END, PAD = 1, 0
 MASK = Task(
-    "sft_mask",
-    mask_cases,
-    sft_mask,
-    answers=("t1mini.runs.batches.length_mask",),
+    "sft_mask", mask_cases, sft_mask, answers=("t1mini.runs.batches.length_mask",),
     mistakes=(
         _sft("prompt tokens are learned, too: the mask is False on the prompt", first=lambda start: 0),
         _sft("the padding is learned, too: a row ends with its own length", last=lambda n: 10**9),
-        _sft("the padding is learned and the prompt as well: everything is True", first=lambda start: 0, last=lambda n: 10**9),
-        _sft("the end token is left out: it has to be learned, or the model never stops", last=lambda n: n - 1),
-        _sft("one token too early: the first True is the response's first token, at prompt_len", first=lambda start: start - 1),
+        _sft("the padding is learned and the prompt as well: everything is True", first=lambda start: 0,
+             last=lambda n: 10**9),
+        _sft("the end token is left out: it has to be learned, or the model never stops",
+             last=lambda n: n - 1),
+        _sft("one token too early: the first True is the response's first token, at prompt_len",
+             first=lambda start: start - 1),
         _sft("one token too late: the response's first token is left out", first=lambda start: start + 1),
-        _sft(
-            "shifted by one: the mask belongs to the tokens themselves, not to the positions that predict them",
-            first=lambda start: start - 1,
-            last=lambda n: n - 1,
-        ),
-        _sft(
-            "tokens are masked by id: whatever equals the end token's id is left out, in the response's middle, too",
-            where=lambda row, t, start: row[t] != END,
-        ),
-        _sft(
-            "tokens are masked by id: whatever equals 0 is left out, but 0 may be a token of the response", where=lambda row, t, start: row[t] != PAD
-        ),
-        _sft("tokens are masked by id: 0 and the end token's id are left out", where=lambda row, t, start: row[t] not in (PAD, END)),
-        _sft("the row ends at its first end token; its length says where it ends", where=lambda row, t, start: END not in row[:t]),
-        _sft("the row ends at the response's first end token; its length says where it ends", where=lambda row, t, start: END not in row[start:t]),
-        Mistake("the mask is turned round: True means learned", lambda ids, prompt_len: ~sft_mask(ids, prompt_len)),
-        Mistake("every row has the prompt length of the first", lambda ids, prompt_len: sft_mask(ids, [prompt_len[0]] * len(ids))),
-        Mistake(
-            "only the prompt is True; it is the response that is learned",
-            lambda ids, prompt_len: sft_mask(ids, [0] * len(ids)) & ~sft_mask(ids, prompt_len),
-        ),
-        Mistake(
-            "rows are padded on the left; here they are padded on the right",
-            lambda ids, prompt_len: torch.stack(
-                [torch.roll(row, sft_mask(ids, prompt_len).shape[1] - len(x)) for row, x in zip(sft_mask(ids, prompt_len), ids)]
-            ),
-        ),
-    ),
+        _sft("shifted by one: the mask belongs to the tokens themselves, not to the positions that predict "
+             "them",
+             first=lambda start: start - 1, last=lambda n: n - 1),
+        _sft("tokens are masked by id: whatever equals the end token's id is left out, in the response's "
+             "middle, too",
+             where=lambda row, t, start: row[t] != END),
+        _sft("tokens are masked by id: whatever equals 0 is left out, but 0 may be a token of the response",
+             where=lambda row, t, start: row[t] != PAD),
+        _sft("tokens are masked by id: 0 and the end token's id are left out",
+             where=lambda row, t, start: row[t] not in (PAD, END)),
+        _sft("the row ends at its first end token; its length says where it ends",
+             where=lambda row, t, start: END not in row[:t]),
+        _sft("the row ends at the response's first end token; its length says where it ends",
+             where=lambda row, t, start: END not in row[start:t]),
+        Mistake("the mask is turned round: True means learned",
+                lambda ids, prompt_len: ~sft_mask(ids, prompt_len)),
+        Mistake("every row has the prompt length of the first",
+                lambda ids, prompt_len: sft_mask(ids, [prompt_len[0]] * len(ids))),
+        Mistake("only the prompt is True; it is the response that is learned",
+                lambda ids, prompt_len: sft_mask(ids, [0] * len(ids)) & ~sft_mask(ids, prompt_len)),
+        Mistake("rows are padded on the left; here they are padded on the right",
+                lambda ids, prompt_len: torch.stack(
+                    [torch.roll(row, sft_mask(ids, prompt_len).shape[1] - len(x))
+                     for row, x in zip(sft_mask(ids, prompt_len), ids)]
+                ))
+    )
 )
 
 TASKS = (TRACE, MASK)

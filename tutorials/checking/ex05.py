@@ -9,7 +9,7 @@ import torch
 from checking.ex01 import randn
 from checking.tasks import Case, Mistake, Task
 
-# --- pass_at_k: the fraction of all draws of k from n that hold a right one -------------------------------------------------
+# --- pass_at_k: the fraction of all draws of k from n that hold a right one -----------------------
 
 
 def pass_at_k(n, c, k) -> float:
@@ -23,48 +23,37 @@ def pass_at_k(n, c, k) -> float:
 
 
 def pass_cases(seed: int) -> list[Case]:
-    table = [
-        (4, 1, 2),
-        (10, 3, 4),
-        (10, 0, 5),
-        (10, 10, 1),
-        (8, 5, 4),
-        (6, 2, 6),
-        (7, 3, 1),
-        (64, 5, 16),
-        (10_000, 3, 100),
-        (1000, 500, 400),
-        (5, 2, 3),
-        (10, 4, 6),
-        (10_000, 30, 2000),
-    ]
+    table = [(4, 1, 2), (10, 3, 4), (10, 0, 5), (10, 10, 1), (8, 5, 4), (6, 2, 6), (7, 3, 1), (64, 5, 16),
+             (10_000, 3, 100), (1000, 500, 400), (5, 2, 3), (10, 4, 6), (10_000, 30, 2000)]
     return [Case(f"n = {n}, c = {c}, k = {k}", (n, c, k)) for n, c, k in table]
 
 
 PASS = Task(
-    "pass_at_k",
-    pass_cases,
-    pass_at_k,
-    seeds=1,
-    answers=("t1mini.statistics.pass_at_k",),
+    "pass_at_k", pass_cases, pass_at_k, seeds=1, answers=("t1mini.statistics.pass_at_k",),
     mistakes=(
-        Mistake("that draws with replacement: 1 - (1 - c/n)^k; the k samples are different ones", lambda n, c, k: 1 - (1 - c / n) ** k),
+        Mistake("that draws with replacement: 1 - (1 - c/n)^k; the k samples are different ones",
+                lambda n, c, k: 1 - (1 - c / n) ** k),
         Mistake("that is pass@1: the share of right samples, whatever k is", lambda n, c, k: c / n),
-        Mistake("that is the chance that no sample is right: subtract it from 1", lambda n, c, k: math.comb(n - c, k) / math.comb(n, k)),
-        Mistake("that is the chance that all k are right; one is enough", lambda n, c, k: math.comb(c, k) / math.comb(n, k)),
-        Mistake(
-            "that is 1 minus the chance that all k are right; it should be the chance that all are wrong, C(n - c, k) / C(n, k)",
-            lambda n, c, k: 1 - math.comb(c, k) / math.comb(n, k),
-        ),
-        Mistake("that is k times c/n: chances of several samples do not add up", lambda n, c, k: min(1.0, k * c / n)),
+        Mistake("that is the chance that no sample is right: subtract it from 1",
+                lambda n, c, k: math.comb(n - c, k) / math.comb(n, k)),
+        Mistake("that is the chance that all k are right; one is enough",
+                lambda n, c, k: math.comb(c, k) / math.comb(n, k)),
+        Mistake("that is 1 minus the chance that all k are right; it should be the chance that all are "
+                "wrong, C(n - c, k) / C(n, k)",
+                lambda n, c, k: 1 - math.comb(c, k) / math.comb(n, k)),
+        Mistake("that is k times c/n: chances of several samples do not add up",
+                lambda n, c, k: min(1.0, k * c / n)),
         Mistake("that is the number of right samples expected among k", lambda n, c, k: k * c / n),
         Mistake("that only says whether one sample of all n is right", lambda n, c, k: 1.0 if c > 0 else 0.0),
-        Mistake("that is the chance of exactly one right sample", lambda n, c, k: c * math.comb(n - c, k - 1) / math.comb(n, k)),
+        Mistake("that is the chance of exactly one right sample",
+                lambda n, c, k: c * math.comb(n - c, k - 1) / math.comb(n, k)),
         Mistake("that takes c and k for one another", lambda n, c, k: 1 - (1 - k / n) ** c),
-        Mistake("the product runs over k - 1 samples; it has k factors", lambda n, c, k: 1 - _product(n, c, k - 1)),
-        Mistake("the product runs over k + 1 samples; it has k factors", lambda n, c, k: 1 - _product(n, c, min(k + 1, n))),
-        Mistake("it is a share between 0 and 1, not in percent", lambda n, c, k: 100 * pass_at_k(n, c, k)),
-    ),
+        Mistake("the product runs over k - 1 samples; it has k factors",
+                lambda n, c, k: 1 - _product(n, c, k - 1)),
+        Mistake("the product runs over k + 1 samples; it has k factors",
+                lambda n, c, k: 1 - _product(n, c, min(k + 1, n))),
+        Mistake("it is a share between 0 and 1, not in percent", lambda n, c, k: 100 * pass_at_k(n, c, k))
+    )
 )
 
 
@@ -72,54 +61,46 @@ def _product(n, c, k):
     return math.prod(max(n - c - i, 0) / (n - i) for i in range(k))
 
 
-# --- group -------------------------------------------------------------------------------------------------------------
+# --- group ----------------------------------------------------------------------------------------
 
 
 def group(rewards, k):
     if len(rewards) % k:
         raise ValueError("not a multiple")
-    return torch.stack([torch.stack([rewards[p * k + i] for i in range(k)]) for p in range(len(rewards) // k)])
+    return torch.stack([torch.stack([rewards[p * k + i] for i in range(k)])
+                        for p in range(len(rewards) // k)])
 
 
 def group_cases(seed: int) -> list[Case]:
     rewards = randn(seed, 12)
-    return [
-        Case("12 rewards, k = 4", (rewards, 4)),
-        Case("12 rewards, k = 3", (rewards, 3), varies="k"),
-        Case("6 rewards, k = 6", (rewards[:6].float(), 6)),
-        Case("5 rewards, k = 1", (rewards[:5], 1)),
-        Case("10 rewards, k = 4: no whole number of prompts", (rewards[:10], 4)),
-    ]
+    return [Case("12 rewards, k = 4", (rewards, 4)),
+            Case("12 rewards, k = 3", (rewards, 3), varies="k"),
+            Case("6 rewards, k = 6", (rewards[:6].float(), 6)),
+            Case("5 rewards, k = 1", (rewards[:5], 1)),
+            Case("10 rewards, k = 4: no whole number of prompts", (rewards[:10], 4))]
 
 
 GROUP = Task(
-    "group",
-    group_cases,
-    group,
-    seeds=1,
-    mistakes=(
-        Mistake(
-            "reshape: rows are prompt-major, so a prompt's k rewards stand side by side: view(-1, k); yours is view(k, -1)",
-            lambda r, k: r.view(k, -1),
-        ),
-        Mistake(
-            "reshape: yours takes every P-th reward, so prompts are mixed; a prompt's k rewards stand side by side: view(-1, k)",
-            lambda r, k: r.view(k, -1).T,
-        ),
-        Mistake("the shape is [k, P]; it should be [P, k]", lambda r, k: r.view(-1, k).T),
-        Mistake("where the rewards are no multiple of k, raise ValueError; yours drops the rest", lambda r, k: r[: len(r) // k * k].view(-1, k)),
-        Mistake(
-            "where the rewards are no multiple of k, raise ValueError; yours fills up with zeros",
-            lambda r, k: torch.nn.functional.pad(r, (0, -len(r) % k)).view(-1, k),
-        ),
-        Mistake("it returns a list of tensors; stack them", lambda r, k: list(r.split(k))),
-        Mistake("the rewards of a group are averaged; they should stay as they are", lambda r, k: r.view(-1, k).mean(-1)),
-        Mistake("the number of columns is fixed; it is k", lambda r, k: r.view(-1, 4)),
-    ),
+    "group", group_cases, group, seeds=1,
+    mistakes=(Mistake("reshape: rows are prompt-major, so a prompt's k rewards stand side by side: view(-1, "
+                      "k); yours is view(k, -1)",
+                      lambda r, k: r.view(k, -1)),
+              Mistake("reshape: yours takes every P-th reward, so prompts are mixed; a prompt's k rewards "
+                      "stand side by side: view(-1, k)",
+                      lambda r, k: r.view(k, -1).T),
+              Mistake("the shape is [k, P]; it should be [P, k]", lambda r, k: r.view(-1, k).T),
+              Mistake("where the rewards are no multiple of k, raise ValueError; yours drops the rest",
+                      lambda r, k: r[: len(r) // k * k].view(-1, k)),
+              Mistake("where the rewards are no multiple of k, raise ValueError; yours fills up with zeros",
+                      lambda r, k: torch.nn.functional.pad(r, (0, -len(r) % k)).view(-1, k)),
+              Mistake("it returns a list of tensors; stack them", lambda r, k: list(r.split(k))),
+              Mistake("the rewards of a group are averaged; they should stay as they are",
+                      lambda r, k: r.view(-1, k).mean(-1)),
+              Mistake("the number of columns is fixed; it is k", lambda r, k: r.view(-1, 4)))
 )
 
 
-# --- signal_fraction ---------------------------------------------------------------------------------------------------
+# --- signal_fraction ------------------------------------------------------------------------------
 
 
 def signal_fraction(rewards) -> float:
@@ -127,18 +108,16 @@ def signal_fraction(rewards) -> float:
 
 
 def signal_cases(seed: int) -> list[Case]:
-    table = {
-        "some tied, some not": [[1, 0, 0], [0, 0, 0], [1, 1, 1], [-1, 0, 1], [0, 0, 0]],
-        "no right answer in any, but penalties in two": [[-1, 0, 0], [0, 0, 0], [0, 0, -1]],
-        "all penalised alike": [[-1, -1, -1], [-1, -1, 0]],
-        "rewards that sum to 0": [[1, -1, 0], [0, 0, 0]],
-        "the first is the mean": [[0, 1, -1], [0.5, 0, 1], [0, 0, 0]],
-        "all tied": [[1, 1, 1], [0, 0, 0]],
-        "none tied": [[1, 0, 0], [0, 1, 0], [0, 0, -1]],
-        "small differences": [[0.5, 0.5, 0.5001], [0.5, 0.5, 0.5]],
-        "more right than wrong": [[1, 1, 0], [1, 1, 1], [1, 1, 1], [0, 1, 1]],
-    }
-    return [Case(label, (torch.tensor(rows, dtype=torch.float32 if seed else torch.float64),)) for label, rows in table.items()]
+    table = {"some tied, some not": [[1, 0, 0], [0, 0, 0], [1, 1, 1], [-1, 0, 1], [0, 0, 0]],
+             "no right answer in any, but penalties in two": [[-1, 0, 0], [0, 0, 0], [0, 0, -1]],
+             "all penalised alike": [[-1, -1, -1], [-1, -1, 0]],
+             "rewards that sum to 0": [[1, -1, 0], [0, 0, 0]],
+             "the first is the mean": [[0, 1, -1], [0.5, 0, 1], [0, 0, 0]],
+             "all tied": [[1, 1, 1], [0, 0, 0]], "none tied": [[1, 0, 0], [0, 1, 0], [0, 0, -1]],
+             "small differences": [[0.5, 0.5, 0.5001], [0.5, 0.5, 0.5]],
+             "more right than wrong": [[1, 1, 0], [1, 1, 1], [1, 1, 1], [0, 1, 1]]}
+    return [Case(label, (torch.tensor(rows, dtype=torch.float32 if seed else torch.float64),))
+            for label, rows in table.items()]
 
 
 def _signal(says: str, has) -> Mistake:
@@ -146,38 +125,36 @@ def _signal(says: str, has) -> Mistake:
 
 
 SIGNAL = Task(
-    "signal_fraction",
-    signal_cases,
-    signal_fraction,
-    seeds=2,
+    "signal_fraction", signal_cases, signal_fraction, seeds=2,
     mistakes=(
-        _signal("that is the share of tied groups: the signal is in the others", lambda row: (row == row[0]).all()),
-        _signal(
-            "a group with penalties and no right answer has a signal, too: rewards that differ are enough",
-            lambda row: (row == 1).any() and (row != 1).any(),
-        ),
-        _signal("that is the share of groups with a right answer; if all are right there is no signal", lambda row: (row == 1).any()),
-        _signal("that is the share of groups with a reward that is not 0; if all are alike there is no signal", lambda row: (row != 0).any()),
-        _signal("that is the share of groups whose sum is not 0; 1 and -1 differ and sum to 0", lambda row: row.sum() != 0),
+        _signal("that is the share of tied groups: the signal is in the others",
+                lambda row: (row == row[0]).all()),
+        _signal("a group with penalties and no right answer has a signal, too: rewards that differ are "
+                "enough",
+                lambda row: (row == 1).any() and (row != 1).any()),
+        _signal("that is the share of groups with a right answer; if all are right there is no signal",
+                lambda row: (row == 1).any()),
+        _signal("that is the share of groups with a reward that is not 0; if all are alike there is no "
+                "signal",
+                lambda row: (row != 0).any()),
+        _signal("that is the share of groups whose sum is not 0; 1 and -1 differ and sum to 0",
+                lambda row: row.sum() != 0),
         _signal("that is the share of groups with a mean above 0", lambda row: row.mean() > 0),
         _signal("only the first and the last reward of a group are compared", lambda row: row[0] != row[-1]),
         _signal("only the first two rewards of a group are compared", lambda row: row[0] != row[1]),
-        _signal("a group has a signal only where right and penalised answers meet; any difference is one", lambda row: row.max() - row.min() > 1),
+        _signal("a group has a signal only where right and penalised answers meet; any difference is one",
+                lambda row: row.max() - row.min() > 1),
         _signal("small differences count, too: max > min", lambda row: row.max() - row.min() > 1e-2),
-        Mistake(
-            "that is a share of responses; a share of groups is asked for",
-            lambda rewards: ((rewards - rewards.mean(-1, keepdim=True)).abs() > 1e-7).double().mean().item(),
-        ),
-        Mistake(
-            "that is the number of groups with a signal; divide by the number of groups",
-            lambda rewards: sum(len(set(r)) > 1 for r in rewards.tolist()),
-        ),
-        Mistake(
-            "divide by the number of groups, not by that of responses",
-            lambda rewards: sum(len(set(r)) > 1 for r in rewards.tolist()) / rewards.numel(),
-        ),
-        Mistake("the groups are the rows: compare along the last axis", lambda rewards: signal_fraction(rewards.T)),
-    ),
+        Mistake("that is a share of responses; a share of groups is asked for",
+                lambda rewards:
+                    ((rewards - rewards.mean(-1, keepdim=True)).abs() > 1e-7).double().mean().item()),
+        Mistake("that is the number of groups with a signal; divide by the number of groups",
+                lambda rewards: sum(len(set(r)) > 1 for r in rewards.tolist())),
+        Mistake("divide by the number of groups, not by that of responses",
+                lambda rewards: sum(len(set(r)) > 1 for r in rewards.tolist()) / rewards.numel()),
+        Mistake("the groups are the rows: compare along the last axis",
+                lambda rewards: signal_fraction(rewards.T))
+    )
 )
 
 TASKS = (PASS, GROUP, SIGNAL)

@@ -8,7 +8,8 @@ from checking.ex01 import randn
 from checking.tasks import Case, Mistake, Task
 
 
-def token_entropy(logits, *, h=lambda p: -p * math.log(p) if p > 0 else 0.0, soft=lambda z: z.softmax(-1), after=lambda total, v: total):
+def token_entropy(logits, *, h=lambda p: -p * math.log(p) if p > 0 else 0.0, soft=lambda z: z.softmax(-1),
+                  after=lambda total, v: total):
     """Token by token, probability by probability; by hand where a gradient is asked for."""
     if logits.requires_grad:
         return _differentiable(logits, soft, after)
@@ -29,15 +30,13 @@ def entropy_cases(seed: int) -> list[Case]:
     holes[0, 1, 2:5] = -math.inf
     lone = torch.full((1, 5), -math.inf, dtype=torch.float64)
     lone[0, 3] = 1.0
-    return [
-        Case("logits [2, 3, 7]", (logits,), {}, (0,)),
-        Case("logits of -inf, as a filter leaves them", (holes,), {}, (0,)),
-        Case("all but one are -inf: entropy 0", (lone,)),
-        Case("equal logits: log V", (torch.zeros(3, 6),)),
-        Case("logits far below 0", (randn(seed + 2, 3, 4) - 100,)),
-        Case("logits hundreds apart", (300 * randn(seed + 1, 4, 5),)),
-        Case("one row [V], float32", (randn(seed, 9, dtype=torch.float32),)),
-    ]
+    return [Case("logits [2, 3, 7]", (logits,), {}, (0,)),
+            Case("logits of -inf, as a filter leaves them", (holes,), {}, (0,)),
+            Case("all but one are -inf: entropy 0", (lone,)),
+            Case("equal logits: log V", (torch.zeros(3, 6),)),
+            Case("logits far below 0", (randn(seed + 2, 3, 4) - 100,)),
+            Case("logits hundreds apart", (300 * randn(seed + 1, 4, 5),)),
+            Case("one row [V], float32", (randn(seed, 9, dtype=torch.float32),))]
 
 
 def _entropy(says: str, function) -> Mistake:
@@ -50,44 +49,51 @@ def _nan(z):
 
 
 TASK = Task(
-    "token_entropy",
-    entropy_cases,
-    token_entropy,
-    answers=("t1mini.loss.token_entropy", "t1mini.loss.token_logprobs"),
+    "token_entropy", entropy_cases, token_entropy,
+    answers=("t1mini.loss.token_entropy", "t1mini.fast.score.token_logprobs"),
     mistakes=(
-        Mistake("0 * log 0 is NaN where a logit is -inf: such a token adds 0 (torch.where, xlogy, torch.special.entr)", _nan),
-        Mistake(
-            "0 * log 0 is NaN where a logit is -inf: such a token adds 0 (torch.where, xlogy, torch.special.entr)",
-            lambda z: -(z.softmax(-1) * z.log_softmax(-1)).sum(-1),
-        ),
-        Mistake(
-            "the gradient is NaN where a logit is -inf: replace the -inf before it is multiplied, or use torch.where on both factors",
-            lambda z: -(z.log_softmax(-1).exp() * z.log_softmax(-1)).nan_to_num(0.0).sum(-1),
-        ),
-        Mistake(
-            "a constant within the logarithm, log(p + 1e-8), changes the entropy: leave it away and handle p = 0",
-            lambda z: -(z.softmax(-1) * (z.softmax(-1) + 1e-3).log()).sum(-1),
-        ),
+        Mistake("0 * log 0 is NaN where a logit is -inf: such a token adds 0 (torch.where, xlogy, "
+                "torch.special.entr)",
+                _nan),
+        Mistake("0 * log 0 is NaN where a logit is -inf: such a token adds 0 (torch.where, xlogy, "
+                "torch.special.entr)",
+                lambda z: -(z.softmax(-1) * z.log_softmax(-1)).sum(-1)),
+        Mistake("the gradient is NaN where a logit is -inf: replace the -inf before it is multiplied, or use "
+                "torch.where on both factors",
+                lambda z: -(z.log_softmax(-1).exp() * z.log_softmax(-1)).nan_to_num(0.0).sum(-1)),
+        Mistake("a constant within the logarithm, log(p + 1e-8), changes the entropy: leave it away and "
+                "handle p = 0",
+                lambda z: -(z.softmax(-1) * (z.softmax(-1) + 1e-3).log()).sum(-1)),
         Mistake("sign: the entropy is -sum p log p, never below 0", lambda z: -token_entropy(z)),
-        Mistake("that is in bits; nats are asked for (natural logarithm)", lambda z: token_entropy(z) / math.log(2)),
-        Mistake("that is divided by log V; the entropy in nats is asked for", lambda z: token_entropy(z) / math.log(z.shape[-1])),
+        Mistake("that is in bits; nats are asked for (natural logarithm)",
+                lambda z: token_entropy(z) / math.log(2)),
+        Mistake("that is divided by log V; the entropy in nats is asked for",
+                lambda z: token_entropy(z) / math.log(z.shape[-1])),
         Mistake("that is a mean over the vocabulary; sum over it", lambda z: token_entropy(z) / z.shape[-1]),
-        Mistake("that is the negative log-probability of the likeliest token, not the mean over all", lambda z: -z.log_softmax(-1).amax(-1)),
+        Mistake("that is the negative log-probability of the likeliest token, not the mean over all",
+                lambda z: -z.log_softmax(-1).amax(-1)),
         Mistake("-sum log p: each term is to be weighted by its p", lambda z: -z.log_softmax(-1).sum(-1)),
         Mistake("-mean log p: each term is to be weighted by its p", lambda z: -z.log_softmax(-1).mean(-1)),
-        Mistake("softmax is taken twice: logits go in, not probabilities", lambda z: token_entropy(z.softmax(-1))),
+        Mistake("softmax is taken twice: logits go in, not probabilities",
+                lambda z: token_entropy(z.softmax(-1))),
         Mistake("softmax is missing: p is softmax(logits)", lambda z: -(z * z.log()).sum(-1)),
         Mistake("softmax is missing: p is softmax(logits)", lambda z: -(z * z.log_softmax(-1)).sum(-1)),
-        Mistake("sum p * z with raw logits z: log p is z - logsumexp(z)", lambda z: -torch.where(z.isfinite(), z.softmax(-1) * z, 0.0).sum(-1)),
-        Mistake("1 - sum p^2 is the Gini impurity; the entropy is -sum p log p", lambda z: 1 - (z.softmax(-1) ** 2).sum(-1)),
-        Mistake("exp(entropy) is the perplexity; the entropy itself is asked for", lambda z: token_entropy(z).exp()),
+        Mistake("sum p * z with raw logits z: log p is z - logsumexp(z)",
+                lambda z: -torch.where(z.isfinite(), z.softmax(-1) * z, 0.0).sum(-1)),
+        Mistake("1 - sum p^2 is the Gini impurity; the entropy is -sum p log p",
+                lambda z: 1 - (z.softmax(-1) ** 2).sum(-1)),
+        Mistake("exp(entropy) is the perplexity; the entropy itself is asked for",
+                lambda z: token_entropy(z).exp()),
         Mistake("averaged over tokens: one number a token is asked for", lambda z: token_entropy(z).mean()),
         Mistake("summed over tokens: one number a token is asked for", lambda z: token_entropy(z).sum()),
-        Mistake("summed over the wrong axis: the vocabulary is the last one", lambda z: torch.special.entr(z.softmax(-1)).sum(0)),
-        Mistake("softmax runs over the wrong axis: the vocabulary is the last one", lambda z: torch.special.entr(z.softmax(0)).sum(-1)),
-        Mistake("one number a token is asked for, not one a token and word: sum over the vocabulary", lambda z: torch.special.entr(z.softmax(-1))),
-        Mistake("the logits are detached: no gradient will flow", lambda z: token_entropy(z.detach())),
-    ),
+        Mistake("summed over the wrong axis: the vocabulary is the last one",
+                lambda z: torch.special.entr(z.softmax(-1)).sum(0)),
+        Mistake("softmax runs over the wrong axis: the vocabulary is the last one",
+                lambda z: torch.special.entr(z.softmax(0)).sum(-1)),
+        Mistake("one number a token is asked for, not one a token and word: sum over the vocabulary",
+                lambda z: torch.special.entr(z.softmax(-1))),
+        Mistake("the logits are detached: no gradient will flow", lambda z: token_entropy(z.detach()))
+    )
 )
 
 TASKS = (TASK,)

@@ -6,20 +6,11 @@ from checking.ex01 import randn
 from checking.tasks import Case, Mistake, Task
 from checking.values import Make
 
-# --- sequence_kl ---------------------------------------------------------------------------------------------------------
+# --- sequence_kl ----------------------------------------------------------------------------------
 
 
-def sequence_kl(
-    logprobs,
-    ref_logprobs,
-    mask,
-    *,
-    term=lambda a, b: a - b,
-    counts=lambda m: True,
-    keep=lambda m, n, t: bool(m[n, t]),
-    detach=True,
-    over=lambda m, n: 1
-):
+def sequence_kl(logprobs, ref_logprobs, mask, *, term=lambda a, b: a - b, counts=lambda m: True,
+                keep=lambda m, n, t: bool(m[n, t]), detach=True, over=lambda m, n: 1):
     rows = []
     for n in range(len(mask)):
         terms = [term(logprobs[n, t], ref_logprobs[n, t]) for t in range(mask.shape[1]) if keep(mask, n, t)]
@@ -32,56 +23,60 @@ def kl_cases(seed: int) -> list[Case]:
     lp, ref = -randn(seed, 4, 6).abs(), -randn(seed + 1, 4, 6).abs()
     mask = torch.arange(6) < torch.tensor([6, 2, 4, 1])[:, None]
     holes = lp.masked_fill(~mask, -float("inf")), ref.masked_fill(~mask, -float("inf"))
-    return [
-        Case("responses of 6, 2, 4 and 1 tokens", (lp, ref, mask), {}, (0, 1)),
-        Case("another mask", (lp, ref, mask.flip(0)), varies="mask"),
-        Case("-inf where the mask is False", (*holes, mask)),
-        Case("float32, the reference is the policy", (lp.float(), lp.float(), mask)),
-    ]
+    return [Case("responses of 6, 2, 4 and 1 tokens", (lp, ref, mask), {}, (0, 1)),
+            Case("another mask", (lp, ref, mask.flip(0)), varies="mask"),
+            Case("-inf where the mask is False", (*holes, mask)),
+            Case("float32, the reference is the policy", (lp.float(), lp.float(), mask))]
 
 
 def _kl(says: str, **how) -> Mistake:
-    return Mistake(says, lambda logprobs, ref_logprobs, mask: sequence_kl(logprobs, ref_logprobs, mask, **how))
+    return Mistake(says,
+                   lambda logprobs, ref_logprobs, mask: sequence_kl(logprobs, ref_logprobs, mask, **how))
 
 
 SEQUENCE_KL = Task(
-    "sequence_kl",
-    kl_cases,
-    sequence_kl,
-    answers=("t1mini.loss.sequence_kl",),
+    "sequence_kl", kl_cases, sequence_kl, answers=("t1mini.loss.sequence_kl",),
     mistakes=(
         _kl("sign: it is log pi - log pi_ref; yours is the other way round", term=lambda a, b: b - a),
-        _kl("not detached: differentiated, this KL would push nowhere on average; it is a cost within the advantage", detach=False),
+        _kl("not detached: differentiated, this KL would push nowhere on average; it is a cost within the "
+            "advantage",
+            detach=False),
         _kl("the mask is ignored: padding is in the sum", keep=lambda m, n, t: True),
         _kl("the mask is turned round: True means response token", keep=lambda m, n, t: not m[n, t]),
-        _kl("the mean over a response's tokens; the sum is asked for, in nats a response", over=lambda m, n: max(int(m[n].sum()), 1)),
-        _kl("the mean over all places, padding included; the sum over response tokens is asked for", over=lambda m, n: m.shape[1]),
-        _kl("that is the k2 estimator, (log ratio)^2 / 2; the plain log ratio is asked for", term=lambda a, b: (a - b) ** 2 / 2),
-        _kl(
-            "that is the k3 estimator, as in GRPO: ratio - 1 - log ratio; the plain log ratio is asked for",
-            term=lambda a, b: (b - a).exp() - (b - a) - 1,
-        ),
-        _kl("that is the k3 estimator the wrong way round; the plain log ratio is asked for", term=lambda a, b: (a - b).exp() - (a - b) - 1),
+        _kl("the mean over a response's tokens; the sum is asked for, in nats a response",
+            over=lambda m, n: max(int(m[n].sum()), 1)),
+        _kl("the mean over all places, padding included; the sum over response tokens is asked for",
+            over=lambda m, n: m.shape[1]),
+        _kl("that is the k2 estimator, (log ratio)^2 / 2; the plain log ratio is asked for",
+            term=lambda a, b: (a - b) ** 2 / 2),
+        _kl("that is the k3 estimator, as in GRPO: ratio - 1 - log ratio; the plain log ratio is asked for",
+            term=lambda a, b: (b - a).exp() - (b - a) - 1),
+        _kl("that is the k3 estimator the wrong way round; the plain log ratio is asked for",
+            term=lambda a, b: (a - b).exp() - (a - b) - 1),
         _kl("the absolute difference: it may be below 0, and has to be", term=lambda a, b: (a - b).abs()),
         _kl("cut off at 0: it may be below 0, and has to be", term=lambda a, b: (a - b).clamp_min(0)),
-        _kl("weighted by the probability: the sampling does that already", term=lambda a, b: a.exp() * (a - b)),
+        _kl("weighted by the probability: the sampling does that already",
+            term=lambda a, b: a.exp() * (a - b)),
         _kl("the ratio of probabilities, not its logarithm", term=lambda a, b: (a - b).exp()),
         _kl("the squared difference: the plain log ratio is asked for", term=lambda a, b: (a - b) ** 2),
         _kl("only log pi: the reference is not in it", term=lambda a, b: a),
         _kl("only log pi_ref: the policy is not in it", term=lambda a, b: b),
-        _kl("the last token of each response is left out", keep=lambda m, n, t: bool(m[n, t]) and t + 1 < m.shape[1] and bool(m[n, t + 1])),
-        Mistake(
-            "0 * -inf is NaN: what is masked out must be replaced (masked_fill, torch.where), not multiplied by 0",
-            lambda a, b, m: ((a - b) * m).sum(-1).detach(),
-        ),
-        Mistake("one number a response is asked for, not one a token", lambda a, b, m: (a - b).masked_fill(~m, 0).detach()),
-        Mistake("one number a response is asked for, not one for all", lambda a, b, m: (a - b).masked_fill(~m, 0).sum().detach()),
-        Mistake("one number a response is asked for, not one for all", lambda a, b, m: (a - b)[m].mean().detach()),
-    ),
+        _kl("the last token of each response is left out",
+            keep=lambda m, n, t: bool(m[n, t]) and t + 1 < m.shape[1] and bool(m[n, t + 1])),
+        Mistake("0 * -inf is NaN: what is masked out must be replaced (masked_fill, torch.where), not "
+                "multiplied by 0",
+                lambda a, b, m: ((a - b) * m).sum(-1).detach()),
+        Mistake("one number a response is asked for, not one a token",
+                lambda a, b, m: (a - b).masked_fill(~m, 0).detach()),
+        Mistake("one number a response is asked for, not one for all",
+                lambda a, b, m: (a - b).masked_fill(~m, 0).sum().detach()),
+        Mistake("one number a response is asked for, not one for all",
+                lambda a, b, m: (a - b)[m].mean().detach())
+    )
 )
 
 
-# --- centred_kl ----------------------------------------------------------------------------------------------------------
+# --- centred_kl -----------------------------------------------------------------------------------
 
 
 def centred_kl(kl):
@@ -90,32 +85,31 @@ def centred_kl(kl):
 
 CENTRED = Task(
     "centred_kl",
-    lambda seed: [
-        Case("3 prompts, 5 responses", (randn(seed, 3, 5),)),
-        Case("float32, 2 responses", (randn(seed, 4, 2, dtype=torch.float32) + 3,)),
-        Case("1 response: 0", (randn(seed, 3, 1),)),
-    ],
-    centred_kl,
-    answers=("t1mini.loss.centred_kl", "t1mini.loss.mean_advantages"),
-    mistakes=(
-        Mistake("the mean is over all prompts; each prompt has its own", lambda kl: kl - kl.mean()),
-        Mistake("the mean is over prompts (dim 0); it should be over a prompt's responses (the last axis)", lambda kl: kl - kl.mean(0, keepdim=True)),
-        Mistake(
-            "the own KL is left out of the mean (K - 1); here the mean is over all K",
-            lambda kl: kl - (kl.sum(-1, keepdim=True) - kl) / max(kl.shape[-1] - 1, 1),
-        ),
-        Mistake("divided by the standard deviation: only the mean is taken away", lambda kl: (kl - kl.mean(-1, keepdim=True)) / (_std(kl) + 1e-8)),
-        Mistake("divided by the standard deviation: only the mean is taken away", lambda kl: (kl - kl.mean(-1, keepdim=True)) / _std(kl)),
-        Mistake("nothing is taken away", lambda kl: kl),
-        Mistake("that is the mean: take it away from the KL", lambda kl: kl.mean(-1, keepdim=True).expand_as(kl)),
-        Mistake("sign: it is KL - mean, yours is mean - KL", lambda kl: kl.mean(-1, keepdim=True) - kl),
-        Mistake("the median in place of the mean", lambda kl: kl - kl.median(-1, keepdim=True).values),
-        Mistake("the first response's KL in place of the mean", lambda kl: kl - kl[:, :1]),
-        Mistake("the sum in place of the mean", lambda kl: kl - kl.sum(-1, keepdim=True)),
-        Mistake("the smallest in place of the mean", lambda kl: kl - kl.amin(-1, keepdim=True)),
-        Mistake("the largest in place of the mean", lambda kl: kl - kl.amax(-1, keepdim=True)),
-        Mistake("the absolute difference: half of them are below 0", lambda kl: (kl - kl.mean(-1, keepdim=True)).abs()),
-    ),
+    lambda seed: [Case("3 prompts, 5 responses", (randn(seed, 3, 5),)),
+                  Case("float32, 2 responses", (randn(seed, 4, 2, dtype=torch.float32) + 3,)),
+                  Case("1 response: 0", (randn(seed, 3, 1),))],
+    centred_kl, answers=("t1mini.loss.centred_kl", "t1mini.lab.study.mean_advantages"),
+    mistakes=(Mistake("the mean is over all prompts; each prompt has its own", lambda kl: kl - kl.mean()),
+              Mistake("the mean is over prompts (dim 0); it should be over a prompt's responses (the last "
+                      "axis)",
+                      lambda kl: kl - kl.mean(0, keepdim=True)),
+              Mistake("the own KL is left out of the mean (K - 1); here the mean is over all K",
+                      lambda kl: kl - (kl.sum(-1, keepdim=True) - kl) / max(kl.shape[-1] - 1, 1)),
+              Mistake("divided by the standard deviation: only the mean is taken away",
+                      lambda kl: (kl - kl.mean(-1, keepdim=True)) / (_std(kl) + 1e-8)),
+              Mistake("divided by the standard deviation: only the mean is taken away",
+                      lambda kl: (kl - kl.mean(-1, keepdim=True)) / _std(kl)),
+              Mistake("nothing is taken away", lambda kl: kl),
+              Mistake("that is the mean: take it away from the KL",
+                      lambda kl: kl.mean(-1, keepdim=True).expand_as(kl)),
+              Mistake("sign: it is KL - mean, yours is mean - KL", lambda kl: kl.mean(-1, keepdim=True) - kl),
+              Mistake("the median in place of the mean", lambda kl: kl - kl.median(-1, keepdim=True).values),
+              Mistake("the first response's KL in place of the mean", lambda kl: kl - kl[:, :1]),
+              Mistake("the sum in place of the mean", lambda kl: kl - kl.sum(-1, keepdim=True)),
+              Mistake("the smallest in place of the mean", lambda kl: kl - kl.amin(-1, keepdim=True)),
+              Mistake("the largest in place of the mean", lambda kl: kl - kl.amax(-1, keepdim=True)),
+              Mistake("the absolute difference: half of them are below 0",
+                      lambda kl: (kl - kl.mean(-1, keepdim=True)).abs()))
 )
 
 
@@ -123,10 +117,11 @@ def _std(kl):
     return kl.std(-1, keepdim=True) if kl.shape[-1] > 1 else kl * float("nan")
 
 
-# --- ema_update ----------------------------------------------------------------------------------------------------------
+# --- ema_update -----------------------------------------------------------------------------------
 
 
-def ema_update(ref_parameters, parameters, decay, *, mix=lambda r, p, d: d * r + (1 - d) * p, which=slice(None)):
+def ema_update(ref_parameters, parameters, decay, *, mix=lambda r, p, d: d * r + (1 - d) * p,
+               which=slice(None)):
     if not 0 <= decay <= 1:
         raise ValueError("decay")
     with torch.no_grad():
@@ -135,18 +130,17 @@ def ema_update(ref_parameters, parameters, decay, *, mix=lambda r, p, d: d * r +
 
 
 def ema_cases(seed: int) -> list[Case]:
-    ref, new = ([randn(s, 3, 2).float(), randn(s + 1, 4).float(), randn(s + 2, 1, 5).float()] for s in (seed, seed + 3))
+    ref, new = ([randn(s, 3, 2).float(), randn(s + 1, 4).float(), randn(s + 2, 1, 5).float()]
+                for s in (seed, seed + 3))
     trained = lambda: [Make("trained", (x,)) for x in new]
     near = [torch.ones(5)], [torch.full((5,), 1.001)]  # in bfloat16 such a step is rounded away
-    return [
-        Case("decay 0.75", (list(ref), trained(), 0.75)),
-        Case("decay 0.99", (list(ref), trained(), 0.99), varies="decay"),
-        Case("decay 1: nothing moves", (list(ref), trained(), 1.0)),
-        Case("decay 0: the policy itself", (list(ref), trained(), 0.0)),
-        Case("a small difference", (*near, 0.9)),
-        Case("decay 1.5: raise ValueError", (list(ref), trained(), 1.5)),
-        Case("decay -0.1: raise ValueError", (list(ref), trained(), -0.1)),
-    ]
+    return [Case("decay 0.75", (list(ref), trained(), 0.75)),
+            Case("decay 0.99", (list(ref), trained(), 0.99), varies="decay"),
+            Case("decay 1: nothing moves", (list(ref), trained(), 1.0)),
+            Case("decay 0: the policy itself", (list(ref), trained(), 0.0)),
+            Case("a small difference", (*near, 0.9)),
+            Case("decay 1.5: raise ValueError", (list(ref), trained(), 1.5)),
+            Case("decay -0.1: raise ValueError", (list(ref), trained(), -0.1))]
 
 
 def _ema(says: str, **how) -> Mistake:
@@ -177,41 +171,36 @@ def ema_agrees(expected, got) -> str | None:
 
 
 EMA = Task(
-    "ema_update",
-    ema_cases,
-    ema_update,
-    in_place=(0,),
-    agrees=ema_agrees,
+    "ema_update", ema_cases, ema_update, in_place=(0,), agrees=ema_agrees,
     answers=("t1mini.reference.ema_update",),
-    mistakes=(
-        _ema(
-            "decay: it is the share of the reference that stays; yours is exchanged, so the reference is the policy at once",
-            mix=lambda r, p, d: (1 - d) * r + d * p,
-        ),
-        _ema(
-            "in bfloat16 the step is rounded away and the reference stands still: compute in float32",
-            mix=lambda r, p, d: (d * r.bfloat16() + (1 - d) * p.bfloat16()).bfloat16().double(),
-        ),
-        _ema(
-            "in bfloat16 the step is rounded away and the reference stands still: compute in float32",
-            mix=lambda r, p, d: r.bfloat16().lerp(p.bfloat16(), 1 - d).double(),
-        ),
-        _ema("the reference is replaced by the policy: decay is not used", mix=lambda r, p, d: p),
-        _ema("only decay * ref: the policy is not in it", mix=lambda r, p, d: d * r),
-        _ema("only (1 - decay) * policy: the reference is not in it", mix=lambda r, p, d: (1 - d) * p),
-        _ema("decay * ref + policy: the policy's share is 1 - decay", mix=lambda r, p, d: d * r + p),
-        _ema("ref + (1 - decay) * policy: the reference's share is decay", mix=lambda r, p, d: r + (1 - d) * p),
-        _ema("the step goes away from the policy: ref + (1 - decay) * (policy - ref)", mix=lambda r, p, d: r - (1 - d) * (p - r)),
-        _ema("the mean of both: decay is not used", mix=lambda r, p, d: (r + p) / 2),
-        _ema("only the first parameter is moved", which=slice(0, 1)),
-        _ema("the last parameter is not moved", which=slice(0, -1)),
-        Mistake("the reference has to change in place: `ref = ...` only renames; use copy_, lerp_, mul_ and add_", nothing),
-        Mistake("without torch.no_grad the reference becomes a part of the policy's graph, which grows with every update", tracked),
-        Mistake(
-            "the update is applied twice", lambda ref, new, decay: (ema_update(ref, list(new), decay), ema_update(ref, list(new), decay)) and None
-        ),
-        Mistake("a decay outside 0 ... 1 is a mistake of the caller: raise ValueError", unchecked),
-    ),
+    mistakes=(_ema("decay: it is the share of the reference that stays; yours is exchanged, so the reference "
+                   "is the policy at once",
+                   mix=lambda r, p, d: (1 - d) * r + d * p),
+              _ema("in bfloat16 the step is rounded away and the reference stands still: compute in float32",
+                   mix=lambda r, p, d: (d * r.bfloat16() + (1 - d) * p.bfloat16()).bfloat16().double()),
+              _ema("in bfloat16 the step is rounded away and the reference stands still: compute in float32",
+                   mix=lambda r, p, d: r.bfloat16().lerp(p.bfloat16(), 1 - d).double()),
+              _ema("the reference is replaced by the policy: decay is not used", mix=lambda r, p, d: p),
+              _ema("only decay * ref: the policy is not in it", mix=lambda r, p, d: d * r),
+              _ema("only (1 - decay) * policy: the reference is not in it", mix=lambda r, p, d: (1 - d) * p),
+              _ema("decay * ref + policy: the policy's share is 1 - decay", mix=lambda r, p, d: d * r + p),
+              _ema("ref + (1 - decay) * policy: the reference's share is decay",
+                   mix=lambda r, p, d: r + (1 - d) * p),
+              _ema("the step goes away from the policy: ref + (1 - decay) * (policy - ref)",
+                   mix=lambda r, p, d: r - (1 - d) * (p - r)),
+              _ema("the mean of both: decay is not used", mix=lambda r, p, d: (r + p) / 2),
+              _ema("only the first parameter is moved", which=slice(0, 1)),
+              _ema("the last parameter is not moved", which=slice(0, -1)),
+              Mistake("the reference has to change in place: `ref = ...` only renames; use copy_, lerp_, "
+                      "mul_ and add_",
+                      nothing),
+              Mistake("without torch.no_grad the reference becomes a part of the policy's graph, which grows "
+                      "with every update",
+                      tracked),
+              Mistake("the update is applied twice",
+                      lambda ref, new, decay:
+                          (ema_update(ref, list(new), decay), ema_update(ref, list(new), decay)) and None),
+              Mistake("a decay outside 0 ... 1 is a mistake of the caller: raise ValueError", unchecked))
 )
 
 TASKS = (SEQUENCE_KL, CENTRED, EMA)

@@ -4,10 +4,11 @@ import random
 
 from checking.tasks import Case, Mistake, Task
 
-# --- is_repetitive -------------------------------------------------------------------------------------------------------
+# --- is_repetitive --------------------------------------------------------------------------------
 
 
-def repetitive(ids, n, limit, *, more=lambda count, limit: count > limit, starts=lambda length, n: range(length - n + 1), size=lambda n: n):
+def repetitive(ids, n, limit, *, more=lambda count, limit: count > limit,
+               starts=lambda length, n: range(length - n + 1), size=lambda n: n):
     n = size(n)
     runs = [list(ids[i : i + n]) for i in starts(len(ids), n)]
     return any(more(sum(run == other for other in runs), limit) for run in runs)
@@ -17,7 +18,8 @@ def consecutive(ids, n, limit):
     """How often a run follows upon itself."""
     for i in range(len(ids)):
         count = 1
-        while list(ids[i + count * n : i + (count + 1) * n]) == list(ids[i : i + n]) and i + (count + 1) * n <= len(ids):
+        while (list(ids[i + count * n : i + (count + 1) * n]) == list(ids[i : i + n]) and i
+               + (count + 1) * n <= len(ids)):
             count += 1
         if count > limit:
             return True
@@ -43,27 +45,25 @@ def _joined(ids, n, limit):
 def repetitive_cases(seed: int) -> list[Case]:
     rng = random.Random(seed)
     mixed = [rng.randrange(3) for _ in range(30)]
-    return [
-        Case("a pair 3 times, limit 2", ([1, 2, 1, 2, 1, 2], 2, 2)),
-        Case("a pair 2 times, limit 2", ([1, 2, 1, 2], 2, 2)),
-        Case("a pair 3 times, limit 3", ([1, 2, 9, 1, 2, 8, 1, 2], 2, 3)),
-        Case("a pair 3 times and apart, limit 2", ([1, 2, 9, 1, 2, 8, 1, 2], 2, 2)),
-        Case("the third occurrence ends the response", ([3, 5, 6, 1, 5, 6, 2, 5, 6], 2, 2)),
-        Case("the first occurrence begins the response", ([5, 6, 1, 5, 6, 2, 5, 6, 3], 2, 2)),
-        Case("a run of 3 repeats", ([1, 2, 3, 1, 2, 3], 2, 1)),
-        Case("1 12 and 11 2 are different runs", ([1, 12, 7, 11, 2], 2, 1)),
-        Case("overlapping runs: 7 7 7 7 has the pair 3 times", ([7, 7, 7, 7], 2, 2)),
-        Case("single ids", ([3, 1, 3, 2, 3], 1, 2)),
-        Case("single ids repeat, pairs do not", ([3, 1, 3, 2, 3, 4, 3], 2, 1)),
-        Case("shorter than n", ([1, 1], 3, 1)),
-        Case("empty", ([], 2, 1)),
-        Case("exactly n", ([4, 4, 4], 3, 1)),
-        Case("attempts in place of ids", ([("3", "+", "4"), ("1", "+", "2"), ("3", "+", "4")], 1, 1)),
-        Case("equal ids in another order", ([1, 2, 3, 2, 1, 3, 1, 2], 2, 2)),
-        Case("30 random ids, runs of 3", (mixed, 3, 2)),
-        Case("30 random ids, runs of 3, a higher limit", (mixed, 3, 4)),
-        Case("30 random ids, single", (mixed, 1, 10)),
-    ]
+    return [Case("a pair 3 times, limit 2", ([1, 2, 1, 2, 1, 2], 2, 2)),
+            Case("a pair 2 times, limit 2", ([1, 2, 1, 2], 2, 2)),
+            Case("a pair 3 times, limit 3", ([1, 2, 9, 1, 2, 8, 1, 2], 2, 3)),
+            Case("a pair 3 times and apart, limit 2", ([1, 2, 9, 1, 2, 8, 1, 2], 2, 2)),
+            Case("the third occurrence ends the response", ([3, 5, 6, 1, 5, 6, 2, 5, 6], 2, 2)),
+            Case("the first occurrence begins the response", ([5, 6, 1, 5, 6, 2, 5, 6, 3], 2, 2)),
+            Case("a run of 3 repeats", ([1, 2, 3, 1, 2, 3], 2, 1)),
+            Case("1 12 and 11 2 are different runs", ([1, 12, 7, 11, 2], 2, 1)),
+            Case("overlapping runs: 7 7 7 7 has the pair 3 times", ([7, 7, 7, 7], 2, 2)),
+            Case("single ids", ([3, 1, 3, 2, 3], 1, 2)),
+            Case("single ids repeat, pairs do not", ([3, 1, 3, 2, 3, 4, 3], 2, 1)),
+            Case("shorter than n", ([1, 1], 3, 1)),
+            Case("empty", ([], 2, 1)),
+            Case("exactly n", ([4, 4, 4], 3, 1)),
+            Case("attempts in place of ids", ([("3", "+", "4"), ("1", "+", "2"), ("3", "+", "4")], 1, 1)),
+            Case("equal ids in another order", ([1, 2, 3, 2, 1, 3, 1, 2], 2, 2)),
+            Case("30 random ids, runs of 3", (mixed, 3, 2)),
+            Case("30 random ids, runs of 3, a higher limit", (mixed, 3, 4)),
+            Case("30 random ids, single", (mixed, 1, 10))]
 
 
 def _repetitive(says: str, **how) -> Mistake:
@@ -71,52 +71,51 @@ def _repetitive(says: str, **how) -> Mistake:
 
 
 REPETITIVE = Task(
-    "is_repetitive",
-    repetitive_cases,
-    repetitive,
-    answers=("t1mini.penalties.is_repetitive",),
+    "is_repetitive", repetitive_cases, repetitive, answers=("t1mini.penalties.is_repetitive",),
     mistakes=(
-        _repetitive("more than `limit` times is too often; yours says so at `limit` times", more=lambda c, l: c >= l),
-        _repetitive("the limit is one higher: more than `limit` times is too often", more=lambda c, l: c > l + 1),
+        _repetitive("more than `limit` times is too often; yours says so at `limit` times",
+                    more=lambda c, l: c >= l),
+        _repetitive("the limit is one higher: more than `limit` times is too often",
+                    more=lambda c, l: c > l + 1),
         _repetitive("`limit` is not used", more=lambda c, l: c > 1),
-        _repetitive("the last run is not looked at: there are len - n + 1 of them", starts=lambda length, n: range(length - n)),
+        _repetitive("the last run is not looked at: there are len - n + 1 of them",
+                    starts=lambda length, n: range(length - n)),
         _repetitive("the first run is not looked at", starts=lambda length, n: range(1, length - n + 1)),
-        _repetitive("only every n-th place is looked at: runs may begin anywhere", starts=lambda length, n: range(0, length - n + 1, n)),
+        _repetitive("only every n-th place is looked at: runs may begin anywhere",
+                    starts=lambda length, n: range(0, length - n + 1, n)),
         _repetitive("`n` is not used: single ids are counted", size=lambda n: 1),
         _repetitive("runs of n + 1 are counted", size=lambda n: n + 1),
         _repetitive("pairs are counted whatever n is", size=lambda n: 2),
         Mistake("runs may lie apart: yours only counts those that follow upon one another", consecutive),
         Mistake("runs may overlap: 7 7 7 7 has the pair 3 times", non_overlapping),
-        Mistake(
-            "the order within a run matters: yours compares sets or sorted runs",
-            lambda ids, n, limit: any(
-                sum(sorted(ids[i : i + n]) == sorted(ids[j : j + n]) for j in range(len(ids) - n + 1)) > limit for i in range(len(ids) - n + 1)
-            ),
-        ),
-        Mistake("runs are joined to one text: 1 12 and 11 2 both become 112", lambda ids, n, limit: _joined(ids, n, limit)),
-        Mistake(
-            "the number of all repeated runs is counted; what counts is how often one of them occurs",
-            lambda ids, n, limit: (runs := [tuple(ids[i : i + n]) for i in range(len(ids) - n + 1)]) is not None
-            and len(runs) - len(set(runs)) > limit,
-        ),
-        Mistake(
-            "the number of different runs is counted; what counts is how often one of them occurs",
-            lambda ids, n, limit: len({tuple(ids[i : i + n]) for i in range(len(ids) - n + 1)}) > limit,
-        ),
-        Mistake("the result is turned round: True means repetitive", lambda ids, n, limit: not repetitive(ids, n, limit)),
+        Mistake("the order within a run matters: yours compares sets or sorted runs",
+                lambda ids, n, limit: any(
+                    sum(sorted(ids[i : i + n]) == sorted(ids[j : j + n])
+                        for j in range(len(ids) - n + 1)) > limit for i in range(len(ids) - n + 1)
+                )),
+        Mistake("runs are joined to one text: 1 12 and 11 2 both become 112",
+                lambda ids, n, limit: _joined(ids, n, limit)),
+        Mistake("the number of all repeated runs is counted; what counts is how often one of them occurs",
+                lambda ids, n, limit: (
+                    runs := [tuple(ids[i : i + n]) for i in range(len(ids) - n + 1)]
+                ) is not None and len(runs) - len(set(runs)) > limit),
+        Mistake("the number of different runs is counted; what counts is how often one of them occurs",
+                lambda ids, n, limit: len({tuple(ids[i : i + n]) for i in range(len(ids) - n + 1)}) > limit),
+        Mistake("the result is turned round: True means repetitive",
+                lambda ids, n, limit: not repetitive(ids, n, limit)),
         Mistake("it is never True", lambda ids, n, limit: False),
         Mistake("it is always True", lambda ids, n, limit: True),
-        Mistake(
-            "it returns the count; True or False is asked for",
-            lambda ids, n, limit: max(
-                [0, *(sum(list(ids[i : i + n]) == list(ids[j : j + n]) for j in range(len(ids) - n + 1)) for i in range(len(ids) - n + 1))]
-            ),
-        ),
-    ),
+        Mistake("it returns the count; True or False is asked for",
+                lambda ids, n, limit: max(
+                    [0,
+                     *(sum(list(ids[i : i + n]) == list(ids[j : j + n]) for j in range(len(ids) - n + 1))
+                       for i in range(len(ids) - n + 1))]
+                ))
+    )
 )
 
 
-# --- is_overlong -----------------------------------------------------------------------------------------------------------
+# --- is_overlong ----------------------------------------------------------------------------------
 
 
 def overlong(length, finished, max_new_tokens) -> bool:
@@ -124,48 +123,42 @@ def overlong(length, finished, max_new_tokens) -> bool:
 
 
 def overlong_cases(seed: int) -> list[Case]:
-    table = {
-        "the limit without an end token": (8, False, 8),
-        "the end token is the last allowed one": (8, True, 8),
-        "ended early": (5, True, 8),
-        "not finished and below the limit (stopped by something else)": (5, False, 8),
-        "one below the limit, not finished": (7, False, 8),
-        "one below the limit, finished": (7, True, 8),
-        "another limit": (8, False, 16),
-        "a limit of 1": (1, False, 1),
-        "a limit of 1, finished": (1, True, 1),
-    }
+    table = {"the limit without an end token": (8, False, 8),
+             "the end token is the last allowed one": (8, True, 8), "ended early": (5, True, 8),
+             "not finished and below the limit (stopped by something else)": (5, False, 8),
+             "one below the limit, not finished": (7, False, 8),
+             "one below the limit, finished": (7, True, 8), "another limit": (8, False, 16),
+             "a limit of 1": (1, False, 1), "a limit of 1, finished": (1, True, 1)}
     return [Case(label, args) for label, args in table.items()]
 
 
 OVERLONG = Task(
-    "is_overlong",
-    overlong_cases,
-    overlong,
-    seeds=1,
-    answers=("t1mini.penalties.is_overlong",),
+    "is_overlong", overlong_cases, overlong, seeds=1, answers=("t1mini.penalties.is_overlong",),
     mistakes=(
-        Mistake("the end token as the last allowed one is fine: a response that has finished is not overlong", lambda n, f, m: n >= m),
-        Mistake(
-            "it is never True: a length never exceeds the limit, which is reached when length >= max_new_tokens", lambda n, f, m: n > m and not f
-        ),
+        Mistake("the end token as the last allowed one is fine: a response that has finished is not overlong",
+                lambda n, f, m: n >= m),
+        Mistake("it is never True: a length never exceeds the limit, which is reached when length >= "
+                "max_new_tokens",
+                lambda n, f, m: n > m and not f),
         Mistake("not finished is not enough: the limit has to be reached, too", lambda n, f, m: not f),
-        Mistake("one token too early: the limit is reached when length >= max_new_tokens", lambda n, f, m: n >= m - 1 and not f),
-        Mistake(
-            "one token too early: the limit is reached when length >= max_new_tokens, and only unfinished responses count", lambda n, f, m: n >= m - 1
-        ),
+        Mistake("one token too early: the limit is reached when length >= max_new_tokens",
+                lambda n, f, m: n >= m - 1 and not f),
+        Mistake("one token too early: the limit is reached when length >= max_new_tokens, and only "
+                "unfinished responses count",
+                lambda n, f, m: n >= m - 1),
         Mistake("`finished` is turned round", lambda n, f, m: n >= m and f),
-        Mistake("either is enough for yours: both the limit reached and not finished are needed", lambda n, f, m: n >= m or not f),
+        Mistake("either is enough for yours: both the limit reached and not finished are needed",
+                lambda n, f, m: n >= m or not f),
         Mistake("the result is turned round: True means overlong", lambda n, f, m: not overlong(n, f, m)),
         Mistake("below the limit: it should be at it", lambda n, f, m: n < m and not f),
         Mistake("below the limit: it should be at it", lambda n, f, m: n < m),
         Mistake("it returns `finished`", lambda n, f, m: f),
-        Mistake("it is always True", lambda n, f, m: True),
-    ),
+        Mistake("it is always True", lambda n, f, m: True)
+    )
 )
 
 
-# --- penalised_reward ------------------------------------------------------------------------------------------------------
+# --- penalised_reward -----------------------------------------------------------------------------
 
 FLAGS = [(r, o, g) for r in (False, True) for o in (False, True) for g in (False, True)]
 
@@ -176,11 +169,8 @@ def penalised(reward, repetitive, overlong, garbled) -> float:
 
 def reward_cases(seed: int) -> list[Case]:
     names = ("repetitive", "overlong", "garbled")
-    return [
-        Case(f"reward {reward:g}, {' and '.join(n for n, f in zip(names, flags) if f) or 'no pattern'}", (reward, *flags))
-        for reward in (1.0, 0.0, 0.5, -0.25)
-        for flags in FLAGS
-    ]
+    return [Case(f"reward {reward:g}, {' and '.join(n for n, f in zip(names, flags) if f) or 'no pattern'}",
+                 (reward, *flags)) for reward in (1.0, 0.0, 0.5, -0.25) for flags in FLAGS]
 
 
 def _reward(says: str, of) -> Mistake:
@@ -188,25 +178,26 @@ def _reward(says: str, of) -> Mistake:
 
 
 REWARD = Task(
-    "penalised_reward",
-    reward_cases,
-    penalised,
-    seeds=1,
-    answers=("t1mini.penalties.penalised_reward",),
+    "penalised_reward", reward_cases, penalised, seeds=1, answers=("t1mini.penalties.penalised_reward",),
     mistakes=(
-        Mistake(
-            "-1 replaces the reward, yours is added to it: a correct answer found by babbling is worth -1, too",
-            lambda r, *f: r - 1.0 if any(f) else r,
-        ),
+        Mistake("-1 replaces the reward, yours is added to it: a correct answer found by babbling is worth "
+                "-1, too",
+                lambda r, *f: r - 1.0 if any(f) else r),
         Mistake("-1 replaces the reward; yours takes 1 away for each pattern", lambda r, *f: r - sum(f)),
-        Mistake("-1 in all, however many patterns; yours is -1 for each", lambda r, *f: -float(sum(f)) if any(f) else r),
+        Mistake("-1 in all, however many patterns; yours is -1 for each",
+                lambda r, *f: -float(sum(f)) if any(f) else r),
         Mistake("any one pattern is enough; yours wants all three", lambda r, *f: -1.0 if all(f) else r),
-        Mistake("a correct answer is penalised, too; yours keeps its reward", lambda r, *f: -1.0 if any(f) and r < 1 else r),
-        Mistake("a correct answer is penalised, too; yours keeps its reward", lambda r, *f: -1.0 if any(f) and r <= 0 else r),
-        Mistake("only correct answers are penalised by yours; wrong ones are, too", lambda r, *f: -1.0 if any(f) and r > 0 else r),
+        Mistake("a correct answer is penalised, too; yours keeps its reward",
+                lambda r, *f: -1.0 if any(f) and r < 1 else r),
+        Mistake("a correct answer is penalised, too; yours keeps its reward",
+                lambda r, *f: -1.0 if any(f) and r <= 0 else r),
+        Mistake("only correct answers are penalised by yours; wrong ones are, too",
+                lambda r, *f: -1.0 if any(f) and r > 0 else r),
         Mistake("a penalised response is worth -1, not 0", lambda r, *f: 0.0 if any(f) else r),
-        Mistake("a penalised response is worth -1; yours is minus its reward", lambda r, *f: -r if any(f) else r),
-        Mistake("a penalised response is worth -1; yours is half its reward", lambda r, *f: r / 2 if any(f) else r),
+        Mistake("a penalised response is worth -1; yours is minus its reward",
+                lambda r, *f: -r if any(f) else r),
+        Mistake("a penalised response is worth -1; yours is half its reward",
+                lambda r, *f: r / 2 if any(f) else r),
         Mistake("a penalised response is worth -1, not -0.5", lambda r, *f: -0.5 if any(f) else r),
         Mistake("`repetitive` makes no difference", lambda r, a, b, c: -1.0 if b or c else r),
         Mistake("`overlong` makes no difference", lambda r, a, b, c: -1.0 if a or c else r),
@@ -214,13 +205,18 @@ REWARD = Task(
         Mistake("only `repetitive` is looked at", lambda r, a, b, c: -1.0 if a else r),
         Mistake("only `overlong` is looked at", lambda r, a, b, c: -1.0 if b else r),
         Mistake("only `garbled` is looked at", lambda r, a, b, c: -1.0 if c else r),
-        Mistake("an even number of patterns cancels out in yours (exclusive or)", lambda r, a, b, c: -1.0 if a ^ b ^ c else r),
-        Mistake("without a pattern the reward stays as it is; yours makes it 0 or 1", lambda r, *f: -1.0 if any(f) else float(r > 0)),
-        Mistake("without a pattern the reward stays as it is; yours makes it 0 or 1", lambda r, *f: -1.0 if any(f) else float(int(r))),
-        Mistake("without a pattern the reward stays as it is; yours is 1", lambda r, *f: -1.0 if any(f) else 1.0),
-        Mistake("it is turned round: responses without a pattern are penalised", lambda r, *f: r if any(f) else -1.0),
-        Mistake("penalties make no difference", lambda r, *f: r),
-    ),
+        Mistake("an even number of patterns cancels out in yours (exclusive or)",
+                lambda r, a, b, c: -1.0 if a ^ b ^ c else r),
+        Mistake("without a pattern the reward stays as it is; yours makes it 0 or 1",
+                lambda r, *f: -1.0 if any(f) else float(r > 0)),
+        Mistake("without a pattern the reward stays as it is; yours makes it 0 or 1",
+                lambda r, *f: -1.0 if any(f) else float(int(r))),
+        Mistake("without a pattern the reward stays as it is; yours is 1",
+                lambda r, *f: -1.0 if any(f) else 1.0),
+        Mistake("it is turned round: responses without a pattern are penalised",
+                lambda r, *f: r if any(f) else -1.0),
+        Mistake("penalties make no difference", lambda r, *f: r)
+    )
 )
 
 TASKS = (REPETITIVE, OVERLONG, REWARD)

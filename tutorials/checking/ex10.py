@@ -8,7 +8,7 @@ from checking.bugs import BUGS, BugTask
 from checking.tasks import Case, Mistake, Task, differs
 from checking.values import Make
 
-# --- truncate_thinking -----------------------------------------------------------------------------------------------------
+# --- truncate_thinking ----------------------------------------------------------------------------
 
 
 def truncate(ids, budget, end_id, *, cut=lambda i, budget: i < budget, ends=True, keep_end=False, first=True):
@@ -25,18 +25,16 @@ def truncate(ids, budget, end_id, *, cut=lambda i, budget: i < budget, ends=True
 
 def truncate_cases(seed: int) -> list[Case]:
     ids = [5, 6, 7, 9, 8, 4]
-    return [
-        Case("the cut comes before the end of the thinking", (ids, 2, 9)),
-        Case("the end of the thinking comes first", (ids, 5, 9)),
-        Case("a budget of exactly the thinking", (ids, 3, 9)),
-        Case("the end token would be the last allowed one", (ids, 4, 9)),
-        Case("a budget of 0", (ids, 0, 9)),
-        Case("no end token", (ids, 4, 2)),
-        Case("no end token, a budget beyond the end", (ids, 50, 2)),
-        Case("two end tokens: the first counts", ([3, 9, 4, 9, 5], 10, 9)),
-        Case("it begins with the end token", ([9, 3, 4], 2, 9)),
-        Case("empty", ([], 3, 9)),
-    ]
+    return [Case("the cut comes before the end of the thinking", (ids, 2, 9)),
+            Case("the end of the thinking comes first", (ids, 5, 9)),
+            Case("a budget of exactly the thinking", (ids, 3, 9)),
+            Case("the end token would be the last allowed one", (ids, 4, 9)),
+            Case("a budget of 0", (ids, 0, 9)),
+            Case("no end token", (ids, 4, 2)),
+            Case("no end token, a budget beyond the end", (ids, 50, 2)),
+            Case("two end tokens: the first counts", ([3, 9, 4, 9, 5], 10, 9)),
+            Case("it begins with the end token", ([9, 3, 4], 2, 9)),
+            Case("empty", ([], 3, 9))]
 
 
 def _truncate(says: str, **how) -> Mistake:
@@ -44,39 +42,39 @@ def _truncate(says: str, **how) -> Mistake:
 
 
 TRUNCATE = Task(
-    "truncate_thinking",
-    truncate_cases,
-    truncate,
-    seeds=1,
+    "truncate_thinking", truncate_cases, truncate, seeds=1,
     answers=("t1mini.inference_scaling.truncate_thinking", "t1mini.inference_scaling.thoughts"),
     mistakes=(
-        _truncate("the thinking ends before its end token, wherever the budget is; yours goes on", ends=False),
+        _truncate("the thinking ends before its end token, wherever the budget is; yours goes on",
+                  ends=False),
         _truncate("the end token is not part of the thinking", keep_end=True),
         _truncate("one token too many: `budget` of them are allowed", cut=lambda i, b: i <= b),
         _truncate("one token too few: `budget` of them are allowed", cut=lambda i, b: i < b - 1),
         _truncate("the budget is not used", cut=lambda i, b: True),
         _truncate("the first end token counts, yours is the last", first=False),
-        Mistake("the last `budget` tokens; the first ones are asked for", lambda ids, b, e: truncate(ids, 10**9, e)[-b:] if b else []),
+        Mistake("the last `budget` tokens; the first ones are asked for",
+                lambda ids, b, e: truncate(ids, 10**9, e)[-b:] if b else []),
         Mistake("the last `budget` tokens; the first ones are asked for", lambda ids, b, e: list(ids)[-b:]),
         Mistake("the first token is dropped", lambda ids, b, e: truncate(ids, b, e)[1:]),
-        Mistake("the end token is dropped, but what follows it stays", lambda ids, b, e: [x for x in list(ids)[:b] if x != e]),
-        Mistake("the end token is dropped, but what follows it stays", lambda ids, b, e: [x for x in ids if x != e][:b]),
-        Mistake("an end token is added: only the thinking is asked for", lambda ids, b, e: truncate(ids, b, e) + [e]),
-        Mistake("where there is no end token, the budget still cuts", lambda ids, b, e: truncate(ids, b, e) if e in ids else list(ids)),
-        Mistake(
-            "where there is no end token, the thinking is all there is up to the budget; yours is empty",
-            lambda ids, b, e: truncate(ids, b, e) if e in ids else [],
-        ),
-        Mistake(
-            "yours is cut at the end token even where that is beyond the budget",
-            lambda ids, b, e: truncate(ids, 10**9, e) if e in ids else list(ids)[:b],
-        ),
-        Mistake("where there is no end token, list.index raises ValueError: look before", lambda ids, b, e: list(ids)[: min(b, list(ids).index(e))]),
-    ),
+        Mistake("the end token is dropped, but what follows it stays",
+                lambda ids, b, e: [x for x in list(ids)[:b] if x != e]),
+        Mistake("the end token is dropped, but what follows it stays",
+                lambda ids, b, e: [x for x in ids if x != e][:b]),
+        Mistake("an end token is added: only the thinking is asked for",
+                lambda ids, b, e: truncate(ids, b, e) + [e]),
+        Mistake("where there is no end token, the budget still cuts",
+                lambda ids, b, e: truncate(ids, b, e) if e in ids else list(ids)),
+        Mistake("where there is no end token, the thinking is all there is up to the budget; yours is empty",
+                lambda ids, b, e: truncate(ids, b, e) if e in ids else []),
+        Mistake("yours is cut at the end token even where that is beyond the budget",
+                lambda ids, b, e: truncate(ids, 10**9, e) if e in ids else list(ids)[:b]),
+        Mistake("where there is no end token, list.index raises ValueError: look before",
+                lambda ids, b, e: list(ids)[: min(b, list(ids).index(e))])
+    )
 )
 
 
-# --- wilson_interval -------------------------------------------------------------------------------------------------------
+# --- wilson_interval ------------------------------------------------------------------------------
 
 Z = 1.96
 
@@ -95,17 +93,9 @@ def wilson(c, n, z=Z):
     return (0.0 if c == 0 else root(share, 0.0), 1.0 if c == n else root(share, 1.0))
 
 
-def closed(
-    c,
-    n,
-    *,
-    z=Z,
-    centre=lambda p, n, z2: p + z2 / (2 * n),
-    inner=lambda p, n, z2: p * (1 - p) / n + z2 / (4 * n * n),
-    scale=lambda n, z2: 1 + z2 / n,
-    root=math.sqrt,
-    times=1.0,
-):
+def closed(c, n, *, z=Z, centre=lambda p, n, z2: p + z2 / (2 * n),
+           inner=lambda p, n, z2: p * (1 - p) / n + z2 / (4 * n * n), scale=lambda n, z2: 1 + z2 / n,
+           root=math.sqrt, times=1.0):
     p, z2 = c / n, z * z
     half = times * z * root(inner(p, n, z2))
     return (centre(p, n, z2) - half) / scale(n, z2), (centre(p, n, z2) + half) / scale(n, z2)
@@ -121,7 +111,8 @@ def _halves(c, n, centre_too, half_too):
     low, high = closed(c, n, scale=lambda n, z2: 1.0)
     centre, half = (low + high) / 2, (high - low) / 2
     scale = 1 + Z * Z / n
-    return centre / scale**centre_too - half / scale**half_too, centre / scale**centre_too + half / scale**half_too
+    centre, half = centre / scale**centre_too, half / scale**half_too
+    return centre - half, centre + half
 
 
 def clipped(pair):
@@ -129,7 +120,8 @@ def clipped(pair):
 
 
 def wilson_cases(seed: int) -> list[Case]:
-    return [Case(f"{c} of {n}", (c, n)) for c, n in ((8, 10), (1, 4), (0, 5), (5, 5), (330, 1000), (1, 2), (3, 40))]
+    return [Case(f"{c} of {n}", (c, n))
+            for c, n in ((8, 10), (1, 4), (0, 5), (5, 5), (330, 1000), (1, 2), (3, 40))]
 
 
 def _wilson(says: str, **how) -> Mistake:
@@ -137,67 +129,60 @@ def _wilson(says: str, **how) -> Mistake:
 
 
 WILSON = Task(
-    "wilson_interval",
-    wilson_cases,
-    wilson,
-    seeds=1,
-    answers=("t1mini.statistics.wilson_interval",),
-    mistakes=(
-        Mistake("that is the normal approximation, p +- z sqrt(p (1-p) / n): at 0 of 5 its width is 0", wald),
-        Mistake("that is the normal approximation, p +- z sqrt(p (1-p) / n): at 0 of 5 its width is 0", lambda c, n: clipped(wald(c, n))),
-        Mistake("that is the Agresti-Coull interval: close, but the half width differs", lambda c, n: wald(c + Z * Z / 2, n + Z * Z)),
-        Mistake("that is the Agresti-Coull interval: close, but the half width differs", lambda c, n: clipped(wald(c + Z * Z / 2, n + Z * Z))),
-        Mistake("that is the Agresti-Coull interval: close, but the half width differs", lambda c, n: clipped(wald(c + 2, n + 4))),
-        Mistake("at 0 right or all right the interval still has a width", lambda c, n: (c / n, c / n) if c in (0, n) else wilson(c, n)),
-        Mistake("only the centre is divided by 1 + z^2 / n; the half width is, too", lambda c, n: _halves(c, n, 1, 0)),
-        Mistake("only the half width is divided by 1 + z^2 / n; the centre is, too", lambda c, n: _halves(c, n, 0, 1)),
-        _wilson("z is 1.96 for 95%; yours is 1.645, for 90%", z=1.644854),
-        _wilson("z is 1.96 for 95%; yours is 2.576, for 99%", z=2.575829),
-        _wilson("z is 1.96 for 95%; yours is 2", z=2.0),
-        _wilson("z is 1.96 for 95%; yours is 1", z=1.0),
-        _wilson("both ends are to be divided by 1 + z^2 / n", scale=lambda n, z2: 1.0),
-        _wilson("the centre is p + z^2 / 2n; yours is p", centre=lambda p, n, z2: p),
-        _wilson("the centre is p + z^2 / 2n; yours is p + z^2 / n", centre=lambda p, n, z2: p + z2 / n),
-        _wilson("the centre is p + z^2 / 2n; in yours z is not squared", centre=lambda p, n, z2: p + math.sqrt(z2) / (2 * n)),
-        _wilson("under the root: p (1-p) / n + z^2 / 4n^2; yours lacks the second term", inner=lambda p, n, z2: p * (1 - p) / n),
-        _wilson("under the root: p (1-p) / n + z^2 / 4n^2; yours has z^2 / 4n", inner=lambda p, n, z2: p * (1 - p) / n + z2 / (4 * n)),
-        _wilson("under the root: p (1-p) / n + z^2 / 4n^2; yours has z^2 / 2n^2", inner=lambda p, n, z2: p * (1 - p) / n + z2 / (2 * n * n)),
-        _wilson(
-            "under the root: p (1-p) / n + z^2 / 4n^2; in yours p (1-p) is not divided by n", inner=lambda p, n, z2: p * (1 - p) + z2 / (4 * n * n)
-        ),
-        _wilson("the centre is p + z^2 / (2 n): mind the brackets, z**2 / 2 * n multiplies by n", centre=lambda p, n, z2: p + z2 / 2 * n),
-        _wilson("the square root is missing", root=lambda x: x),
-        _wilson("the half width is half of what it should be", times=0.5),
-        _wilson("the half width is twice what it should be", times=2.0),
-        _wilson("the half width lacks the factor z", times=1 / Z),
-        Mistake("1 + z / n in place of 1 + z^2 / n", lambda c, n: closed(c, n, scale=lambda n, z2: 1 + math.sqrt(z2) / n)),
-        Mistake(
-            "it returns centre and half width; the two ends are asked for",
-            lambda c, n: ((sum(wilson(c, n))) / 2, (wilson(c, n)[1] - wilson(c, n)[0]) / 2),
-        ),
-        Mistake("the ends are in percent; they should be shares", lambda c, n: tuple(100 * x for x in wilson(c, n))),
-    ),
+    "wilson_interval", wilson_cases, wilson, seeds=1, answers=("t1mini.statistics.wilson_interval",),
+    mistakes=(Mistake("that is the normal approximation, p +- z sqrt(p (1-p) / n): at 0 of 5 its width is 0",
+                      wald),
+              Mistake("that is the normal approximation, p +- z sqrt(p (1-p) / n): at 0 of 5 its width is 0",
+                      lambda c, n: clipped(wald(c, n))),
+              Mistake("that is the Agresti-Coull interval: close, but the half width differs",
+                      lambda c, n: wald(c + Z * Z / 2, n + Z * Z)),
+              Mistake("that is the Agresti-Coull interval: close, but the half width differs",
+                      lambda c, n: clipped(wald(c + Z * Z / 2, n + Z * Z))),
+              Mistake("that is the Agresti-Coull interval: close, but the half width differs",
+                      lambda c, n: clipped(wald(c + 2, n + 4))),
+              Mistake("at 0 right or all right the interval still has a width",
+                      lambda c, n: (c / n, c / n) if c in (0, n) else wilson(c, n)),
+              Mistake("only the centre is divided by 1 + z^2 / n; the half width is, too",
+                      lambda c, n: _halves(c, n, 1, 0)),
+              Mistake("only the half width is divided by 1 + z^2 / n; the centre is, too",
+                      lambda c, n: _halves(c, n, 0, 1)),
+              _wilson("z is 1.96 for 95%; yours is 1.645, for 90%", z=1.644854),
+              _wilson("z is 1.96 for 95%; yours is 2.576, for 99%", z=2.575829),
+              _wilson("z is 1.96 for 95%; yours is 2", z=2.0),
+              _wilson("z is 1.96 for 95%; yours is 1", z=1.0),
+              _wilson("both ends are to be divided by 1 + z^2 / n", scale=lambda n, z2: 1.0),
+              _wilson("the centre is p + z^2 / 2n; yours is p", centre=lambda p, n, z2: p),
+              _wilson("the centre is p + z^2 / 2n; yours is p + z^2 / n", centre=lambda p, n, z2: p + z2 / n),
+              _wilson("the centre is p + z^2 / 2n; in yours z is not squared",
+                      centre=lambda p, n, z2: p + math.sqrt(z2) / (2 * n)),
+              _wilson("under the root: p (1-p) / n + z^2 / 4n^2; yours lacks the second term",
+                      inner=lambda p, n, z2: p * (1 - p) / n),
+              _wilson("under the root: p (1-p) / n + z^2 / 4n^2; yours has z^2 / 4n",
+                      inner=lambda p, n, z2: p * (1 - p) / n + z2 / (4 * n)),
+              _wilson("under the root: p (1-p) / n + z^2 / 4n^2; yours has z^2 / 2n^2",
+                      inner=lambda p, n, z2: p * (1 - p) / n + z2 / (2 * n * n)),
+              _wilson("under the root: p (1-p) / n + z^2 / 4n^2; in yours p (1-p) is not divided by n",
+                      inner=lambda p, n, z2: p * (1 - p) + z2 / (4 * n * n)),
+              _wilson("the centre is p + z^2 / (2 n): mind the brackets, z**2 / 2 * n multiplies by n",
+                      centre=lambda p, n, z2: p + z2 / 2 * n),
+              _wilson("the square root is missing", root=lambda x: x),
+              _wilson("the half width is half of what it should be", times=0.5),
+              _wilson("the half width is twice what it should be", times=2.0),
+              _wilson("the half width lacks the factor z", times=1 / Z),
+              Mistake("1 + z / n in place of 1 + z^2 / n",
+                      lambda c, n: closed(c, n, scale=lambda n, z2: 1 + math.sqrt(z2) / n)),
+              Mistake("it returns centre and half width; the two ends are asked for",
+                      lambda c, n: ((sum(wilson(c, n))) / 2, (wilson(c, n)[1] - wilson(c, n)[0]) / 2)),
+              Mistake("the ends are in percent; they should be shares",
+                      lambda c, n: tuple(100 * x for x in wilson(c, n))))
 )
 
 
-# --- paired_bootstrap: ends of an interval, compared with those of a very long bootstrap --------------------------------------
+# --- paired_bootstrap: ends of an interval, compared with those of a very long bootstrap ----------
 
 
-def bootstrap(
-    a,
-    b,
-    generator,
-    resamples=2000,
-    *,
-    draws=12_000,
-    percentiles=(2.5, 97.5),
-    paired=True,
-    problems=True,
-    size=lambda n: n,
-    of=lambda d: d.mean(-1),
-    sign=1,
-    replace=True,
-):
+def bootstrap(a, b, generator, resamples=2000, *, draws=12_000, percentiles=(2.5, 97.5), paired=True,
+              problems=True, size=lambda n: n, of=lambda d: d.mean(-1), sign=1, replace=True):
     rng = np.random.default_rng(12345)
     a, b = (np.asarray(x, dtype=float) for x in (a, b))
     if problems:
@@ -205,7 +190,8 @@ def bootstrap(
     else:
         a, b = a.reshape(-1), b.reshape(-1)
     n = len(a)
-    pick = (lambda: rng.integers(n, size=(draws, size(n)))) if replace else (lambda: np.argsort(rng.random((draws, n)))[:, : size(n)])
+    pick = ((lambda: rng.integers(n, size=(draws, size(n)))) if replace
+            else (lambda: np.argsort(rng.random((draws, n)))[:, : size(n)]))
     i = pick()
     j = i if paired else pick()
     return tuple(float(x) for x in np.percentile(sign * (of(a[i]) - of(b[j])), percentiles))
@@ -232,24 +218,25 @@ def ends(expected, got) -> str | None:
 
 def bootstrap_cases(seed: int) -> list[Case]:
     rng = np.random.default_rng(seed + 50)
-    hard, better = rng.random(60), rng.normal(0.1, 0.2, 60)  # problems differ a lot, which both policies share
-    a, b = ((rng.random((60, 12)) < np.clip(hard + d, 0, 1)[:, None]) + 0.01 * rng.random((60, 12)) for d in (better, 0.0))
+    # problems differ a lot, which both policies share
+    hard, better = rng.random(60), rng.normal(0.1, 0.2, 60)
+    a, b = ((rng.random((60, 12)) < np.clip(hard + d, 0, 1)[:, None]) + 0.01 * rng.random((60, 12))
+            for d in (better, 0.0))
     made = lambda s: Make("numpy.Generator", (s,))
-    return [
-        Case("60 problems, 12 samples each", (a, b, made(seed))),
-        Case("the same generator again", (a, b, made(seed))),
-        Case("another seed", (a, b, made(seed + 7))),
-        Case("the other way round", (b, a, made(seed))),
-        Case("one score a problem", (a.mean(1), b.mean(1), made(seed))),
-        Case("the first 20 problems", (a[:20], b[:20], made(seed))),
-    ]
+    return [Case("60 problems, 12 samples each", (a, b, made(seed))),
+            Case("the same generator again", (a, b, made(seed))),
+            Case("another seed", (a, b, made(seed + 7))),
+            Case("the other way round", (b, a, made(seed))),
+            Case("one score a problem", (a.mean(1), b.mean(1), made(seed))),
+            Case("the first 20 problems", (a[:20], b[:20], made(seed)))]
 
 
 def same_again(cases, outcomes) -> str | None:
     for i in range(0, len(outcomes), 6):
         first, again, other = (outcomes[i + j]["value"] for j in range(3))
         if differs(tuple(first), tuple(again)):
-            return "the same generator should give the same interval: draw with `generator`, not with a global one"
+            return ("the same generator should give the same interval: draw with `generator`, not with a "
+                    "global one")
         if not differs(tuple(first), tuple(other)):
             return "another generator should give another interval, if only slightly: draw with `generator`"
     return None
@@ -266,42 +253,45 @@ def _normal(a, b, generator):
 
 
 BOOTSTRAP = Task(
-    "paired_bootstrap",
-    bootstrap_cases,
-    bootstrap,
-    seeds=2,
-    agrees=nearly,
-    across=same_again,
-    describes=ends,
-    answers=("t1mini.statistics.paired_bootstrap", "t1mini.statistics.crossed_bootstrap", "t1mini.statistics.clustered_interval"),
-    mistakes=(
-        _bootstrap("not paired: both policies are to be resampled with the same problems; apart, the interval is too wide", paired=False),
-        _bootstrap(
-            "samples are resampled in place of problems: those of a problem are not independent, so the interval is too narrow", problems=False
-        ),
-        _bootstrap("neither paired nor by problem: draw problems, the same for both", paired=False, problems=False),
-        _bootstrap("sign: it is a - b, yours is b - a", sign=-1),
-        _bootstrap("the percentiles are 2.5 and 97.5; yours are 5 and 95", percentiles=(5, 95)),
-        _bootstrap("the percentiles are 2.5 and 97.5; yours are 25 and 75", percentiles=(25, 75)),
-        _bootstrap("np.percentile takes 2.5 and 97.5; 0.025 and 0.975 are for np.quantile", percentiles=(0.025, 0.975)),
-        _bootstrap("the smallest and the largest are no 95% interval", percentiles=(0, 100)),
-        _bootstrap("the ends are in the wrong order", percentiles=(97.5, 2.5)),
-        _bootstrap("problems are drawn without replacement: every resample is the same", replace=False),
-        _bootstrap("half as many problems are drawn as there are, so the interval is too wide", size=lambda n: n // 2),
-        _bootstrap("one problem is drawn at a time: a resample has as many as there are", size=lambda n: 1),
-        _bootstrap("twice as many problems are drawn as there are, so the interval is too narrow", size=lambda n: 2 * n),
-        _bootstrap("the percentiles are 2.5 and 97.5; yours are 0.5 and 99.5", percentiles=(0.5, 99.5)),
-        _bootstrap("the median difference; the mean is asked for", of=lambda d: np.median(d, -1)),
-        _bootstrap("sums in place of means", of=lambda d: d.sum(-1)),
-        Mistake(
-            "the interval is centred on 0: it should be on the difference",
-            lambda a, b, g: tuple(x - (_means(a) - _means(b)).mean() for x in bootstrap(a, b, g)),
-        ),
-        Mistake("that is the interval of a alone: the difference to b is asked for", lambda a, b, g: bootstrap(a, np.zeros_like(b), g)),
-        Mistake("that is the interval of b alone: the difference a - b is asked for", lambda a, b, g: bootstrap(b, np.zeros_like(a), g)),
-        Mistake("mean plus or minus one standard deviation of the differences; that is no interval of the mean", _normal),
-        Mistake("the absolute difference: the sign matters", lambda a, b, g: bootstrap(np.abs(_means(a) - _means(b)), np.zeros(len(a)), g)),
-    ),
+    "paired_bootstrap", bootstrap_cases, bootstrap, seeds=2, agrees=nearly, across=same_again, describes=ends,
+    answers=("t1mini.statistics.paired_bootstrap", "t1mini.statistics.crossed_bootstrap",
+             "t1mini.statistics.clustered_interval"),
+    mistakes=(_bootstrap("not paired: both policies are to be resampled with the same problems; apart, the "
+                         "interval is too wide",
+                         paired=False),
+              _bootstrap("samples are resampled in place of problems: those of a problem are not "
+                         "independent, so the interval is too narrow",
+                         problems=False),
+              _bootstrap("neither paired nor by problem: draw problems, the same for both", paired=False,
+                         problems=False),
+              _bootstrap("sign: it is a - b, yours is b - a", sign=-1),
+              _bootstrap("the percentiles are 2.5 and 97.5; yours are 5 and 95", percentiles=(5, 95)),
+              _bootstrap("the percentiles are 2.5 and 97.5; yours are 25 and 75", percentiles=(25, 75)),
+              _bootstrap("np.percentile takes 2.5 and 97.5; 0.025 and 0.975 are for np.quantile",
+                         percentiles=(0.025, 0.975)),
+              _bootstrap("the smallest and the largest are no 95% interval", percentiles=(0, 100)),
+              _bootstrap("the ends are in the wrong order", percentiles=(97.5, 2.5)),
+              _bootstrap("problems are drawn without replacement: every resample is the same", replace=False),
+              _bootstrap("half as many problems are drawn as there are, so the interval is too wide",
+                         size=lambda n: n // 2),
+              _bootstrap("one problem is drawn at a time: a resample has as many as there are",
+                         size=lambda n: 1),
+              _bootstrap("twice as many problems are drawn as there are, so the interval is too narrow",
+                         size=lambda n: 2 * n),
+              _bootstrap("the percentiles are 2.5 and 97.5; yours are 0.5 and 99.5", percentiles=(0.5, 99.5)),
+              _bootstrap("the median difference; the mean is asked for", of=lambda d: np.median(d, -1)),
+              _bootstrap("sums in place of means", of=lambda d: d.sum(-1)),
+              Mistake("the interval is centred on 0: it should be on the difference",
+                      lambda a, b, g: tuple(x - (_means(a) - _means(b)).mean() for x in bootstrap(a, b, g))),
+              Mistake("that is the interval of a alone: the difference to b is asked for",
+                      lambda a, b, g: bootstrap(a, np.zeros_like(b), g)),
+              Mistake("that is the interval of b alone: the difference a - b is asked for",
+                      lambda a, b, g: bootstrap(b, np.zeros_like(a), g)),
+              Mistake("mean plus or minus one standard deviation of the differences; that is no interval of "
+                      "the mean",
+                      _normal),
+              Mistake("the absolute difference: the sign matters",
+                      lambda a, b, g: bootstrap(np.abs(_means(a) - _means(b)), np.zeros(len(a)), g)))
 )
 
 

@@ -7,13 +7,14 @@
 
 import re
 import sys
+from code import InteractiveConsole
 from pathlib import Path
 from typing import Iterator, NamedTuple
 
 TUTORIALS = Path(__file__).resolve().parent.parent
 ROOT = TUTORIALS.parent
 LESSONS = sorted(TUTORIALS.glob("[0-9][0-9]_*.md"))
-PAGES = [*LESSONS, *sorted(path for path in TUTORIALS.glob("*.md") if path not in LESSONS)]
+PAGES = [ROOT / "README.md", ROOT / "data/README.md", *sorted(TUTORIALS.glob("**/*.md"))]
 _FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -32,7 +33,9 @@ def blocks(path: Path) -> Iterator[Block]:
         if text[end : m.start()].strip():
             yield Block("prose", text[end : m.start()].strip())
         language, _, of = m[1].strip().partition(" ")
-        yield Block("code" if language == "python" and not of else "quote" if language == "python" else "commands", m[2].rstrip("\n"), of)
+        yield Block("code" if language == "python" and not of else "quote" if language == "python"
+                    else "commands",
+                    m[2].rstrip("\n"), of)
         end = m.end()
     if text[end:].strip():
         yield Block("prose", text[end:].strip())
@@ -44,10 +47,26 @@ def commands(path: Path) -> list[str]:
     return [line.partition("  #")[0].strip() for line in lines if line.startswith("python ")]
 
 
+class Interpreter(InteractiveConsole):
+    """Python's own, line by line, but that an error ends it."""
+
+    def showtraceback(self) -> None:
+        raise
+
+    def showsyntaxerror(self, *names, **more) -> None:
+        raise
+
+
 def run(path: Path) -> None:
-    """Runs a lesson's code in one namespace, with the project as working directory and `tutorials` to import from."""
-    if str(TUTORIALS) not in sys.path:
-        sys.path.insert(0, str(TUTORIALS))
-    namespace = {"__name__": "__lesson__"}
-    for i, block in enumerate(block for block in blocks(path) if block.kind == "code"):
-        exec(compile(block.text, f"{path.name}, fence {i + 1}", "exec"), namespace)
+    """Pastes a lesson's code, fence by fence, into an interpreter that imports from where `python` in the
+    project's folder does, and from nowhere else."""
+    interpreter, before = Interpreter({"__name__": "__lesson__"}), sys.path[:]
+    sys.path[:] = [str(ROOT), *(place for place in before if not Path(place).is_relative_to(ROOT))]
+    try:
+        for i, block in enumerate((block for block in blocks(path) if block.kind == "code"), 1):
+            interpreter.filename = f"{path.name}, fence {i}"
+            more = [interpreter.push(line) for line in [*block.text.splitlines(), ""]]
+            if more[-1]:
+                raise SyntaxError(f"{interpreter.filename} does not end")
+    finally:
+        sys.path[:] = before

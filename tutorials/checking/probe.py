@@ -15,7 +15,8 @@ from checking.runner import NOTHING, attempt, limit_resources, write
 from checking.values import pack, unpack
 
 ROOT = Path(__file__).resolve().parents[2]
-ANSWERS = ("answer 3 + 4 * 11", "answer 7 * 11 + 0", "answer 11 * 7 * 1", "answer 4 + 3 * 11", "answer none", "answer 3 * 4 + 11")
+ANSWERS = ("answer 3 + 4 * 11", "answer 7 * 11 + 0", "answer 11 * 7 * 1", "answer 4 + 3 * 11", "answer none",
+           "answer 3 * 4 + 11")
 
 
 def run(job: str) -> None:
@@ -39,38 +40,31 @@ def run(job: str) -> None:
 
 def behaviour() -> dict[str, float]:
     """Three updates with strong penalties, KL and entropy bonus, so that every part of the step shows."""
-    from t1mini.tasks import countdown
-    from t1mini.runs.checkpoint import load_policy
-    from t1mini.tasks.countdown import Problem
-    from t1mini.runs.team import Team
-    from t1mini.runs.guards import Guard
-    from t1mini.runs.optimiser import Optimiser
+    from t1mini.fast import twins
     from t1mini.penalties import is_repetitive
     from t1mini.reference import EMAReference
     from t1mini.rl import RLConfig, t1_step
+    from t1mini.runs.checkpoint import load_policy
+    from t1mini.runs.optimiser import Optimiser
+    from t1mini.runs.team import Team
+    from t1mini.tasks import countdown
+    from t1mini.tasks.countdown import Problem
 
-    config = RLConfig(
-        prompts=4,
-        k=3,
-        max_new_tokens=40,
-        lr=2e-3,
-        kl_coef=0.5,
-        entropy_coef=0.01,
-        ema_decay=0.9,
-        repeat_limit=1,
-        threads=1,
-        micro_batch_tokens=256,
-        steps=3,
-    )
+    config = RLConfig(prompts=4, k=3, max_new_tokens=40, lr=2e-3, kl_coef=0.5, entropy_coef=0.01,
+                      ema_decay=0.9, repeat_limit=1, threads=1, micro_batch_tokens=256, steps=3)
     policy, tokenizer = load_policy(str(ROOT / "data/tiny-sft"), "cpu")
     problems = countdown.load_problems(ROOT / "data/train.jsonl")
     reference = EMAReference(policy, config.ema_decay)
-    optimiser = Optimiser(policy, lr=config.lr, steps=3, warmup=1, clip=1.0, weight_decay=0.0)
-    found = {f"verdict on {text!r}": float(countdown.is_correct(Problem((3, 4, 11), 77), text)) for text in ANSWERS}
-    found |= {f"verdict on {times} equal attempts, limit 2": float(is_repetitive([7] * times, 1, 2)) for times in (2, 3)}
+    optimiser = Optimiser(policy, Team(), lr=config.lr, steps=3, warmup=1, clip=1.0, weight_decay=0.0)
+    found = {f"verdict on {text!r}": float(countdown.is_correct(Problem((3, 4, 11), 77), text))
+             for text in ANSWERS}
+    found |= {f"verdict on {times} equal attempts, limit 2": float(is_repetitive([7] * times, 1, 2))
+              for times in (2, 3)}
     for step in range(config.steps):
-        row, _, _ = t1_step(step, problems[4 * step : 4 * step + 4], policy, reference, optimiser, tokenizer, config, Team(), Guard(None, Team()))
-        found |= {f"{name} of update {step + 1}": float(value) for name, value in row.items() if name != "logprob_gap"}
+        row, _ = t1_step(step, problems[4 * step : 4 * step + 4], range(4), policy, reference, optimiser,
+                         tokenizer, config, *twins(config))
+        found |= {f"{name} of update {step + 1}": float(value) for name, value in row.items()
+                  if name != "logprob_gap"}
     return found | {"size of the weights": sum(p.double().square().sum().item() for p in policy.parameters())}
 
 

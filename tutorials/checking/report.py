@@ -45,13 +45,18 @@ def check_task(path: Path, task: Task, seconds: float) -> tuple[Finding, str]:
     if named:
         return Finding(False, f"it uses {named}, which is the answer: write the function yourself"), ""
     cases, _ = cases_of(task)
-    found, ended, printed = sandbox.outcomes(path, task.name, task.answers, [case[1:4] for case in cases], seconds)
+    found, ended, printed = sandbox.outcomes(path, task.name, task.answers, [case[1:4] for case in cases],
+                                             seconds)
     if ended and evaluates(path):
-        ended += " (it evaluates what it reads: eval runs anything that stands there, however long that takes)"
+        ended += (" (it evaluates what it reads: eval runs anything that stands there, however long that "
+                  "takes)")
     try:
         return judge(task, found, ended), printed
-    except Exception as error:  # a returned value of a kind that nobody has thought of costs this check and no other
-        return Finding(False, f"what it returns cannot be compared ({type(error).__name__}: {error}); see the stub for what is asked for"), printed
+    # a returned value of a kind that nobody has thought of costs this check and no other
+    except Exception as error:
+        return Finding(False,
+                       f"what it returns cannot be compared ({type(error).__name__}: {error}); see the stub "
+                       "for what is asked for"), printed
 
 
 def check_files(files: dict[str, Path], seconds: float) -> list[Result]:
@@ -59,12 +64,14 @@ def check_files(files: dict[str, Path], seconds: float) -> list[Result]:
 
     def one(number: str, path: Path, task) -> Result:
         began = time.perf_counter()
-        finding, printed = task.check(path, seconds) if hasattr(task, "check") else check_task(path, task, seconds)
+        finding, printed = (task.check(path, seconds) if hasattr(task, "check")
+                            else check_task(path, task, seconds))
         return Result(number, task.name, finding, printed, time.perf_counter() - began)
 
     sandbox.context()
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        waiting = [pool.submit(one, number, path, task) for number, path in files.items() for task in tasks_of(number)]
+        waiting = [pool.submit(one, number, path, task) for number, path in files.items()
+                   for task in tasks_of(number)]
         return [future.result() for future in waiting]
 
 
@@ -72,12 +79,8 @@ def check_folder(folder: Path, numbers: Sequence[str], seconds: float) -> list[R
     """Verdicts on the exercises of a folder; a file that is missing fails."""
     files = {number: exercise_file(number, folder) for number in numbers}
     results = check_files({number: path for number, path in files.items() if path}, seconds)
-    return results + [
-        Result(number, task.name, Finding(False, f"there is no file ex{number}*.py"), "", 0.0)
-        for number, path in files.items()
-        if path is None
-        for task in tasks_of(number)
-    ]
+    return (results + [Result(number, task.name, Finding(False, f"there is no file ex{number}*.py"), "", 0.0)
+                       for number, path in files.items() if path is None for task in tasks_of(number)])
 
 
 def tell(results: Sequence[Result], files: dict[str, Path]) -> str:
@@ -107,17 +110,9 @@ def explain(result: Result, indent: str = "") -> list[str]:
 
 def gradescope(results: Sequence[Result]) -> dict:
     """Gradescope's results.json: a point a function."""
-    tests = [
-        {
-            "name": f"{r.exercise} {r.task}",
-            "score": float(r.finding.passed),
-            "max_score": 1.0,
-            "status": "passed" if r.finding.passed else "failed",
-            "output": "\n".join(explain(r)) or "passed",
-            "visibility": "visible",
-        }
-        for r in results
-    ]
+    tests = [{"name": f"{r.exercise} {r.task}", "score": float(r.finding.passed), "max_score": 1.0,
+              "status": "passed" if r.finding.passed else "failed",
+              "output": "\n".join(explain(r)) or "passed", "visibility": "visible"} for r in results]
     return {"score": sum(test["score"] for test in tests), "stdout_visibility": "hidden", "tests": tests}
 
 
@@ -130,18 +125,18 @@ def write_json(path: Path, content: dict) -> None:
 
 def empty_results(numbers: Sequence[str], why: str) -> dict:
     """What stands in results.json until the checks have ended: no point anywhere."""
-    tests = [
-        {"name": f"{number} {task.name}", "score": 0.0, "max_score": 1.0, "status": "failed", "output": why, "visibility": "visible"}
-        for number in numbers
-        for task in tasks_of(number)
-    ]
+    tests = [{"name": f"{number} {task.name}", "score": 0.0, "max_score": 1.0, "status": "failed",
+              "output": why, "visibility": "visible"} for number in numbers for task in tasks_of(number)]
     return {"score": 0.0, "stdout_visibility": "hidden", "tests": tests}
 
 
 def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python tutorials/check.py", description="Checks exercises and names the mistake.", allow_abbrev=False)
+    parser = argparse.ArgumentParser(prog="python tutorials/check.py",
+                                     description="Checks exercises and names the mistake.",
+                                     allow_abbrev=False)
     parser.add_argument("exercise", choices=[*NUMBERS, "all"], help="which one")
-    parser.add_argument("--submission", type=Path, help="a file to check in place of tutorials/exercises/exNN_*.py; with all, a folder")
+    parser.add_argument("--submission", type=Path,
+                        help="a file to check in place of tutorials/exercises/exNN_*.py; with all, a folder")
     parser.add_argument("--json", type=Path, help="write Gradescope's results.json here")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="time limit a function (default 5)")
     flags = parser.parse_args(arguments)
@@ -151,15 +146,18 @@ def main(arguments: Sequence[str]) -> int:
         parser.error(f"--submission {where}: there is no such file")
     if where and flags.exercise == "all" and not where.is_dir():
         parser.error(f"--submission {where}: `all` takes a folder of ex01...py to ex10...py")
-    files = {number: where if where and where.is_file() else exercise_file(number, where or EXERCISES) for number in numbers}
+    files = {number: where if where and where.is_file() else exercise_file(number, where or EXERCISES)
+             for number in numbers}
     missing = [number for number, path in files.items() if path is None]
     if missing and len(missing) == len(files):
         parser.error(f"there is no ex{missing[0]}*.py in {where or EXERCISES}")
     if flags.json:
         write_json(flags.json, empty_results(numbers, "the checks did not end"))
     one_file = where and where.is_file()
-    results = check_files(files, flags.seconds) if one_file else check_folder(where or EXERCISES, numbers, flags.seconds)
-    sys.stdout.reconfigure(errors="backslashreplace")  # a submission may return what this terminal cannot show
+    results = (check_files(files, flags.seconds) if one_file
+               else check_folder(where or EXERCISES, numbers, flags.seconds))
+    # a submission may return what this terminal cannot show
+    sys.stdout.reconfigure(errors="backslashreplace")
     print(tell(results, {number: path or Path(f"ex{number} (missing)") for number, path in files.items()}))
     if flags.json:
         write_json(flags.json, gradescope(results))

@@ -1,8 +1,9 @@
 """A student's process: one function of a submission, called on one case after the other.
 
-It knows the inputs and nothing of what is expected; whoever started it compares. Each case's outcome is a file of its own, so that a
-function that hangs at the third case has answered two. While it runs, the library's own functions of that name raise, output goes to a
-file of limited size, memory and time are limited, and the process has a group of its own, to be stopped as one.
+It knows the inputs and nothing of what is expected; whoever started it compares. Each case's outcome is a
+file of its own, so that a function that hangs at the third case has answered two. While it runs, the
+library's own functions of that name raise, output goes to a file of limited size, memory and time are
+limited, and the process has a group of its own, to be stopped as one.
 """
 
 import importlib
@@ -47,7 +48,9 @@ def run(job: str) -> None:
         if os.getpid() != process:  # the submission has forked
             os._exit(0)
         packed = attempt(lambda: pack(outcome), path)
-        write(folder / f"{i}.npz", packed["value"] or pack({"value": None, "error": ("Unreadable", packed["error"][1], 0, "")} | NOTHING))
+        write(folder / f"{i}.npz",
+              packed["value"]
+              or pack({"value": None, "error": ("Unreadable", packed["error"][1], 0, "")} | NOTHING))
     os._exit(0)  # whatever a submission has arranged to happen at the end does not
 
 
@@ -73,7 +76,8 @@ def load(path: str, name: str):
 
 
 def call(function, args: tuple, kwargs: dict, grad: tuple[int | str, ...], path: str = "") -> dict:
-    """What `function` returns, its arguments afterwards, and d(value . weights)/d(argument) of the arguments numbered or named in `grad`."""
+    """What `function` returns, its arguments afterwards, and d(value . weights)/d(argument) of the arguments
+    numbered or named in `grad`."""
     args, kwargs = list(args), dict(kwargs)
     for i in grad:
         holder = kwargs if isinstance(i, str) else args
@@ -84,7 +88,8 @@ def call(function, args: tuple, kwargs: dict, grad: tuple[int | str, ...], path:
         value, leaves = outcome["value"], [(kwargs if isinstance(i, str) else args)[i] for i in grad]
         if value.requires_grad:
             weights = torch.linspace(0.5, 1.5, max(1, value.numel()), dtype=value.dtype).view_as(value)
-            again = attempt(lambda: torch.autograd.grad((value * weights).sum(), leaves, allow_unused=True), path)
+            again = attempt(lambda: torch.autograd.grad((value * weights).sum(), leaves, allow_unused=True),
+                            path)
             outcome["error"], grads = again["error"], again["value"]
         else:
             grads = tuple(None for _ in leaves)
@@ -92,7 +97,10 @@ def call(function, args: tuple, kwargs: dict, grad: tuple[int | str, ...], path:
 
 
 def attempt(work, path: str) -> dict:
-    """{"value": what work() returns, "error": None or (type, message, line number, line)}. Whatever it raises stays here."""
+    """{"value": what work() returns, "error": None or (type, message, line number, line)}.
+
+    Whatever it raises stays here.
+    """
     try:
         return {"value": work(), "error": None}
     except BaseException as error:  # sys.exit and its like are no reason to end
@@ -111,7 +119,8 @@ def words_of(error: BaseException) -> str:
 
 
 def block(answers: list[str]) -> None:
-    """Makes the library's functions `answers`, such as "t1mini.loss.rloo_advantages", raise wherever they are known by now."""
+    """Makes the library's functions `answers`, such as "t1mini.loss.rloo_advantages", raise wherever they are
+    known by now."""
     for answer in answers:
         module, _, name = answer.rpartition(".")
         original = getattr(importlib.import_module(module), name)

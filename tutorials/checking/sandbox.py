@@ -1,7 +1,8 @@
 """Starts a student's process, stops it after the time limit, and reads what it noted.
 
-All processes fork from one that has imported torch already, so each costs milliseconds; where the system cannot fork (Windows) each
-imports it anew. What comes back is compared here: the process never sees what is expected.
+All processes fork from one that has imported torch already, so each costs milliseconds; where the system
+cannot fork (Windows) each imports it anew. What comes back is compared here: the process never sees what is
+expected.
 """
 
 import multiprocessing
@@ -30,22 +31,28 @@ def context():
     forking = multiprocessing.get_context("forkserver")
     forking.set_forkserver_preload(["checking.runner"])
     tutorials = Path(__file__).resolve().parent.parent
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(tutorials), str(tutorials.parent), os.environ.get("PYTHONPATH", "")])  # of the server
+    places = [str(tutorials), str(tutorials.parent), os.environ.get("PYTHONPATH", "")]
+    os.environ["PYTHONPATH"] = os.pathsep.join(places)  # of the server
     first = forking.Process(target=int)  # once it has run, the server has imported what it has to
     first.start()
     first.join()
     return forking
 
 
-def outcomes(submission: Path, name: str, answers: Sequence[str], cases: Sequence[tuple], seconds: float) -> tuple[list[dict], str, str]:
-    """What function `name` of a file does in each of `cases`, (args, kwargs, grad), as `outcomes_of` returns it."""
-    return outcomes_of(runner.run, (str(submission.resolve()), name, list(answers), list(cases)), len(cases), seconds)
+def outcomes(submission: Path, name: str, answers: Sequence[str], cases: Sequence[tuple],
+             seconds: float) -> tuple[list[dict], str, str]:
+    """What function `name` of a file does in each of `cases`, (args, kwargs, grad), as `outcomes_of` returns
+    it."""
+    return outcomes_of(runner.run, (str(submission.resolve()), name, list(answers), list(cases)), len(cases),
+                       seconds)
 
 
-def outcomes_of(work: Callable[[str], None], job: tuple, count: int, seconds: float) -> tuple[list[dict], str, str]:
+def outcomes_of(work: Callable[[str], None], job: tuple, count: int,
+                seconds: float) -> tuple[list[dict], str, str]:
     """(outcomes as far as `work` came, why it ended before it had `count` or "", what it printed).
 
-    `work` is given a folder that holds job.npz. An outcome is what `runner.call` notes: value, args, grads, error.
+    `work` is given a folder that holds job.npz. An outcome is what `runner.call` notes: value, args, grads,
+    error.
     """
     with tempfile.TemporaryDirectory(prefix="check-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
@@ -64,7 +71,7 @@ def outcomes_of(work: Callable[[str], None], job: tuple, count: int, seconds: fl
 
 
 def stop(process, job: str) -> None:
-    """Ends the process and whatever it has started: its group, and what carries its mark in the environment."""
+    """Ends the process and whatever it has started: its group, and what carries its mark."""
     try:
         os.killpg(process.pid, signal.SIGKILL)  # it leads a group of its own, which may outlive it
     except (OSError, AttributeError):
@@ -99,7 +106,8 @@ def read(path: Path) -> dict:
             return outcome
     except Exception as error:  # whatever a submission may have put there
         print(f"{path.name}: {error}", file=sys.stderr)
-    return {"value": None, "args": (), "grads": None, "error": ("Unreadable", "does it write files of its own?", 0, "")}
+    return {"value": None, "args": (), "grads": None,
+            "error": ("Unreadable", "does it write files of its own?", 0, "")}
 
 
 def read_text(path: Path) -> str:

@@ -1,8 +1,9 @@
-"""A task: one function of an exercise, what it is given, what is expected of it, and the mistakes that are known by name.
+"""A task: one function of an exercise, what it is given, what is expected of it, and the mistakes that are
+known by name.
 
-`expected` computes the answer on its own, by another road than the library where there is one (loops, enumeration, the definition), so
-that a task does not repeat the library's mistakes. A mistake is a whole wrong function: a submission that agrees with it where it
-disagrees with `expected` has made that mistake.
+`expected` computes the answer on its own, by another road than the library where there is one (loops,
+enumeration, the definition), so that a task does not repeat the library's mistakes. A mistake is a whole
+wrong function: a submission that agrees with it where it disagrees with `expected` has made that mistake.
 """
 
 from dataclasses import dataclass
@@ -19,7 +20,10 @@ TOLERANCE = 1e-5  # of the largest expected number, or of 1 where that is less
 
 
 class Case(NamedTuple):
-    """What the function is called with. `varies` names what alone differs from the case before: an answer that stays the same ignores it."""
+    """What the function is called with.
+
+    `varies` names what alone differs from the case before: an answer that stays the same ignores it.
+    """
 
     label: str
     args: tuple
@@ -37,8 +41,8 @@ class Mistake(NamedTuple):
 class Task:
     """`in_place` numbers arguments that the function is to change; all others it has to leave as they are.
 
-    `agrees(expected, got)` is None or says what differs, `describes` how. `across(cases, outcomes)` looks at all of them once each agrees,
-    `look` before anything else where one does not.
+    `agrees(expected, got)` is None or says what differs, `describes` how. `across(cases, outcomes)` looks at
+    all of them once each agrees, `look` before anything else where one does not.
     """
 
     name: str
@@ -56,7 +60,8 @@ class Task:
     def all_cases(self) -> list[Case]:
         cases = []
         for seed in range(self.seeds):
-            cases += [case._replace(label=f"{case.label} (seed {seed})" if self.seeds > 1 else case.label) for case in self.cases(seed)]
+            cases += [case._replace(label=f"{case.label} (seed {seed})" if self.seeds > 1 else case.label)
+                      for case in self.cases(seed)]
         return cases
 
 
@@ -83,7 +88,8 @@ def compare(task: Task, case: Case, expected: dict, got: dict, tolerance: float 
     if expected["error"] or got["error"]:
         kinds = [outcome["error"][0] if outcome["error"] else None for outcome in (expected, got)]
         return None if kinds[0] == kinds[1] else "error"
-    difference = task.agrees(expected["value"], got["value"]) if task.agrees else differs(expected["value"], got["value"], tolerance)
+    difference = (task.agrees(expected["value"], got["value"]) if task.agrees
+                  else differs(expected["value"], got["value"], tolerance))
     if difference:
         return difference
     for i in case.grad:
@@ -106,7 +112,8 @@ def no_gradient(grad) -> bool:
 def differs(expected: Any, got: Any, tolerance: float = TOLERANCE) -> str | None:
     """None where two values are the same within the tolerance, else what differs."""
     if isinstance(expected, (tuple, list)) and not isinstance(expected, str):
-        items = list(got) if isinstance(got, (tuple, list)) else got.tolist() if isinstance(got, (torch.Tensor, np.ndarray)) and got.ndim else None
+        items = (list(got) if isinstance(got, (tuple, list)) else got.tolist()
+                 if isinstance(got, (torch.Tensor, np.ndarray)) and got.ndim else None)
         if items is None:
             return f"type {type_name(got)}"
         if len(items) != len(expected):
@@ -119,22 +126,23 @@ def differs(expected: Any, got: Any, tolerance: float = TOLERANCE) -> str | None
             return f"shape {tuple(got.shape)}"
         return None if same_numbers(expected, got, tolerance) else "values"
     if expected is None or isinstance(expected, str):
-        return None if type(got) is type(expected) and got == expected else f"type {type_name(got)}" if type(got) is not type(expected) else "values"
-    if isinstance(got, (torch.Tensor, np.ndarray)) and got.size in (1, ()) or isinstance(got, torch.Tensor) and got.numel() == 1:
+        return (None if type(got) is type(expected) and got == expected else f"type {type_name(got)}"
+                if type(got) is not type(expected) else "values")
+    if (isinstance(got, (torch.Tensor, np.ndarray)) and got.size in (1, ()) or isinstance(got, torch.Tensor)
+        and got.numel() == 1):
         got = got.item()
-    if isinstance(got, bool) != isinstance(expected, bool) and got not in (0, 1) or not isinstance(got, (bool, int, float)):
+    if (isinstance(got, bool) != isinstance(expected, bool) and got not in (0, 1)
+        or not isinstance(got, (bool, int, float))):
         return f"type {type_name(got)}"
-    return (
-        None
-        if same_numbers(torch.tensor(float(expected), dtype=torch.float64), torch.tensor(float(got), dtype=torch.float64), tolerance)
-        else "values"
-    )
+    return (None if same_numbers(torch.tensor(float(expected), dtype=torch.float64),
+                                 torch.tensor(float(got), dtype=torch.float64), tolerance) else "values")
 
 
 def same_numbers(expected: torch.Tensor, got: torch.Tensor, tolerance: float = TOLERANCE) -> bool:
     a, b = expected.detach().double(), got.detach().double()
     finite = a.isfinite()
-    if not torch.equal(finite, b.isfinite()) or not torch.equal(a[~finite].nan_to_num(7.0), b[~finite].nan_to_num(7.0)):
+    if (not torch.equal(finite, b.isfinite())
+        or not torch.equal(a[~finite].nan_to_num(7.0), b[~finite].nan_to_num(7.0))):
         return False
     largest = max(1.0, a[finite].abs().max().item()) if finite.any() else 1.0
     return bool(((a - b)[finite].abs() <= tolerance * largest).all())

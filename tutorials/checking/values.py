@@ -1,4 +1,5 @@
-"""Values between the checker and a student's process: JSON for what is plain, .npz arrays for tensors. Never pickle.
+"""Values between the checker and a student's process: JSON for what is plain, .npz arrays for tensors. Never
+pickle.
 
 A pickle may run code when it is read, so a submission could answer with one that gives itself full marks.
 """
@@ -12,13 +13,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-PLAIN = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool)
+PLAIN = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.int16,
+         torch.int8, torch.uint8, torch.bool)
 MOST_NUMBERS = 10**7
-PARSING = threading.Lock()  # Python's parser, which also reads the head of an array's file, counts its depth for all threads together
+# Python's parser, which also reads the head of an array's file, counts its depth for all threads together
+PARSING = threading.Lock()
 
 
 class Make(NamedTuple):
-    """Something that is built where it is needed: a generator, a Problem, a tensor that asks for its gradient."""
+    """Something that is built where it is needed: a generator, a Problem, a tensor that asks for its
+    gradient."""
 
     kind: str
     args: tuple = ()
@@ -40,10 +44,13 @@ def pack(value: Any) -> dict[str, np.ndarray]:
 
     def walk(x):
         if isinstance(x, torch.Tensor):
-            if x.layout != torch.strided or x.dtype not in PLAIN or x.device.type != "cpu" or x.numel() > MOST_NUMBERS:
-                return {"other": f"tensor ({x.layout}, {x.dtype}, {x.device}, {x.numel()} numbers)".replace("torch.", "")}
+            if (x.layout != torch.strided or x.dtype not in PLAIN or x.device.type != "cpu"
+                or x.numel() > MOST_NUMBERS):
+                says = f"tensor ({x.layout}, {x.dtype}, {x.device}, {x.numel()} numbers)"
+                return {"other": says.replace("torch.", "")}
             plain = x.detach().resolve_neg()
-            kept = keep((plain.float() if plain.dtype == torch.bfloat16 else plain).numpy(), "tensor", str(x.dtype).removeprefix("torch."))
+            kept = keep((plain.float() if plain.dtype == torch.bfloat16 else plain).numpy(), "tensor",
+                        str(x.dtype).removeprefix("torch."))
             return kept | {"trained": x.requires_grad}
         if isinstance(x, np.ndarray) and x.dtype.kind in "biuf":
             return keep(x, "array", str(x.dtype))
@@ -89,16 +96,14 @@ def unpack(arrays) -> Any:
 
 
 def make(kind: str, args: list) -> Any:
-    from t1mini.tasks.countdown import Chain, Problem  # not at the top: whoever only reads results needs no t1mini
+    # not at the top: whoever only reads results needs no t1mini
+    from t1mini.tasks.countdown import Chain, Problem
 
-    builders = {
-        "torch.Generator": advanced_generator,
-        "random.Random": random.Random,
-        "numpy.Generator": np.random.default_rng,
-        "Chain": lambda numbers, ops, values: Chain(tuple(numbers), ops, tuple(values)),
-        "Problem": lambda numbers, target: Problem(tuple(numbers), target),
-        "trained": lambda tensor: tensor.requires_grad_(),
-    }
+    builders = {"torch.Generator": advanced_generator, "random.Random": random.Random,
+                "numpy.Generator": np.random.default_rng,
+                "Chain": lambda numbers, ops, values: Chain(tuple(numbers), ops, tuple(values)),
+                "Problem": lambda numbers, target: Problem(tuple(numbers), target),
+                "trained": lambda tensor: tensor.requires_grad_()}
     return builders[kind](*args)
 
 

@@ -7,7 +7,8 @@ from torch import Tensor
 
 
 def pass_at_k(n: int, c: int, k: int) -> float:
-    """The chance that k of n samples, drawn without replacement, include one of the c right ones. About 2 lines, 10 minutes, easy.
+    """The chance that k of n samples, drawn without replacement, include one of the c right ones.
+    About 2 lines, 10 minutes, easy.
 
     0 <= c <= n, 1 <= k <= n; n may be 10,000. -> a share between 0 and 1.
     """
@@ -17,13 +18,15 @@ def pass_at_k(n: int, c: int, k: int) -> float:
 def group(rewards: Tensor, k: int) -> Tensor:
     """Rewards by prompt: [N] -> [P, k], N = P * k. About 3 lines, 5 minutes, easy.
 
-    Rows are prompt-major: the k responses to prompt 0 come first, then those to prompt 1. ValueError where N is no multiple of k.
+    Rows are prompt-major: the k responses to prompt 0 come first, then those to prompt 1. ValueError where N
+    is no multiple of k.
     """
     raise NotImplementedError
 
 
 def signal_fraction(rewards: Tensor) -> float:
-    """The share of prompts that teach anything: those whose K rewards are not all equal. About 2 lines, 10 minutes, easy.
+    """The share of prompts that teach anything: those whose K rewards are not all equal.
+    About 2 lines, 10 minutes, easy.
 
     rewards [P, K] -> between 0 and 1.
     """

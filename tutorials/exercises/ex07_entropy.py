@@ -11,6 +11,7 @@ from torch import Tensor
 def token_entropy(logits: Tensor) -> Tensor:
     """The entropy of softmax(logits) in nats: [.., V] -> [..]. About 4 lines, 15 minutes, medium.
 
-    A logit may be -inf, as a filter leaves it: its token has probability 0 and adds 0. Value and gradient stay finite.
+    A logit may be -inf, as a filter leaves it: its token has probability 0 and adds 0. Value and gradient
+    stay finite.
     """
     raise NotImplementedError

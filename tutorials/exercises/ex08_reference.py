@@ -11,10 +11,11 @@ from torch import Tensor
 
 
 def sequence_kl(logprobs: Tensor, ref_logprobs: Tensor, mask: Tensor) -> Tensor:
-    """How much likelier the policy finds its response than the reference does, in nats, detached. About 2 lines, 10 minutes, easy.
+    """How much likelier the policy finds its response than the reference does, in nats, detached.
+    About 2 lines, 10 minutes, easy.
 
-    logprobs, ref_logprobs, mask [N, T] -> [N]: the sum over response tokens of log pi - log pi_ref. What stands where the mask is False
-    may be anything, even -inf.
+    logprobs, ref_logprobs, mask [N, T] -> [N]: the sum over response tokens of log pi - log pi_ref. What
+    stands where the mask is False may be anything, even -inf.
     """
     raise NotImplementedError
 
@@ -25,8 +26,10 @@ def centred_kl(kl: Tensor) -> Tensor:
 
 
 def ema_update(ref_parameters: Iterable[Tensor], parameters: Iterable[Tensor], decay: float) -> None:
-    """ref <- decay * ref + (1 - decay) * parameter, in place, for each pair. About 5 lines, 15 minutes, medium.
+    """ref <- decay * ref + (1 - decay) * parameter, in place, for each pair.
+    About 5 lines, 15 minutes, medium.
 
-    The reference's tensors are float32 and need no gradient; the policy's do, and stay as they are. ValueError unless 0 <= decay <= 1.
+    The reference's tensors are float32 and need no gradient; the policy's do, and stay as they are.
+    ValueError unless 0 <= decay <= 1.
     """
     raise NotImplementedError

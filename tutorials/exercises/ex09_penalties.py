@@ -8,7 +8,8 @@ from typing import Sequence
 
 
 def is_repetitive(ids: Sequence, n: int, limit: int) -> bool:
-    """True if some run of n consecutive ids occurs more than `limit` times; overlapping runs count. About 4 lines, 15 minutes, medium.
+    """True if some run of n consecutive ids occurs more than `limit` times; overlapping runs count.
+    About 4 lines, 15 minutes, medium.
 
     ids may be whole numbers, or texts, or tuples such as attempts; fewer than n of them are not repetitive.
     """
@@ -16,13 +17,17 @@ def is_repetitive(ids: Sequence, n: int, limit: int) -> bool:
 
 
 def is_overlong(length: int, finished: bool, max_new_tokens: int) -> bool:
-    """True if a response used up its limit and its end token is not among its tokens. About 1 line, 5 minutes, easy.
+    """True if a response used up its limit and its end token is not among its tokens.
+    About 1 line, 5 minutes, easy.
 
-    `finished` says that the end token is among its tokens. `length` counts the end token, and is never above the limit.
+    `finished` says that the end token is among its tokens. `length` counts the end token, and is never above
+    the limit.
     """
     raise NotImplementedError
 
 
 def penalised_reward(reward: float, repetitive: bool, overlong: bool, garbled: bool) -> float:
-    """-1 if any pattern is there, whatever the response answers; else the reward. About 1 line, 5 minutes, easy."""
+    """-1 if any pattern is there, whatever the response answers; else the reward.
+    About 1 line, 5 minutes, easy.
+    """
     raise NotImplementedError

@@ -27,9 +27,8 @@ def paired_bootstrap(a, b, generator):
     return [means[49], means[1949]]
 
 
-FOUND = {
-    1: ["sign", "    return -(objective * mask).sum() / normaliser"],
-    5: ["gradients", "for group in self.adamw.param_groups:\n    pass\nself.adamw.step()\nself.model.zero_grad()"],
-    7: ["overlong", "return not finished and length == max_new_tokens"],
-    9: ["detached", "objective = advantages[:, None] * logprobs"],
-}
+FOUND = {1: ["sign", "    return -(objective * mask).sum() / normaliser"],
+         5: ["gradients",
+             "for group in self.adamw.param_groups:\n    pass\nself.adamw.step()\nself.model.zero_grad()"],
+         7: ["overlong", "return not finished and length == max_new_tokens"],
+         9: ["detached", "objective = advantages[:, None] * logprobs"]}

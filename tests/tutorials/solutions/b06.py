@@ -17,7 +17,8 @@ def logprobs_from_logits(logits, ids, temperature):
         temperature = 1
     N, T, V = logits.shape
     out = logits.new_zeros(N, T)
-    out[:, 1:] = -F.cross_entropy((logits[:, :-1] / temperature).reshape(-1, V), ids[:, 1:].reshape(-1), reduction="none").view(N, T - 1)
+    out[:, 1:] = -F.cross_entropy((logits[:, :-1] / temperature).reshape(-1, V), ids[:, 1:].reshape(-1),
+                                  reduction="none").view(N, T - 1)
     return out
 
 

@@ -13,10 +13,7 @@ def attempt(chain):
 def make_trace(problem, wrong_attempts, rng):
     words = []
     for chain in wrong_attempts:
-        words += [
-            attempt(chain),
-            "low" if chain.value < problem.target else "high",
-        ]
+        words += [attempt(chain), "low" if chain.value < problem.target else "high"]
     found = solutions(problem)
     s = found[rng.randrange(len(found))]
     (a, b, c), (op1, op2), (first, value) = s

@@ -9,7 +9,8 @@ from t1mini.tasks.countdown import solutions
 
 def make_trace(problem, wrong_attempts, rng):
     chains = [*wrong_attempts, rng.choice(solutions(problem))]
-    return merge([attempt_text(c, c.value) for c in chains], [critique(c, c.value, problem.target) for c in chains], str(chains[-1]))
+    return merge([attempt_text(c, c.value) for c in chains],
+                 [critique(c, c.value, problem.target) for c in chains], str(chains[-1]))
 
 
 def sft_mask(ids, prompt_len):

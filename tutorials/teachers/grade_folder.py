@@ -1,9 +1,10 @@
-"""Grades a class offline: a folder with a folder a student, to a CSV with a row a student and a column a function.
+"""Grades a class offline: a folder with a folder a student, to a CSV with a row a student and a column a
+function.
 
-    python tutorials/grade_folder.py SUBMISSIONS/ grades.csv [06 07 ...]
+    python tutorials/teachers/grade_folder.py SUBMISSIONS/ grades.csv [06 07 ...]
 
-Each student's folder is graded in a process of its own. Whatever happens there costs that student's checks, and the row says so. Rows are
-written as they come; run again, the command goes on where it stopped.
+Each student's folder is graded in a process of its own. Whatever happens there costs that student's checks,
+and the row says so. Rows are written as they come; run again, the command goes on where it stopped.
 """
 
 import csv
@@ -14,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent)]
+sys.path[:0] = [str(HERE.parent), str(HERE.parent.parent)]
 LONGEST = 15 * 60  # seconds a student
 
 
@@ -23,9 +24,12 @@ def main(arguments: list[str]) -> int:
 
     numbers = arguments[2:] or list(NUMBERS)
     if len(arguments) < 2 or not set(numbers) <= set(NUMBERS) or not Path(arguments[0]).is_dir():
-        print(f"grade_folder.py: want a folder of submissions, a CSV file, and perhaps exercises out of {', '.join(NUMBERS)}", file=sys.stderr)
+        print("grade_folder.py: want a folder of submissions, a CSV file, and perhaps exercises out of "
+              f"{', '.join(NUMBERS)}",
+              file=sys.stderr)
         return 2
-    submissions, target = sorted(path for path in Path(arguments[0]).iterdir() if path.is_dir()), Path(arguments[1])
+    submissions = sorted(path for path in Path(arguments[0]).iterdir() if path.is_dir())
+    target = Path(arguments[1])
     names = [test["name"] for test in empty_results(numbers, "")["tests"]]
     columns = ["student", "score", "of", *names, "note"]
     done = read_done(target, columns)
@@ -38,9 +42,11 @@ def main(arguments: list[str]) -> int:
                 continue
             results, note = grade(folder, numbers)
             scores = {test["name"]: f"{test['score']:g}" for test in results["tests"]}
-            writer.writerow({"student": folder.name, "score": f"{results['score']:g}", "of": len(names), **scores, "note": note})
+            writer.writerow({"student": folder.name, "score": f"{results['score']:g}", "of": len(names),
+                             **scores, "note": note})
             file.flush()
-            print(f"{i} of {len(submissions)}: {folder.name} {results['score']:g} of {len(names)} {note}", flush=True)
+            print(f"{i} of {len(submissions)}: {folder.name} {results['score']:g} of {len(names)} {note}",
+                  flush=True)
     return 0
 
 
@@ -63,9 +69,9 @@ def grade(folder: Path, numbers: list[str]) -> tuple[dict, str]:
     with tempfile.TemporaryDirectory() as work:
         target = Path(work) / "results.json"
         try:
-            ended = subprocess.run(
-                [sys.executable, str(HERE / "grade_one.py"), str(folder), str(target), *numbers], capture_output=True, timeout=LONGEST
-            )
+            ended = subprocess.run([sys.executable, str(HERE / "grade_one.py"), str(folder), str(target),
+                                    *numbers],
+                                   capture_output=True, timeout=LONGEST)
             note = "" if ended.returncode == 0 else f"grading ended with code {ended.returncode}"
         except subprocess.TimeoutExpired:
             note = f"grading took over {LONGEST // 60} minutes"

@@ -1,7 +1,8 @@
-"""The lessons' experiments: each a function that a lesson calls small, and that this command runs at full size.
+"""The lessons' experiments: each a function that a lesson calls small, and that this command runs at full
+size.
 
-    python tutorials/experiments.py variance passk ...      rows to tutorials/experiments/NAME.csv, a figure to tutorials/figures/NAME.svg
-    python tutorials/experiments.py all --draw              only the figures, from the committed rows (needs matplotlib)
+    python tutorials/findings/experiments.py variance passk ...  rows to experiments/NAME.csv beside this file
+    python tutorials/findings/experiments.py all --draw          figures/NAME.svg from the rows (matplotlib)
 
 Every row is (line, x, y): the figure draws y over x, a line each.
 """
@@ -14,21 +15,22 @@ from pathlib import Path
 from typing import Iterator, NamedTuple, Sequence
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent)]
+ROOT = HERE.parent.parent
+sys.path[:0] = [str(ROOT)]
 
 import torch  # noqa: E402
 
-from t1mini.tasks import countdown
 from t1mini import evaluate  # noqa: E402
-from t1mini.runs.checkpoint import load_policy  # noqa: E402
+from t1mini.fast import twins  # noqa: E402
 from t1mini.loss import policy_gradient_loss, rloo_advantages  # noqa: E402
 from t1mini.model import Qwen  # noqa: E402
-from t1mini.reward import judge_rollouts  # noqa: E402
-from t1mini.rl import RLConfig, rewards_of, run as run_rl, sample_responses  # noqa: E402
-from t1mini.rollout import generate, score  # noqa: E402
+from t1mini.penalties import judge_rollouts, rewards_of  # noqa: E402
+from t1mini.rl import RLConfig, run as run_rl  # noqa: E402
+from t1mini.runs.checkpoint import load_policy  # noqa: E402
 from t1mini.runs.folder import csv_text, read_rows  # noqa: E402
-from t1mini.sampler import sampling_distribution  # noqa: E402
+from t1mini.sampler import Sampling, sampling_distribution  # noqa: E402
 from t1mini.statistics import pass_at_k  # noqa: E402
+from t1mini.tasks import countdown  # noqa: E402
 
 MODELS = {"SFT": "data/tiny-sft", "RL": "data/tiny-rl"}
 
@@ -40,14 +42,15 @@ class Row(NamedTuple):
 
 
 def load(folder: str):
-    return load_policy(str(HERE.parent / folder), "cpu")
+    return load_policy(str(ROOT / folder), "cpu")
 
 
-# --- lesson 1 ----------------------------------------------------------------------------------------------------------
+# --- lesson 1 -------------------------------------------------------------------------------------
 
 
 def cache(lengths: Sequence[int] = (16, 32, 64, 96, 128, 160, 192), repeats: int = 20) -> Iterator[Row]:
-    """Milliseconds for one more token behind a sequence of each length: with the cache, and computing all of it again."""
+    """Milliseconds for one more token behind a sequence of each length: with the cache, and computing all of
+    it again."""
     policy, _ = load(MODELS["SFT"])
     for length in lengths:
         ids = torch.randint(2, 100, (1, length + 1), generator=torch.Generator().manual_seed(0))
@@ -65,12 +68,11 @@ def cache(lengths: Sequence[int] = (16, 32, 64, 96, 128, 160, 192), repeats: int
                 filled.longest = length
 
 
-# --- lesson 2 ----------------------------------------------------------------------------------------------------------
+# --- lesson 2 -------------------------------------------------------------------------------------
 
 
-def sampling(
-    temperatures: Sequence[float] = (0.6, 0.8, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0), min_ps: Sequence[float] = (0.0, 0.05, 0.2), problems: int = 64
-) -> Iterator[Row]:
+def sampling(temperatures: Sequence[float] = (0.6, 0.8, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0),
+             min_ps: Sequence[float] = (0.0, 0.05, 0.2), problems: int = 64) -> Iterator[Row]:
     """Mean entropy of what the sampler draws from, in nats a token, over the SFT model's own responses."""
     logits = response_logits(problems)
     for min_p in min_ps:
@@ -82,24 +84,29 @@ def sampling(
 def response_logits(problems: int) -> torch.Tensor:
     """The SFT model's logits [M, V] at every token of its responses to some validation problems."""
     policy, tokenizer = load(MODELS["SFT"])
-    prompts = [countdown.prompt_ids(p, tokenizer) for p in countdown.load_problems(HERE.parent / "data/validation.jsonl")[:problems]]
-    rollouts = generate(policy, prompts, 1, max_new_tokens=192, **tokenizer.limits, seed=0)
+    prompts = [countdown.prompt_ids(p, tokenizer)
+               for p in countdown.load_problems(ROOT / "data/validation.jsonl")[:problems]]
+    generate, _ = twins(RLConfig())
+    rollouts = generate(policy, prompts, 1, Sampling(vocab_limit=tokenizer.size), max_new_tokens=192,
+                        eos_id=tokenizer.eos_id, seed=0)
     with torch.no_grad():
-        return torch.cat([policy(torch.tensor([prompt + rollouts.ids(i)]))[0, len(prompt) - 1 : -1] for i, prompt in enumerate(prompts)])
+        return torch.cat([policy(torch.tensor([prompt + rollouts.ids(i)]))[0, len(prompt) - 1 : -1]
+                          for i, prompt in enumerate(prompts)])
 
 
-# --- lesson 3 ----------------------------------------------------------------------------------------------------------
+# --- lesson 3 -------------------------------------------------------------------------------------
 
 
 def lenient_verifier() -> Iterator[Row]:
-    """Accuracy while sampling, and attempts a response, of the sound step and of bug 3's, from the metrics of the bug hunt."""
+    """Accuracy while sampling, and attempts a response, of the sound step and of bug 3's, from the metrics of
+    the bug hunt."""
     for line, bug in (("sound", 0), ("accepts no answer", 3)):
-        for row in read_rows(HERE / f"bugs/{bug:02d}.csv"):
+        for row in read_rows(HERE.parent / f"checking/broken_runs/{bug:02d}.csv"):
             yield Row(f"accuracy, {line}", float(row["step"]), float(row["accuracy"]))
             yield Row(f"attempts / 10, {line}", float(row["step"]), float(row["attempts"]) / 10)
 
 
-# --- lesson 4 ----------------------------------------------------------------------------------------------------------
+# --- lesson 4 -------------------------------------------------------------------------------------
 
 
 def sft(metrics: str = "runs/train-tiny-0/sft/metrics.csv", width: int = 10) -> Iterator[Row]:
@@ -110,56 +117,59 @@ def sft(metrics: str = "runs/train-tiny-0/sft/metrics.csv", width: int = 10) -> 
         yield Row("SFT", float(part[-1]["step"]), sum(float(row["loss"]) for row in part) / len(part))
 
 
-# --- lesson 5 ----------------------------------------------------------------------------------------------------------
+# --- lesson 5 -------------------------------------------------------------------------------------
 
 
-def passk(samples: int = 64, problems: int = 150, ks: Sequence[int] = (1, 2, 4, 8, 16, 32, 64)) -> Iterator[Row]:
+def passk(samples: int = 64, problems: int = 150,
+          ks: Sequence[int] = (1, 2, 4, 8, 16, 32, 64)) -> Iterator[Row]:
     """pass@k of the SFT and the RL model on test problems, in percent."""
     for line, folder in MODELS.items():
         policy, tokenizer = load(folder)
-        config = evaluate.EvaluateConfig(data=str(HERE.parent / "data"), samples=samples, problems=problems)
+        config = evaluate.EvaluateConfig(data=str(ROOT / "data"), samples=samples, problems=problems)
         chosen = evaluate.pick_problems(config)
-        verdicts = judge_rollouts(config, chosen, evaluate.sample_responses(policy, tokenizer, chosen, config), tokenizer)
+        _, verdicts = evaluate.respond(policy, tokenizer, chosen, config)
         right = [sum(v.correct for v in group) for group in verdicts]
         for k in (k for k in ks if k <= samples):
             yield Row(line, k, 100 * sum(pass_at_k(samples, c, k) for c in right) / len(right))
 
 
-# --- lesson 6 ----------------------------------------------------------------------------------------------------------
+# --- lesson 6 -------------------------------------------------------------------------------------
 
 BASELINES = {"no baseline": lambda r: r, "leave-one-out": rloo_advantages}
 
 
 def variance(ks: Sequence[int] = (2, 4, 8, 16, 32), batches: int = 24, prompts: int = 8) -> Iterator[Row]:
-    """How far one batch's gradient is from the mean of all, in the root of the mean square: by K and baseline, of the same prompts and samples."""
+    """How far one batch's gradient is from the mean of all, in the root of the mean square: by K and
+    baseline, of the same prompts and samples."""
     policy, tokenizer = load(MODELS["SFT"])
-    problems = countdown.load_problems(HERE.parent / "data/train.jsonl")[::40][:prompts]
+    problems = countdown.load_problems(ROOT / "data/train.jsonl")[::40][:prompts]
     for k in ks:
         gradients = {line: [] for line in BASELINES}
         for batch in range(batches):
             rewards, logprobs, mask = sampled(policy, tokenizer, problems, k, batch)
             for line, baseline in BASELINES.items():
                 loss = policy_gradient_loss(logprobs, baseline(rewards).flatten(), mask)
-                gradients[line].append(torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(policy.parameters()), retain_graph=True)]))
+                parts = torch.autograd.grad(loss, list(policy.parameters()), retain_graph=True)
+                gradients[line].append(torch.cat([part.flatten() for part in parts]))
         for line, found in gradients.items():
             g = torch.stack(found)
-            yield Row(line, k, ((g - g.mean(0)).square().sum(1).mean() * batches / (batches - 1)).sqrt().item())
+            yield Row(line, k,
+                      ((g - g.mean(0)).square().sum(1).mean() * batches / (batches - 1)).sqrt().item())
 
 
-def sampled(policy: Qwen, tokenizer, problems: list, k: int, step: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """(rewards [P, K], log-probabilities with gradient [N, T], mask [N, T]) of K responses to each problem."""
-    config = RLConfig(k=k)
+def sampled(policy: Qwen, tokenizer, problems: list, k: int,
+            step: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """(rewards [P, K], log-probabilities with gradient, mask, both [N, T]) of K responses to each problem."""
+    generate, score = twins(RLConfig())
+    sampling = Sampling(RLConfig.temperature, vocab_limit=tokenizer.size)
     prompts = [countdown.prompt_ids(problem, tokenizer) for problem in problems]
-    rollouts = sample_responses(policy, tokenizer, prompts, range(len(prompts)), config, step)
-    rewards = rewards_of(judge_rollouts(config, problems, rollouts, tokenizer), config)
-    rows = range(len(rollouts.lengths))
-    logprobs, _, mask = score(
-        policy, [prompts[row // k] for row in rows], [rollouts.ids(row) for row in rows], temperature=config.temperature, vocab_limit=tokenizer.size
-    )
-    return rewards, logprobs, mask
+    rollouts = generate(policy, prompts, k, sampling, max_new_tokens=192, eos_id=tokenizer.eos_id, seed=0, step=step)
+    verdicts = judge_rollouts(countdown, problems, rollouts, tokenizer, max_new_tokens=192, repeat_limit=4)
+    logprobs, _, mask = score(policy, [prompt for prompt in prompts for _ in range(k)], rollouts.unpadded, sampling)
+    return rewards_of(verdicts), logprobs, mask
 
 
-# --- lessons 7 and 8 ---------------------------------------------------------------------------------------------------
+# --- lessons 7 and 8 ------------------------------------------------------------------------------
 
 SHORT = dict(prompts=16, k=8, steps=40, workers=1)
 
@@ -179,27 +189,21 @@ def reference(decays: Sequence[float] = (1.0, 0.95), **settings) -> Iterator[Row
 def column(line: str, name: str, **settings) -> Iterator[Row]:
     """One column of the metrics of a short RL run."""
     with tempfile.TemporaryDirectory() as work:
-        run_rl(
-            RLConfig(
-                init=str(HERE.parent / MODELS["SFT"]), data=str(HERE.parent / "data"), out=f"{work}/run", checkpoint_every=10**6, **SHORT | settings
-            )
-        )
+        run_rl(RLConfig(init=str(ROOT / MODELS["SFT"]), data=str(ROOT / "data"), out=f"{work}/run",
+                        checkpoint_every=10**6, **SHORT | settings))
         for row in read_rows(Path(work) / "run/metrics.csv"):
             yield Row(line, float(row["step"]), float(row[name]))
 
 
-# --- the command -------------------------------------------------------------------------------------------------------
+# --- the command ----------------------------------------------------------------------------------
 
-EXPERIMENTS = {
-    cache: ("tokens before it", "milliseconds for one more token"),
-    sampling: ("temperature", "entropy (nats a token)"),
-    lenient_verifier: ("RL update", "accuracy while sampling; attempts / 10"),
-    sft: ("updates", "loss (nats a token)"),
-    passk: ("k", "pass@k on test problems (%)"),
-    variance: ("K", "spread of one batch's gradient"),
-    entropy: ("RL update", "entropy (nats a token)"),
-    reference: ("RL update", "KL to the reference (nats a response)"),
-}
+EXPERIMENTS = {cache: ("tokens before it", "milliseconds for one more token"),
+               sampling: ("temperature", "entropy (nats a token)"),
+               lenient_verifier: ("RL update", "accuracy while sampling; attempts / 10"),
+               sft: ("updates", "loss (nats a token)"), passk: ("k", "pass@k on test problems (%)"),
+               variance: ("K", "spread of one batch's gradient"),
+               entropy: ("RL update", "entropy (nats a token)"),
+               reference: ("RL update", "KL to the reference (nats a response)")}
 
 
 def draw(name: str, rows: list[dict[str, str]], labels: tuple[str, str]):
@@ -207,7 +211,8 @@ def draw(name: str, rows: list[dict[str, str]], labels: tuple[str, str]):
     import matplotlib
 
     matplotlib.use("svg")
-    matplotlib.rcParams.update({"svg.hashsalt": "t1mini", "axes.spines.top": False, "axes.spines.right": False, "font.size": 11})
+    matplotlib.rcParams.update({"svg.hashsalt": "t1mini", "axes.spines.top": False,
+                                "axes.spines.right": False, "font.size": 11})
     import matplotlib.pyplot as plt
     import numpy as np
 
@@ -229,10 +234,12 @@ def draw(name: str, rows: list[dict[str, str]], labels: tuple[str, str]):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     by_name = {function.__name__: function for function in EXPERIMENTS}
     parser.add_argument("names", nargs="+", choices=[*by_name, "all"])
-    parser.add_argument("--draw", action="store_true", help="only draw the figures from the rows that are there")
+    parser.add_argument("--draw", action="store_true",
+                        help="only draw the figures from the rows that are there")
     flags = parser.parse_args(arguments)
     (HERE / "experiments").mkdir(exist_ok=True)
     for name in by_name if "all" in flags.names else flags.names:

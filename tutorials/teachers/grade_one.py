@@ -1,20 +1,22 @@
 """Grades one submission folder and writes Gradescope's results.json (see make_autograder.py).
 
-python tutorials/grade_one.py SUBMISSION_FOLDER results.json 06 07
+python tutorials/teachers/grade_one.py SUBMISSION_FOLDER results.json 06 07
 """
 
 import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent)]
+sys.path[:0] = [str(HERE.parent), str(HERE.parent.parent)]
 
 
 def main(arguments: list[str]) -> int:
     from checking import report
 
     if len(arguments) < 3 or not set(arguments[2:]) <= set(report.NUMBERS):
-        print(f"grade_one.py: want a folder, a file for the results, and exercises out of {', '.join(report.NUMBERS)}", file=sys.stderr)
+        print("grade_one.py: want a folder, a file for the results, and exercises out of "
+              f"{', '.join(report.NUMBERS)}",
+              file=sys.stderr)
         return 2
     folder, target, numbers = Path(arguments[0]), Path(arguments[1]), arguments[2:]
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,63 @@
+"""Packed tokens stand once and are read by every row; the vocabulary is scored a chunk of tokens at a time."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from t1mini.fast import score as scoring
+from t1mini.fast.score import pack, token_logprobs
+from t1mini.loss import logprobs_from_logits, token_entropy
+
+PROMPTS = [[3, 1, 4], [3, 1, 4], [9, 2, 6, 5], [3, 1, 4], [8]]
+RESPONSES = [[5, 3, 5, 8, 9], [7], [9, 3], [2, 3, 8, 4], [6, 2, 6, 4, 3, 3, 8]]
+TEMPERATURE = 1.3
+
+
+def randn(*shape: int, seed: int = 0, dtype=torch.float64) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def test_every_token_stands_once_and_every_row_reads_its_own():
+    packing = pack(PROMPTS, RESPONSES)
+    assert len(packing.tokens) == 3 + 4 + 1 + sum(map(len, RESPONSES))
+    for row, (prompt, response) in enumerate(zip(PROMPTS, RESPONSES)):
+        whole = [*prompt, *response]
+        assert packing.tokens[packing.rows[row, : len(whole)]].tolist() == whole
+        assert packing.positions[packing.rows[row, : len(whole)]].tolist() == list(range(len(whole)))
+    assert packing.rows.flatten()[packing.home].tolist() == list(range(len(packing.tokens)))
+
+
+def both_twins(dtype, vocab_limit, m=13, h=6, v=11):
+    """(logprobs, entropy, gradients) of `token_logprobs` and of its twin, which holds every logit at once."""
+    targets = torch.randint(vocab_limit or v, (m,), generator=torch.Generator().manual_seed(3))
+    answers = []
+    for fast in (True, False):
+        hidden, weight = randn(m, h, dtype=dtype).requires_grad_(), randn(v, h, seed=1, dtype=dtype).requires_grad_()
+        if fast:
+            logprobs, entropy = token_logprobs(hidden, weight, targets, TEMPERATURE, vocab_limit)
+        else:
+            logits = hidden @ weight[:vocab_limit].T
+            ids = F.pad(targets, (1, 0))[None]  # row t of logits scores target t, which stands at t + 1
+            logprobs = logprobs_from_logits(F.pad(logits, (0, 0, 0, 1))[None], ids, TEMPERATURE)[0, 1:]
+            entropy = token_entropy(logits / TEMPERATURE)
+        weighed = (logprobs * randn(m, seed=4, dtype=dtype)).sum() + 0.7 * (entropy * randn(m, seed=5, dtype=dtype)).sum()
+        weighed.backward()
+        answers.append((logprobs.detach(), entropy.detach(), hidden.grad, weight.grad))
+    return zip(*answers)
+
+
+@pytest.mark.parametrize("dtype, atol", [(torch.float64, 1e-13), (torch.float32, 1e-5)], ids=str)
+@pytest.mark.parametrize("vocab_limit", [None, 8])
+@pytest.mark.parametrize("chunk_elements", [1, 40, 2**24])  # 1 row, some rows and every row at a time
+def test_chunked_scores_equal_their_slow_twin_in_values_and_gradients(dtype, atol, vocab_limit, chunk_elements, monkeypatch):
+    monkeypatch.setattr(scoring, "CHUNK_ELEMENTS", chunk_elements)
+    for found, expected in both_twins(dtype, vocab_limit):
+        torch.testing.assert_close(found, expected, atol=atol, rtol=0)
+
+
+def test_chunked_scores_never_hold_more_logits_than_a_chunk(monkeypatch):
+    made, linear = [], F.linear
+    monkeypatch.setattr(scoring, "CHUNK_ELEMENTS", 40)
+    monkeypatch.setattr(scoring.F, "linear", lambda *args: made.append(linear(*args)) or made[-1])
+    token_logprobs(randn(13, 6), randn(11, 6), torch.arange(13) % 11, TEMPERATURE)
+    assert sum(x.numel() for x in made) == 13 * 11 and max(x.numel() for x in made) <= 40

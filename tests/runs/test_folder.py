@@ -1,0 +1,144 @@
+"""What is written is there whole or not at all, whatever the disk does; damage is named; one run writes at a time."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from t1mini.rl import RLConfig
+from t1mini.runs.checkpoint import load_policy, save_policy
+from t1mini.runs.folder import RunFolder, Stopped, Stopping, damage, require_whole, whole_folder, write_text
+from t1mini.runs.settings import UserError
+
+ROOT = Path(__file__).parents[2]
+
+
+def full(*_):
+    raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_what_was_there_stays_where_the_new_cannot_be_written(tmp_path, monkeypatch, call):
+    write_text(tmp_path / "a", "old")
+    with whole_folder(tmp_path / "f") as part:
+        write_text(part / "a", "old")
+    monkeypatch.setattr(os, call, full)
+    with pytest.raises(OSError):
+        write_text(tmp_path / "a", "new")
+    with pytest.raises(OSError), whole_folder(tmp_path / "f") as part:
+        (part / "a").write_text("new")
+    monkeypatch.undo()
+    assert (tmp_path / "a").read_text() == (tmp_path / "f/a").read_text() == "old" and damage(tmp_path / "f") == ""
+
+
+def test_a_folder_appears_when_its_block_ends(tmp_path):
+    with whole_folder(tmp_path / "f") as part:
+        (part / "a").write_text("1")
+        assert not (tmp_path / "f").exists()
+    with pytest.raises(KeyError), whole_folder(tmp_path / "f") as part:
+        raise KeyError
+    assert (tmp_path / "f/a").read_text() == "1"
+    with whole_folder(tmp_path / "f") as part:  # over what the last one left
+        (part / "b").write_text("3")
+    assert {path.name for path in (tmp_path / "f").iterdir()} == {"b", "manifest.json"} and len(list(tmp_path.iterdir())) == 1
+    (tmp_path / "f/manifest.json").unlink()  # files of another program
+    with pytest.raises(FileExistsError), whole_folder(tmp_path / "f"):
+        pass
+    assert (tmp_path / "f/b").exists()
+
+
+@pytest.mark.parametrize("name, content, message", [
+    ("a", "1 ", "a is damaged"), ("a", "2", "a is damaged"), ("a", None, "a is missing"), ("manifest.json", None, ""),
+    ("manifest.json", "[1]", "manifest.json cannot be read"), ("manifest.json", '{"a": 3}', "a is damaged"),
+    ("manifest.json", '{"../../x": {"bytes": 1, "sha256": ""}}', "x is missing"),
+])
+def test_damage_is_named(tmp_path, name, content, message):
+    with whole_folder(tmp_path / "f") as part:
+        (part / "a").write_text("1")
+    require_whole(tmp_path / "f")
+    (tmp_path / "f" / name).unlink() if content is None else (tmp_path / "f" / name).write_text(content)
+    if message:
+        with pytest.raises(UserError, match=message):
+            require_whole(tmp_path / "f")
+    else:
+        require_whole(tmp_path / "f")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs setrlimit")
+def test_a_disk_that_takes_only_so_many_bytes(tmp_path, pytestconfig):
+    """Writes beyond `limit` bytes a file fail as on a full disk, wherever in the checkpoint that is."""
+    import resource
+    policy = load_policy(ROOT / "data/tiny-sft")
+    save_policy(*policy, tmp_path / "old")
+    largest = max(path.stat().st_size for path in (tmp_path / "old").iterdir())
+    limits = range(0, largest, 5000) if pytestconfig.getoption("whole") else (0, 100, 5000, 300_000, largest - 1)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for limit in limits:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+        try:
+            with pytest.raises(Exception, match="No space|File too large|os error 27"):
+                save_policy(*policy, tmp_path / "old")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        load_policy(tmp_path / "old")
+
+
+def test_logs_are_cut_back_to_a_step_wherever_the_last_line_ends(tmp_path):
+    with RunFolder(tmp_path / "run", RLConfig()) as folder:
+        logs = folder.path / "metrics.csv", folder.path / "samples.txt"
+
+        def grow(*steps):
+            for step in steps:
+                folder.append_row("metrics.csv", {"step": step, "loss": 0.5})
+                folder.append_text("samples.txt", f"--- step {step}: make 7\n[+1] 3,4\n--- step 99: a text\n12,0")
+            return [path.read_bytes() for path in logs]
+
+        kept, grown = grow(8, 9), grow(10, 11)
+        for path, whole, longer in zip(logs, kept, grown):
+            for size in range(len(whole), len(longer) + 1):
+                path.write_bytes(longer[:size])
+                folder.cut_logs(9)
+                assert path.read_bytes() == whole, size
+        folder.cut_logs(0)
+        assert grow(8, 9) == kept
+
+
+HOLD = """
+import sys
+from t1mini.rl import RLConfig
+from t1mini.runs.folder import RunFolder
+with RunFolder(sys.argv[1], RLConfig()):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_one_run_at_a_time_writes_and_a_killed_one_leaves_no_lock(tmp_path):
+    run = tmp_path / "run"
+    config = RLConfig(resume=str(run))
+    holder = subprocess.Popen([sys.executable, "-c", HOLD, run], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    with holder:
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(UserError, match=f"in use by process {holder.pid} on .*; wait for it to end, or stop it"):
+            RunFolder.open(config, "rl")
+        holder.kill()
+    with RunFolder.open(config, "rl"), pytest.raises(UserError, match=f"in use by process {os.getpid()}"):
+        RunFolder.open(config, "rl")
+    with RunFolder.open(config, "rl"), pytest.raises(UserError, match="already holds a run; go on with it by --resume"):
+        RunFolder(run, RLConfig())
+    assert RunFolder(tmp_path / "other", RLConfig()).path.exists()
+
+
+def test_a_signal_waits_for_the_step_but_a_second_does_not():
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(Stopped) as stopped, Stopping() as stop:
+        assert stop.due() == 0
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.due() == signal.SIGTERM
+        os.kill(os.getpid(), signal.SIGINT)
+    assert stopped.value.code == 130 and signal.getsignal(signal.SIGINT) == before
+    with pytest.raises(Stopped), Stopping(at_once=True):
+        os.kill(os.getpid(), signal.SIGTERM)

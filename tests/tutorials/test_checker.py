@@ -1,0 +1,196 @@
+"""The checker passes what is right, names what is wrong, and survives what it is given."""
+
+import importlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+from t1mini.metrics import METRICS
+from t1mini.runs.folder import read_rows
+
+ROOT = Path(__file__).parents[2]
+SOLUTIONS = Path(__file__).parent / "solutions"
+sys.path[:0] = [str(ROOT / "tutorials"), str(ROOT / "tutorials/teachers")]
+
+from checking import bug_hunt, bugs, report  # noqa: E402
+from checking.diagnose import judge  # noqa: E402
+from checking.tasks import TOLERANCE, cases_of, compare, mistaken, outcome_of  # noqa: E402
+
+TASKS = {task.name: task for n in report.NUMBERS for task in report.tasks_of(n) if hasattr(task, "cases")}
+LIBRARY = ["tasks.teacher", "inference_scaling", "loss", "penalties", "reference", "statistics", "verifier"]
+
+
+def pytest_generate_tests(metafunc):
+    """Every task and bug with --whole, else some of them."""
+    for name, cases, step in (("task", TASKS.values(), 2), ("bug", bugs.BUGS, 4)):
+        if name in metafunc.fixturenames:
+            chosen = list(cases)[:: 1 if metafunc.config.getoption("--whole") else step]
+            metafunc.parametrize(name, chosen, ids=lambda case: getattr(case, "name", str(case)))
+
+
+@pytest.mark.parametrize("style", "ab")
+def test_right_answers_of_either_style_pass(style, tmp_path):
+    for number in report.NUMBERS:
+        shutil.copy(SOLUTIONS / f"{style}{number}.py", tmp_path / f"ex{number}.py")
+    results = report.check_folder(tmp_path, report.NUMBERS, 30.0)
+    failed = [r.finding.says for r in results if not r.finding.passed]
+    assert all("not found yet" in says for says in failed) and len(failed) == (0 if style == "a" else 6)
+
+
+def test_a_blank_stub_is_said_to_be_blank():
+    results = report.check_folder(report.EXERCISES, report.NUMBERS, 30.0)
+    assert {r.task for r in results} >= TASKS.keys() and len(TASKS) == 24
+    assert all("written yet" in r.finding.says or "found yet" in r.finding.says for r in results)
+
+
+def test_each_mistake_fails_with_its_own_message(task):
+    """And any two of other messages differ by a hundred tolerances in some case."""
+    cases, _ = cases_of(task)
+    right = judge(task, [outcome_of(task.expected, case) for case in cases])
+    assert right.passed or task.across  # draws are checked with real ones above
+    heard = {(mistake.says, judge(task, mistaken(task, mistake))) for mistake in task.mistakes}
+    assert len(task.mistakes) >= 8 and not any(finding.passed for _, finding in heard)
+    misheard = [(says, finding.says) for says, finding in heard if finding.says != says]
+    assert len(misheard) <= len(task.mistakes) / 20, misheard
+    for i, one in enumerate(task.mistakes if task.name not in ("gumbel_sample", "paired_bootstrap") else ()):
+        for other in (other for other in task.mistakes[:i] if other.says != one.says):
+            rows = zip(cases, mistaken(task, one), mistaken(task, other))
+            assert any(compare(task, *row, 100 * TOLERANCE) for row in rows), (one.says, other.says)
+
+
+def spoil(value, how):
+    if isinstance(value, (tuple, list)) and value and not isinstance(value[0], (str, int)):
+        return tuple(spoil(item, how) for item in value)
+    if isinstance(value, (torch.Tensor, float)):
+        logical = isinstance(value, torch.Tensor) and value.dtype == torch.bool
+        return 0 * value if how == "zeros" else ~value if logical else -value
+    return not value if how == "flip" else None
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_zeros_flips_and_nothing_fail(name):
+    task = TASKS[name]
+    cases, expected = cases_of(task)
+    for how in ("zeros", "flip"):
+        outcomes = [outcome | {"value": spoil(outcome["value"], how)} for outcome in expected]
+        if name == "ema_update":
+            outcomes = [o | {"args": (list(spoil(o["args"][0], how)), *o["args"][1:])} for o in expected]
+        assert not judge(task, outcomes).passed
+    kept = [case.args if name == "ema_update" else outcome["args"] for case, outcome in zip(cases, expected)]
+    nothing = judge(task, [outcome | {"value": None, "args": args} for outcome, args in zip(expected, kept)])
+    assert not nothing.passed and nothing.says
+
+
+def test_the_librarys_functions_agree_with_what_is_expected():
+    modules = [importlib.import_module(f"t1mini.{name}") for name in LIBRARY]
+    found = {name: getattr(module, name) for module in modules for name in TASKS if hasattr(module, name)}
+    assert len(found) == 17
+    for name, function in found.items():
+        finding = judge(TASKS[name], [outcome_of(function, case) for case in cases_of(TASKS[name])[0]])
+        assert finding.passed, (name, finding)
+
+
+RIGHT = "def is_overlong(length, finished, limit):\n    return length >= limit and not finished\n"
+BODIES, FILES = json.loads((SOLUTIONS.parent / "hostile.json").read_text())
+HOSTILE = {f"{RIGHT}def penalised_reward(reward, *p):\n    {body}\n": says for body, says in BODIES.items()}
+HOSTILE |= dict.fromkeys([*FILES, "x = " + "-" * 90_000 + "1"], "")
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=lambda text: text.removeprefix(RIGHT)[-40:])
+def test_a_hostile_submission_costs_only_its_own_check(text, tmp_path):
+    path, says = tmp_path / "ex09.py", HOSTILE[text]
+    path.write_text(text, encoding="utf-8")
+    hostile, _ = report.check_task(path, TASKS["penalised_reward"], 1.0 if "within" in says else 30.0)
+    assert not hostile.passed and hostile.says and says in hostile.says
+    if RIGHT in text and says not in ("library's source", "the checker"):  # which make the whole file suspect
+        assert report.check_task(path, TASKS["is_overlong"], 30.0)[0].passed
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="children are found by /proc")
+def test_no_process_is_left(tmp_path):
+    path, mark = tmp_path / "ex09.py", f"{os.getpid()}.5"
+    spawn = f"subprocess.Popen(['sleep', '{mark}'], start_new_session=True); return"
+    path.write_text("import subprocess\n" + RIGHT.replace("return", spawn))
+    assert report.check_task(path, TASKS["is_overlong"], 30.0)[0].passed
+    running = [p.read_bytes() for p in Path("/proc").glob("[0-9]*/cmdline") if p.exists()]
+    assert not any(mark.encode() in line for line in running)
+
+
+def test_the_gradescope_archive_writes_valid_results(tmp_path):
+    archive = tmp_path / "autograder.zip"
+    importlib.import_module("make_autograder").main(["05", "09", "--out", str(archive)])
+    with zipfile.ZipFile(archive) as content:
+        assert {"setup.sh", "run_autograder", "t1mini/tasks/teacher.py"} <= set(content.namelist())
+        assert content.getinfo("run_autograder").external_attr >> 16 & 0o111
+        content.extractall(tmp_path / "source")
+    (tmp_path / "submission").mkdir()
+    shutil.copy(SOLUTIONS / "a09.py", tmp_path / "submission/ex09_penalties.py")
+    environment = os.environ | {"AUTOGRADER": str(tmp_path), "PYTHON": sys.executable}
+    subprocess.run(["bash", str(tmp_path / "source/run_autograder")], env=environment, check=True)
+    results = json.loads((tmp_path / "results/results.json").read_text())
+    assert results["score"] == 3 and results["stdout_visibility"] == "hidden" and len(results["tests"]) == 6
+    for test in results["tests"]:
+        assert (test["score"], test["status"]) == ((1, "passed") if "09" in test["name"] else (0, "failed"))
+        assert test["max_score"] == 1 and {"output", "visibility"} <= test.keys()
+
+
+def test_a_class_is_graded_whatever_is_in_it(tmp_path, capsys):
+    files = {"ann": (SOLUTIONS / "a05.py").read_text(), "bob": "import os; os._exit(3)", "cyd": ""}
+    for student, text in files.items():
+        (tmp_path / "class" / student).mkdir(parents=True)
+        (tmp_path / f"class/{student}/{'ex05_rollouts.py' if text else 'notes'}").write_text(text)
+    grade_folder, target = importlib.import_module("grade_folder"), tmp_path / "grades.csv"
+    for _ in range(2):  # the second time there is nothing left to do
+        assert grade_folder.main([str(tmp_path / "class"), str(target), "05"]) == 0
+        rows = [(row["student"], row["score"], row["of"]) for row in read_rows(target)]
+        assert rows == [("ann", "3", "3"), ("bob", "0", "3"), ("cyd", "0", "3")]
+    assert grade_folder.main([str(tmp_path / "nowhere"), str(target)]) == 2
+    assert "grade_folder.py: want" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", ["11", "06 --submission nowhere.py", f"all --submission {__file__}", ""])
+def test_a_mistake_at_the_command_line_ends_with_2(words, capsys):
+    with pytest.raises(SystemExit) as ended:
+        report.main(words.split())
+    assert ended.value.code == 2 and "check.py" in capsys.readouterr().err
+
+
+def test_results_are_written_for_gradescope_from_the_command_line(tmp_path, capsys):
+    target = tmp_path / "results.json"
+    assert report.main(["09", "--submission", str(SOLUTIONS / "b09.py"), "--json", str(target)]) == 0
+    assert json.loads(target.read_text())["score"] == 3 and "3 of 3 passed" in capsys.readouterr().out
+
+
+def test_every_bug_can_be_made_and_its_metrics_are_there(tmp_path):
+    for number in (0, *bugs.BUGS):
+        if number:
+            shutil.rmtree(bugs.make_broken(number, tmp_path))
+        rows = read_rows(bug_hunt.METRICS / f"{number:02d}.csv")
+        assert len(rows) >= 20 and rows[0].keys() == METRICS.keys()
+
+
+def test_a_bug_shows(bug):
+    finding, _ = bugs.mends(bug, bugs.BUGS[bug].broken, 60.0)
+    assert not finding.passed and "still differs from the sound one" in finding.says
+
+
+def test_the_hunt_is_answered_by_cause_and_line(tmp_path):
+    path = tmp_path / "ex10.py"
+    path.write_text('FOUND = {1: ("sign", "return 0"), 2: ("rows", "x"), 3: "verifier", 4: ("?", "x")}\n')
+    says = ["the cause is right", "it is not 'rows'", "two texts", "none of the causes", "not found yet"]
+    assert all(words in bugs.BugTask(bug).check(path, 30.0)[0].says for bug, words in enumerate(says, 1))
+
+
+def test_a_broken_copy_is_written_and_a_mistake_is_told(tmp_path, capsys):
+    assert bug_hunt.main(["3", str(tmp_path / "hunt")]) == 0
+    assert bugs.BUGS[3].broken in (tmp_path / "hunt/t1mini" / bugs.BUGS[3].file).read_text()
+    for words in (["3", str(tmp_path / "hunt")], ["99", "x"], []):
+        assert bug_hunt.main(words) == 2
+    assert bug_hunt.main(["list"]) == 0 and "end token" in capsys.readouterr().out

@@ -1,0 +1,102 @@
+"""Lessons run as they stand and quote what stands in the source; pages lead somewhere."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from t1mini.__main__ import read
+from t1mini.runs.folder import read_rows
+
+ROOT = Path(__file__).parents[2]
+TUTORIALS = ROOT / "tutorials"
+sys.path[:0] = [str(TUTORIALS)]
+
+from checking import lessons, report  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def at_home(monkeypatch):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    monkeypatch.chdir(ROOT)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("path", lessons.LESSONS, ids=lambda path: path.stem)
+def test_a_lessons_code_runs(path):
+    lessons.run(path)
+
+
+@pytest.mark.parametrize("path", lessons.PAGES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_quotes_stand_in_the_source_links_lead_somewhere_and_commands_exist(path):
+    for block in lessons.blocks(path):
+        quoted = (ROOT / block.of).read_text(encoding="utf-8") if block.kind == "quote" else block.text
+        assert block.text in quoted, f"{block.of} does not have:\n{block.text}"
+    for target in re.findall(r"\]\(([^)\s]+)\)", path.read_text(encoding="utf-8")):
+        file, _, anchor = target.partition("#")
+        if not target.startswith("http"):
+            page = path.parent / file if file else path
+            assert page.exists(), f"{path.name} links to {target}"
+            assert not anchor or anchor in anchors(page), f"{path.name} links to {target}: no such heading"
+    for command in lessons.commands(path):
+        words = command.split()
+        if words[1:3] == ["-m", "t1mini"] and "..." not in words:
+            read(words[3:])
+        elif words[1].endswith(".py"):
+            assert (ROOT / words[1]).exists(), command
+
+
+def anchors(page: Path) -> set[str]:
+    """The names that GitHub gives to a page's headings."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_lesson_has_its_parts():
+    assert len(lessons.LESSONS) == 10
+    for path in lessons.LESSONS:
+        text, kinds = path.read_text(encoding="utf-8"), {block.kind for block in lessons.blocks(path)}
+        assert {"prose", "code", "quote"} <= kinds, path.name
+        headings = ("## The equation", "## The lines", "## Try it", "## What to try", "## Exercise")
+        for part in ("minutes.", "![", "$$", *headings, report.exercise_file(path.stem[:2]).name):
+            assert part in text, path.name
+
+
+def test_notebooks_execute(tmp_path):
+    import make_notebooks
+
+    assert make_notebooks.main(tmp_path) == 0
+    written = sorted(tmp_path.glob("*.ipynb"))
+    assert len(written) == len(lessons.LESSONS)
+    for path in written:
+        book = json.loads(path.read_text(encoding="utf-8"))
+        keys = {"cell_type", "id", "metadata", "source"}
+        assert book["nbformat"] == 4 and all(keys <= cell.keys() for cell in book["cells"])
+        code = ["".join(cell["source"]) for cell in book["cells"] if cell["cell_type"] == "code"]
+        lesson = lessons.blocks(TUTORIALS / f"{path.stem}.md")
+        assert code[1:] == [block.text for block in lesson if block.kind == "code"]
+        if path == written[2]:
+            exec("\n".join(code), {})
+
+
+def test_figures_come_from_committed_rows():
+    from tutorials.findings import experiments
+
+    for function in experiments.EXPERIMENTS:
+        rows = read_rows(TUTORIALS / f"findings/experiments/{function.__name__}.csv")
+        assert len(rows) >= 5 and all(row["line"] for row in rows)
+        assert all(float(row["x"]) >= 0 and float(row["y"]) >= -50 for row in rows)
+
+
+def test_a_task_of_your_own_trains(tmp_path):
+    import own_task
+
+    before, after = own_task.main(str(tmp_path / "own"), traces=48, steps=1, problems=4)
+    assert 0 <= before <= 1 and 0 <= after <= 1
+    assert own_task.is_correct(own_task.Problem((9, 2, 5)), "try 2 9 5 no answer 2 5 9")
+    assert not own_task.is_correct(own_task.Problem((9, 2)), "answer 9 2")
