@@ -17,13 +17,17 @@ A user's mistake is one line on stderr and exit code 2. A signal ends a stage wi
 """
 
 import argparse
+import contextlib
 import importlib
 import os
 import sys
+from typing import Iterator
 
 import torch
 from safetensors import SafetensorError
 
+from t1mini.lab.exercise import exercise, in_place
+from t1mini.lab.study import variant
 from t1mini.runs.folder import Stopped, Stopping
 from t1mini.runs.machine import prepare
 from t1mini.runs.settings import Parser, StageConfig, UserError, from_flags, parse
@@ -79,7 +83,7 @@ def run(module, config: StageConfig) -> None:
     """Runs the stage. MemoryError says which settings decide how much it takes."""
     prepare(config)
     try:
-        with Stopping(at_once=True):
+        with Stopping(at_once=True), replaced(config):
             module.run(config)
         sys.stdout.flush()
     except (MemoryError, RuntimeError) as error:
@@ -89,7 +93,19 @@ def run(module, config: StageConfig) -> None:
             raise
         names = ("micro_batch_tokens", "max_batch_tokens", "max_new_tokens")
         flags = " or ".join("--" + name.replace("_", "-") for name in names if hasattr(config, name))
-        raise MemoryError(f"{where} is out of memory: lower {flags}") from error
+        told = MemoryError(f"{where} is out of memory: lower {flags}")
+        told.__notes__ = getattr(error, "__notes__", [])
+        raise told from error
+
+
+@contextlib.contextmanager
+def replaced(config: StageConfig) -> Iterator[None]:
+    """Puts a study's --variant and a reader's own --exercise in the library's place while the block runs."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(in_place(variant(config)))
+        if getattr(config, "exercise", ""):
+            stack.enter_context(exercise(config.exercise))
+        yield
 
 
 def complain(error: Exception) -> int:

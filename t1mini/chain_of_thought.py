@@ -4,7 +4,7 @@ T1 collects several attempts at a problem, has a critique judge each, and merges
 thought (T1, section on initialisation). The model so learns to explore and to check itself, not just to
 recite solutions.
 
-    attempt   3 + 11 = 14 * 4 = 56              as on a pocket calculator, with every intermediate value
+    attempt   3 + 11 = 14 * 4 = 56              keys as on a pocket calculator, a value after each operation
     critique  low                               why it is not the target: too low, too high
     attempt   3 + 4 = 7 * 11 = 77
     critique  check 3 + 4 = 7 , 7 * 11 = 77 ok  a hit is computed again, step by step, before it is believed

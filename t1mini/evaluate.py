@@ -53,9 +53,8 @@ class EvaluateConfig(StageConfig):
                              choices=PRECISIONS, gpu="bfloat16")
     plain: bool = setting(False, "the plain twin of generate, for reading along")
 
-    @property
-    def sampling(self) -> Sampling:
-        return Sampling(self.temperature, self.top_k, self.top_p, self.min_p)
+    def sampling(self, vocab_limit: int) -> Sampling:
+        return Sampling(self.temperature, self.top_k, self.top_p, self.min_p, vocab_limit)
 
 
 def run(config: EvaluateConfig) -> None:
@@ -87,10 +86,9 @@ def respond(policy: Qwen, tokenizer: Tokenizer, problems: list,
     """`samples` responses to each problem, prompt-major, and what they are worth [problems][samples]."""
     task, (generate, _) = TASKS[config.task], twins(config)
     prompts = [task.prompt_ids(problem, tokenizer) for problem in problems]
-    sampling = dataclasses.replace(config.sampling, vocab_limit=tokenizer.size)
-    rollouts = generate(policy, prompts, config.samples, sampling, max_new_tokens=config.max_new_tokens,
-                        eos_id=tokenizer.eos_id, seed=config.seed, max_batch_tokens=config.max_batch_tokens,
-                        progress="responses")
+    rollouts = generate(policy, prompts, config.samples, config.sampling(tokenizer.size), seed=config.seed,
+                        max_new_tokens=config.max_new_tokens, eos_id=tokenizer.eos_id,
+                        max_batch_tokens=config.max_batch_tokens, progress="responses")
     return rollouts, judge_rollouts(task, problems, rollouts, tokenizer, max_new_tokens=config.max_new_tokens,
                                     repeat_limit=config.repeat_limit)
 

@@ -14,7 +14,6 @@ Run it: python -m t1mini scale --init data/tiny-sft data/tiny-rl
 """
 
 import bisect
-import dataclasses
 from dataclasses import dataclass
 from typing import Sequence
 
@@ -64,7 +63,6 @@ def budget_curve(policy: Qwen, tokenizer: Tokenizer, problems: list, thinking: R
     task, (generate, _) = TASKS[config.task], twins(config)
     samples = len(thinking.lengths) // len(problems)
     prompts = [task.prompt_ids(problem, tokenizer) for problem in problems]
-    sampling = dataclasses.replace(config.sampling, vocab_limit=tokenizer.size)
     lengths, finished = thinking.lengths.tolist(), thinking.finished.tolist()
     opener = tokenizer.encode(task.FORCED_ANSWER)
     rows, correct = range(len(lengths)), []
@@ -75,9 +73,10 @@ def budget_curve(policy: Qwen, tokenizer: Tokenizer, problems: list, thinking: R
         kept = [thoughts(thinking.ids(row), budget, tokenizer, task.END_OF_THINKING) for row in cut]
         forced = [[*prompts[row // samples], *ids, *opener] for row, ids in zip(cut, kept)]
         if cut:
-            ends = generate(policy, forced, 1, sampling, max_new_tokens=config.answer_tokens,
-                            eos_id=tokenizer.eos_id, seed=config.seed, step=1 + i,  # noise of its own
-                            prompt_indices=cut, max_batch_tokens=config.max_batch_tokens)
+            ends = generate(policy, forced, 1, config.sampling(tokenizer.size), seed=config.seed,
+                            step=1 + i, prompt_indices=cut,  # noise of its own
+                            max_new_tokens=config.answer_tokens, eos_id=tokenizer.eos_id,
+                            max_batch_tokens=config.max_batch_tokens)
             answers |= {row: task.FORCED_ANSWER + tokenizer.decode(ends.ids(j)) for j, row in enumerate(cut)}
         correct.append([task.is_correct(problems[row // samples], answers[row]) for row in rows])
     return np.array(correct, dtype=float).reshape(len(config.budgets), len(problems), samples)

@@ -23,6 +23,7 @@ Run it: python -m t1mini rl --init data/tiny-sft
 """
 
 import itertools
+import math
 import random
 from dataclasses import dataclass
 from typing import Callable, Iterator, Sequence
@@ -45,6 +46,7 @@ from t1mini.runs.tokenizer import Tokenizer
 from t1mini.sampler import Sampling
 from t1mini.tasks import TASKS, load_problems
 
+LARGEST_GAP = {"float32": 1e-2, "bfloat16": math.inf}  # nats a token, between rollout and update
 SHOWN = ("reward", "accuracy", "length", "entropy")  # beside the progress bar
 
 
@@ -79,6 +81,13 @@ class RLConfig(TrainingConfig):
     checkpoint_every: int = setting(35, "updates between checkpoints", low=1)
     state_every: int = setting(10, "updates between saves of the state that --resume goes on from", low=1)
 
+    def sampling(self, vocab_limit: int) -> Sampling:
+        return Sampling(self.temperature, min_p=self.min_p, vocab_limit=vocab_limit)
+
+    @property
+    def penalised(self) -> tuple[str, ...]:
+        return self.patterns if self.penalties else ()
+
 
 def t1_step(step: int, problems: Sequence, indices: Sequence[int], policy: Qwen, reference: EMAReference,
             optimiser: Optimiser, tokenizer: Tokenizer, config: RLConfig, generate: Callable,
@@ -87,8 +96,7 @@ def t1_step(step: int, problems: Sequence, indices: Sequence[int], policy: Qwen,
 
     NotFinite, and nothing changed, where the update has to be refused.
     """
-    task = TASKS[config.task]
-    sampling = Sampling(config.temperature, min_p=config.min_p, vocab_limit=tokenizer.size)
+    task, sampling = TASKS[config.task], config.sampling(tokenizer.size)
     # 1. problems
     prompts = [task.prompt_ids(problem, tokenizer) for problem in problems]
     # 2. rollouts
@@ -98,7 +106,7 @@ def t1_step(step: int, problems: Sequence, indices: Sequence[int], policy: Qwen,
     # 3. rewards
     verdicts = judge_rollouts(task, problems, rollouts, tokenizer, max_new_tokens=config.max_new_tokens,
                               repeat_limit=config.repeat_limit)
-    rewards = rewards_of(verdicts, config.patterns if config.penalties else ()).to(policy.device)  # [P, K]
+    rewards = rewards_of(verdicts, config.penalised).to(policy.device)  # [P, K]
     # 4. reference
     with reference.on(policy.device) as slow_copy:
         ref_logprobs = score_rollouts(score, slow_copy, prompts, rollouts, sampling,
@@ -107,8 +115,8 @@ def t1_step(step: int, problems: Sequence, indices: Sequence[int], policy: Qwen,
     # 5. advantages
     advantages = rloo_advantages(rewards) - config.kl_coef * centred_kl(kl)  # [P, K]
     # 6. update
-    texts = [task.prompt_text(problem) for problem in problems]
-    record = StepRecord(texts, verdicts, rollouts, rewards, ref_logprobs, kl, advantages)
+    record = StepRecord([task.prompt_text(problem) for problem in problems], verdicts, rollouts, rewards,
+                        ref_logprobs, kl, advantages)
     tokens = optimiser.team.sum(rollouts.lengths.sum())  # of the whole batch
     rows = [row for row, a in enumerate(advantages.flatten().tolist()) if a != 0 or config.entropy_coef > 0]
     for rows, *texts in rows_to_score(rows, prompts, rollouts, config.micro_batch_tokens):
@@ -117,8 +125,7 @@ def t1_step(step: int, problems: Sequence, indices: Sequence[int], policy: Qwen,
                                     entropy_coef=config.entropy_coef, normaliser=tokens)
         loss.backward()
         record.add(rows, loss, logprobs, entropy, mask)
-    grad_norm = optimiser.step(step, record.quantities(), record.rows,
-                               gap=record.gap if config.precision == "float32" else None)
+    grad_norm = optimiser.step(step, record.quantities(), record.rows, record.gap)
     # 7. reference
     reference.update(policy)
     # 8. metrics
@@ -142,7 +149,8 @@ def train(policy: Qwen, tokenizer: Tokenizer, problems: list, config: RLConfig, 
     home = "cpu" if config.reference_on_cpu else config.device
     reference = EMAReference(policy, config.ema_decay, home)
     optimiser = Optimiser(policy, team, lr=config.lr, steps=config.steps, warmup=config.warmup,
-                          clip=config.clip, weight_decay=config.weight_decay, final=config.final_lr)
+                          clip=config.clip, weight_decay=config.weight_decay, final=config.final_lr,
+                          largest_gap=LARGEST_GAP[config.precision])
     clock = Clock(config.device)
     generate, score = twins(config, clock)
     state = TrainingState(config, folder, team, optimiser, policy=policy, reference=reference.model)
@@ -152,13 +160,13 @@ def train(policy: Qwen, tokenizer: Tokenizer, problems: list, config: RLConfig, 
             batch = team.share([problems[i] for i in itertools.islice(order, config.prompts)])
             indices = team.share(range(config.prompts))
             try:
-                with clock.part("step"):
+                with clock.part("seconds"):
                     row, sample = t1_step(step, batch, indices, policy, reference, optimiser, tokenizer,
                                           config, generate, score)
             except NotFinite as refused:
                 state.refuse(step + 1, str(refused), refused.rows)
             else:
-                state.record(row, clock.take("step", "rollout", "score"), sample)
+                state.record(row, clock.take("seconds", "rollout", "score"), sample)
                 state.bar.set_postfix({name: f"{row[name]:.2f}" for name in SHOWN})
                 for sign in signs(row):
                     state.note(step + 1, *sign)

@@ -86,9 +86,11 @@ def run(config: SFTConfig) -> None:
     if config.task == "math":
         examples = read_examples(config.data, tokenizer)[: config.traces]
     else:
-        examples = teacher_examples(load_problems(config.task, config.data, "train"), config, tokenizer, rng)
+        problems = load_problems(config.task, config.data, "train")
     with RunFolder.open(config, "sft", leads(config.batch)) as folder:
         with team(config, "sft", config.batch) as ranks:
+            if config.task != "math":
+                examples = teacher_examples(problems, config, tokenizer, rng)
             train(model, tokenizer, examples, rng, config, folder, ranks)
     if folder:
         print(f"saved {folder.path / 'final'}")

@@ -1,7 +1,8 @@
-"""Collect loses no row and doubles none, wherever it is cut, and its rows are those of a run that was not."""
+"""Collect loses no row and doubles none, wherever it is stopped, and its rows are those of a run that was not."""
 
 import json
 import os
+import random
 import shutil
 import signal
 from pathlib import Path
@@ -10,57 +11,63 @@ import pytest
 
 from t1mini import collect
 from t1mini.__main__ import main
-from t1mini.collect import read_finished
-from t1mini.runs.settings import UserError
-from t1mini.tasks.maths import Problem
+from t1mini.collect import CollectConfig, make_trace, make_traces
+from t1mini.runs.tokenizer import Tokenizer
+from t1mini.verifier import extract_answer, verify
 
 GOLDEN = Path(__file__).parent / "golden/qwen2-tiny"
-PROBLEMS = [{"question": f"{i} + 1?", "answer": f"#### {i + 1}"} for i in range(8)]
+FILES = ("attempts.jsonl", "traces.jsonl", "hard.jsonl")
 
 
 @pytest.fixture
 def words(tmp_path, monkeypatch):
-    monkeypatch.setattr(collect, "AT_ONCE", 3)
-    (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in PROBLEMS))
-    return ["collect", "--init", str(GOLDEN), "--data", str(tmp_path / "train.jsonl"), "--samples", "2", "--max-new-tokens", "8", "--threads", "1"]
-
-
-@pytest.fixture
-def whole(words, tmp_path):
-    assert main([*words, "--out", str(tmp_path / "whole")]) == 0
-    return tmp_path / "whole"
-
-
-@pytest.mark.parametrize("share", [0, 0.05, 0.4, 0.63, 0.9, 0.999, 1])
-def test_a_file_cut_anywhere_ends_the_same(whole, tmp_path, share):
-    cut = tmp_path / "cut"
-    shutil.copytree(whole, cut)
-    content = (whole / "attempts.jsonl").read_bytes()
-    (cut / "attempts.jsonl").write_bytes(content[: int(share * len(content))])
-    assert main(["collect", "--resume", str(cut)]) == 0
-    for name in ("attempts.jsonl", "traces.jsonl", "hard.jsonl"):
-        assert (cut / name).read_bytes() == (whole / name).read_bytes(), name
+    monkeypatch.setattr(collect, "BATCH", 3)
+    problems = [{"question": f"{i % 8} + 1?", "answer": f"#### {i % 8 + 1}"} for i in range(9)]  # one of them twice
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in problems))
+    return ["collect", "--init", str(GOLDEN), "--data", str(tmp_path / "train.jsonl"), "--samples", "2", "--max-new-tokens", "8",
+            "--max-batch-tokens", "300", "--threads", "1"]
 
 
 @pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_lets_the_batch_finish(words, whole, tmp_path, monkeypatch, capsys, number, code):
-    run = tmp_path / "run"
+def test_a_run_stopped_or_killed_ends_as_one_that_was_not(words, tmp_path, monkeypatch, capsys, number, code):
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    assert main([*words, "--out", str(whole)]) == 0
+    assert len((whole / "attempts.jsonl").read_text().splitlines()) == 8 and "never solved" in capsys.readouterr().out
+    assert [json.loads(line)["problem"] for line in (whole / "hard.jsonl").open()] == [f"{i} + 1?" for i in range(8)]
     with monkeypatch.context() as patch:
         attempt = collect.attempt
         patch.setattr(collect, "attempt", lambda *a: (os.kill(os.getpid(), number), attempt(*a))[1])
         assert main([*words, "--out", str(run)]) == code
     assert f"stopped after 3 of 8 problems; go on with python -m t1mini collect --resume {run}" in capsys.readouterr().err
-    assert len((run / "attempts.jsonl").read_text().splitlines()) == 3
+    (run / "attempts/000003.jsonl.part").write_text('{"problem": "3 + 1?", "answ')  # what a run leaves that is killed while it writes
+    shutil.copytree(run, tmp_path / "other")
     assert main(["collect", "--resume", str(run)]) == 0
-    assert (run / "attempts.jsonl").read_bytes() == (whole / "attempts.jsonl").read_bytes()
+    assert all((run / name).read_bytes() == (whole / name).read_bytes() for name in FILES)
+    rows = (tmp_path / "train.jsonl").read_text()
+    for content, message in ((rows.replace("1 + 1?", "1 + 2?"), "was made from other problems"), (rows, "attempts/000000.jsonl, line 3")):
+        (tmp_path / "train.jsonl").write_text(content)
+        (tmp_path / "other/attempts/000000.jsonl").write_bytes((run / "attempts/000000.jsonl").read_bytes()[: -5 if content == rows else None])
+        assert main(["collect", "--resume", str(tmp_path / "other")]) == 2
+        assert message in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("content, message", [
-    ('{"problem": "0 + 1?"}\n{\n', "is damaged"), ('{"problem": "9 + 9?"}\n', "other problems"), ('[]\n', "is damaged"),
-    ('{"problem": "0 + 1?"}\n' * 3, "other problems")])
-def test_a_file_that_is_not_of_these_problems_is_left_alone(tmp_path, monkeypatch, content, message):
-    monkeypatch.setattr(collect, "AT_ONCE", 1)
-    (tmp_path / "attempts.jsonl").write_text(content)
-    with pytest.raises(UserError, match=message):
-        read_finished(tmp_path / "attempts.jsonl", [Problem("0 + 1?", "1"), Problem("1 + 1?", "2")])
-    assert (tmp_path / "attempts.jsonl").read_text() == content
+def attempts(*answers: str, gold="7", finished=True) -> dict:
+    return {"problem": "3 + 4?", "answer": gold, "attempts": [
+        {"response": f"<think>I get {a}.</think> So \\boxed{{{a}}}.", "finished": finished, "correct": a == gold} for a in answers]}
+
+
+def test_a_trace_has_different_failures_then_a_success():
+    for seed in range(9):
+        trace = make_trace(attempts("5", "5", "6", "7", "8"), 2, random.Random(seed))
+        thinking = trace.partition("</think>")[0]
+        tried = [a for a in "5678" if f"I get {a}. So {a}." in thinking.replace("\n", " ")]
+        assert "7" in tried and 2 <= len(tried) <= 3 and "boxed" not in thinking
+        assert trace.rfind("I get 7.") > max(trace.rfind(f"I get {a}.") for a in "568")
+        assert extract_answer(trace) == "7"
+
+
+def test_what_gives_no_trace_is_counted():
+    rows = [attempts("7", "7", "7"), attempts("1", "2"), attempts("1", "7"), attempts("1" * 5000, "7"), attempts("1", "7", finished=False)]
+    traces, outcomes = make_traces(rows, Tokenizer.from_dir(GOLDEN), CollectConfig(trace_tokens=900))
+    assert outcomes == {"too easy": 1, "never solved": 1, "kept": 1, "too long": 1, "no clean failure beside a clean success": 1}
+    assert len(traces) == 1 and verify(traces[0]["response"], "7")

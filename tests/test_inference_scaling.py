@@ -61,7 +61,7 @@ def test_an_answer_is_forced_from_the_cut_thinking(policy, monkeypatch):
     budget_curve(model, tokenizer, PROBLEMS[:4], thinking, config)
     (at_none, answer_tokens), (at_25, _) = calls
     questions = [tokenizer.encode(countdown.prompt_text(p)) for p in PROBLEMS[:4]]
-    opener = tokenizer.encode(countdown.ANSWER)
+    opener = tokenizer.encode(countdown.END_OF_THINKING)
     assert answer_tokens == 9
     assert at_none == [q + opener for q in questions for _ in range(3)]
     for forced in at_25:

@@ -32,7 +32,7 @@ MISS, HIT = "3 + 11 = 14 * 4 = 56 low", "3 + 4 = 7 * 11 = 77 check 3 + 4 = 7 , 7
 class Captured(Optimiser):
     """Keeps an update's gradients, and the rows of its batch, and applies nothing."""
 
-    def step(self, i, quantities, describe, gap=None):
+    def step(self, i, quantities, describe, gap):
         self.rows, self.loss, self.gap = describe(), quantities["loss"].item(), gap.item()
         self.gradients = [p.grad.clone() for p in self.model.parameters()]
         self.adamw.zero_grad()

@@ -93,7 +93,6 @@ class Bench:
         self.policy = Qwen(self.shape).initialise(config.seed).to(config.device)
         self.reference = EMAReference(self.policy, 0.99)
         self.optimiser = Optimiser(self.policy, team, lr=1e-6, steps=9, warmup=0, clip=1.0, weight_decay=0.0)
-        self.sampling = Sampling(TEMPERATURE, min_p=config.min_p)
         self.settings = RLConfig(precision=config.dtype, device=config.device, plain=config.plain)
         generator = torch.Generator().manual_seed(config.seed)
         size = config.prompts, config.prompt_len
@@ -106,9 +105,9 @@ class Bench:
         c, share = self.config, self.team.share
         generate, _ = twins(self.settings, clock)
         self.rollouts = generate(
-            self.policy, self.prompts, c.k, self.sampling, max_new_tokens=c.max_new_tokens, seed=c.seed,
-            max_batch_tokens=c.max_batch_tokens, prompt_indices=share(range(c.prompts)),
-            lengths=share(self.lengths).flatten())
+            self.policy, self.prompts, c.k, Sampling(TEMPERATURE, min_p=c.min_p), seed=c.seed,
+            max_new_tokens=c.max_new_tokens, max_batch_tokens=c.max_batch_tokens,
+            prompt_indices=share(range(c.prompts)), lengths=share(self.lengths).flatten())
         if not c.plain:
             del clock.seconds["rollout"]  # the fast one has noted its parts
 
@@ -117,16 +116,16 @@ class Bench:
         self.update(clock)
 
     def update(self, clock: Clock) -> None:
-        """What a T1 step does with its rollouts, given random rewards."""
-        rollouts, budget = self.rollouts, self.config.micro_batch_tokens
+        """Steps 4 to 7 of t1mini.rl with these rollouts and random advantages."""
+        rollouts, budget, sampling = self.rollouts, self.config.micro_batch_tokens, Sampling(TEMPERATURE)
         _, score = twins(self.settings)
         with clock.part("reference"):
-            score_rollouts(score, self.reference.model, self.prompts, rollouts, self.sampling, budget)
+            score_rollouts(score, self.reference.model, self.prompts, rollouts, sampling, budget)
         rows, tokens = range(len(rollouts.lengths)), self.team.sum(rollouts.lengths.sum())
         advantages = torch.randn(len(rows)).to(self.config.device)
         for rows, *texts in rows_to_score(rows, self.prompts, rollouts, budget):
             with clock.part("forward"):
-                logprobs, _, mask = score(self.policy, *texts, self.sampling)
+                logprobs, _, mask = score(self.policy, *texts, sampling)
                 loss = policy_gradient_loss(logprobs, advantages[rows], mask, normaliser=tokens)
             with clock.part("backward"):
                 loss.backward()
@@ -140,7 +139,7 @@ class Bench:
         self.policy.embed_tokens.requires_grad_(False)
         response = torch.randint(self.shape.vocab_size, (self.tokens // self.team.size,)).tolist()
         with clock.part("forward"):
-            logprobs, entropy, _ = score(self.policy, [[0]], [response], self.sampling)
+            logprobs, entropy, _ = score(self.policy, [[0]], [response], Sampling(TEMPERATURE))
         with clock.part("backward"):
             (logprobs + entropy).sum().backward()
 

@@ -2,8 +2,9 @@
 
     train.jsonl, validation.jsonl, test.jsonl       {"numbers": [3, 4, 11], "target": 77}, a line a problem
 
-Nothing in the files is random but the division of the sets of numbers, and that has a fixed seed: they are the same on every
-machine. Settings are chosen on validation; test is for the final figures. --numbers 4 makes a harder task.
+Nothing in the files is random but the division of the sets of numbers, and that has a fixed seed: they are
+the same on every machine. Settings are chosen on validation; test is for the final figures. --numbers 4 makes
+a harder task.
 
 Run it: python -m t1mini data --show 5
 """
@@ -11,12 +12,12 @@ Run it: python -m t1mini data --show 5
 import random
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Sequence
 
-from t1mini.tasks import countdown
-from t1mini.tasks import maths as math_problems
-from t1mini.tasks.teacher import Teacher, teach
 from t1mini.runs.settings import StageConfig, UserError, setting
+from t1mini.tasks import chains, countdown, maths
+from t1mini.tasks.teacher import Teacher, teach
 from t1mini.verifier import is_plain
 
 
@@ -30,37 +31,36 @@ class DataConfig(StageConfig):
 
 def run(config: DataConfig) -> None:
     if config.files:
-        print(inspect_files(config.files))
-        return
-    splits = write(Path(config.out or {3: "data", 4: "data-4"}[config.numbers]), config.numbers)
+        return print(inspect_files(config.files))
+    splits = write(Path(config.out or ("data" if config.numbers == 3 else "data-4")), config.numbers)
     print(f"{'split':12}{'problems':>10}{'chains':>10}{'solutions':>11}{'blind search in 10':>20}")
     for name, problems in splits.items():
-        d = countdown.difficulty(problems)
-        print(f"{name:12}{len(problems):>10}{d['chains']:>10.1f}{d['solutions']:>11.2f}{d['blind@10']:>20.1%}")
+        count = fmean(len(chains.all_chains(problem.numbers)) for problem in problems)
+        solutions = fmean(len(chains.solutions(problem)) for problem in problems)
+        blind = fmean(chains.blind_success(problem, 10) for problem in problems)
+        print(f"{name:12}{len(problems):>10}{count:>10.1f}{solutions:>11.2f}{blind:>20.1%}")
     rng = random.Random(config.seed)
-    right, hit = teacher_figures(splits["test"], Teacher(), rng)
+    traces = [(problem, teach(problem, Teacher(), rng)) for problem in splits["test"] for _ in range(5)]
+    right = fmean(countdown.is_correct(problem, trace) for problem, trace in traces)
+    tried = [(problem, [keys]) for problem, trace in traces for keys in countdown.attempts(trace)]
+    hit = fmean(countdown.hits(problem, keys) for problem, keys in tried)
     print(f"\nthe teacher's traces, on the test problems: right {right:.1%}, hits an attempt {hit:.1%}")
     for problem in rng.sample(splits["train"], min(config.show, len(splits["train"]))):
         print(f"\n{countdown.prompt_text(problem)}\n  {teach(problem, Teacher(), rng)}")
 
 
 def inspect_files(paths: Sequence[str]) -> str:
-    """A line a file: its problems, how many answers are plain numbers, and how many questions are in each other file too."""
-    files = {path: math_problems.load_problems(path) for path in paths}
+    """A line a file: its problems, how many answers are plain numbers, how many questions others share."""
+    files = {path: maths.load_problems(path) for path in paths}
     lines = []
     for path, problems in files.items():
         plain = sum(is_plain(problem.answer) for problem in problems)
-        overlaps = [f"{math_problems.shared(problems, others)} also in {other}" for other, others in files.items() if other != path]
-        lines.append(f"{path}: " + ", ".join([f"{len(problems)} problems", f"{plain} with a plain number as answer", *overlaps]))
+        line = f"{path}: {len(problems)} problems, {plain} with a plain number as answer"
+        for other in files:
+            if other != path:
+                line += f", {maths.shared(problems, files[other])} also in {other}"
+        lines.append(line)
     return "\n".join(lines)
-
-
-def teacher_figures(problems: list[countdown.Problem], teacher: Teacher, rng: random.Random) -> tuple[float, float]:
-    """Shares of the teacher's traces that are right, and of its attempts that reach the target; five traces a problem."""
-    traces = [(problem, teach(problem, teacher, rng)) for problem in problems for _ in range(5)]
-    tried = [(problem, countdown.attempts(trace)) for problem, trace in traces]
-    right = sum(countdown.is_correct(problem, trace) for problem, trace in traces) / len(traces)
-    return right, sum(countdown.hits(problem, a) for problem, a in tried) / sum(len(a) for _, a in tried)
 
 
 def write(folder: Path, numbers: int = 3) -> dict[str, list[countdown.Problem]]:

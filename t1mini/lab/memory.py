@@ -86,8 +86,8 @@ def fake_rollout(policy: Qwen, config: MemoryConfig) -> None:
     with autocast(config.precision, "cpu"):
         engine = Engine(policy, rows, slots, config.k, prompt, prompt + limit)
         engine.prefill(range(slots), [[0] * prompt] * slots)
-    for tokens in range(limit):
-        engine.reserve(tokens)
+    engine.reserve(limit - engine.bucket)
+    engine.reserve(limit)
     zeros = torch.zeros(rows, dtype=torch.long)
     sample(engine.step(zeros), row_keys=zeros, temperature=config.temperature, min_p=config.min_p)
     del results

@@ -1,291 +1,234 @@
-"""Studies: the paper's findings, each made visible by switching one thing.
+"""Studies: the paper's findings (t1mini.lab.findings), each made visible by switching one thing.
 
-A study is a table of variants: what differs from the preset in SFT and in RL, and after which share of RL's updates the policy is
-measured. Every policy is measured on the same test problems: samples, and the budget curve.
+Every variant is trained with every seed and measured on the same test problems: samples and budget curve.
 
-    STUDY.csv        a row a variant and seed: settings, results, seconds
-    STUDY-steps.csv  what RL's metrics said on the way
+    OUT/STUDY.csv          a row a variant and seed: settings, results, seconds
+    OUT/STUDY-steps.csv    what RL's metrics said on the way
+    OUT/data/              the problems, of three numbers or, with --numbers 4, of four
+    OUT/sft-*, rl-*        training runs, named by a digest of their settings: what is shared is trained once
 
-With --numbers 4 the problems are harder, and the rows have a folder of their own.
+The same command goes on with a study that was stopped, and a row that is there is not made again. None is
+ever replaced: a folder of other settings, or with files that no study has made, is refused.
 
-A variant is trained only where neither a row of a CSV nor a run under --work has its settings: studies share both, take as many
-sittings as one likes, and cost nothing when nothing has changed. METHOD is part of what is compared: it is raised by any change of
-the code that changes what a run gives.
+What a comparison needs and T1 does not stands here too: other credit to a response, rl --variant NAME.
 
-Run it: python -m t1mini study thinking-budget start --seeds 0 1 2
+Run it: python -m t1mini study temperature --seeds 0 (without a name it lists the studies)
 """
 
-import csv
 import hashlib
 import json
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import NamedTuple
+from typing import Callable
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from t1mini.tasks import countdown
-from t1mini.lab import data
-from t1mini import evaluate
-from t1mini import inference_scaling
-from t1mini import rl
-from t1mini import sft
-from t1mini.runs.checkpoint import load_policy
-from t1mini.runs.settings import QWEN, StageConfig, UserError, from_flags, setting
-from t1mini.tasks.countdown import SPLITS
+from t1mini import evaluate, rl, sft
+from t1mini.evaluate import EvaluateConfig
 from t1mini.inference_scaling import ScaleConfig
-from t1mini.reward import Verdict, judge_rollouts
+from t1mini.lab import data
+from t1mini.lab.exercise import in_place
+from t1mini.lab.findings import STUDIES
+from t1mini.lab.train import ensure, measure, stage_config
+from t1mini.loss import policy_gradient_loss
+from t1mini.penalties import Verdict
 from t1mini.rl import RLConfig
-from t1mini.runs.folder import Stopped, csv_text, made_by, read_rows, write_text
+from t1mini.runs.checkpoint import load_policy
+from t1mini.runs.folder import RunFolder, read_rows
+from t1mini.runs.settings import QWEN, StageConfig, UserError, from_flags, setting
 from t1mini.sft import SFTConfig
+from t1mini.tasks import countdown
 
-METHOD = 2
-FILTERED = 6000  # training problems that the filter looks at, at most
 STEP_COLUMNS = ("step", "reward", "accuracy", "length", "entropy", "kl", "repetitive", "overlong", "garbled")
-
-
-class Variant(NamedTuple):
-    """What differs from the preset, and the share of RL's updates after which to measure: 0 is the SFT model."""
-
-    sft: dict = {}
-    rl: dict = {}
-    at: float = 1.0
-
-
-@dataclass(frozen=True)
-class Study:
-    """`shows` is the finding in the paper's list; `samples` are responses to each test problem."""
-
-    shows: str
-    variants: dict[str, Variant]
-    samples: int = 4
-    common: dict = field(default_factory=dict)  # of RL, in every variant
-
-
-CLEAN = dict(spread=1e-3, give_up=0.0, repeat=0.0, slip=0.0, misjudge=0.0, traces=236_000)  # a solution at once; as many tokens
-SMALL, LARGE = dict(hidden=48, layers=2, intermediate=128), dict(hidden=160, layers=4, heads=5, intermediate=432)
-
-STUDIES = {
-    "thinking-budget": Study("F5, F6: accuracy rises with the thinking budget, more so the further RL has gone",
-                             {f"{share:.0%} of RL": Variant(at=share) for share in (0.0, 0.3, 0.6, 1.0)}),
-    "start": Study("F9: trial-and-error SFT is a better start than clean-solution SFT", {
-        "trial and error, SFT": Variant(at=0.0), "trial and error, RL": Variant(),
-        "clean solutions, SFT": Variant(CLEAN, at=0.0), "clean solutions, RL": Variant(CLEAN)}),
-    "sizes": Study("F1: RL lifts every model size over its own SFT", {
-        f"{name}, {stage}": Variant(shape, at=at) for name, shape in (("small", SMALL), ("middle", {}), ("large", LARGE))
-        for stage, at in (("SFT", 0.0), ("RL", 1.0))}),
-    "penalties": Study("F4: penalties hold length and quality", {
-        "all penalties": Variant(), "none": Variant(rl=dict(penalties=False)),
-        **{f"only {name}": Variant(rl=dict(patterns=(name,))) for name in ("repetitive", "overlong", "garbled")}}, common=dict(steps=150)),
-    "oversampling": Study("F2: larger K gives higher accuracy, longer answers, less KL for the same reward", {
-        **{f"K = {k}, 32 prompts": Variant(rl=dict(k=k)) for k in (4, 16, 64)},
-        **{f"K = {k}, 512 responses": Variant(rl=dict(k=k, prompts=512 // k)) for k in (4, 64)}}),
-    "temperature": Study("F3: a sampling temperature above 1 is best, too high hurts", {
-        **{f"temperature {t}": Variant(rl=dict(temperature=t)) for t in (0.9, 1.0, 1.1, 1.2, 1.3)},
-        "1.2 with min-p 0.05": Variant(rl=dict(min_p=0.05))}),
-    "reference": Study("F7: a moving reference lets RL go further than a fixed one", {
-        "frozen": Variant(rl=dict(ema_decay=1.0)), **{f"EMA {d}": Variant(rl=dict(ema_decay=d)) for d in (0.9, 0.97, 0.99)},
-        "none": Variant(rl=dict(kl_coef=0.0))}, common=dict(kl_coef=0.05)),
-    "entropy": Study("F8: the entropy bonus keeps exploration alive", {
-        f"entropy bonus {alpha}": Variant(rl=dict(entropy_coef=alpha)) for alpha in (0.0, 0.001, 0.01, 0.03)}, samples=16),
-    "credit": Study("what other advantages do to length and accuracy", {
-        "leave-one-out": Variant(), "group mean": Variant(rl=dict(credit="mean")),
-        "over the standard deviation": Variant(rl=dict(credit="std")), "shared out over tokens": Variant(rl=dict(credit="length"))}),
-    "difficulty": Study("what the filter does: problems that SFT solves in at most 30% of 16 samples", {
-        "all problems": Variant(), "hard problems": Variant(rl=dict(data="hard"))}),
-}
+FREE = ("studies", "variants", "seeds", "out", "resume")  # in which the sittings of one folder may differ
 
 
 @dataclass(frozen=True)
 class StudyConfig(StageConfig):
-    studies: tuple = setting(("all",), "which studies", choices=("all", *STUDIES), positional=True)
-    out: str = setting("", "folder of the CSV files (default: tutorials/studies, and in it PRESET-NUMBERS where those are not tiny and 3)")
-    work: str = setting("runs/studies", "folder of the training runs")
+    studies: tuple = setting((), "which studies; none lists them", choices=("all", *STUDIES), positional=True)
+    out: str = setting("", "folder of rows and runs (default: runs/study-PRESET-NUMBERS)")
+    resume: str = setting("", "folder of an earlier study to go on with; its own settings are used")
     numbers: int = setting(3, "numbers that a problem gives; 4 are harder", low=3, high=4, gpu=4)
     variants: tuple = setting((), "only these variants, by their names in the tables (default: all)")
     seeds: tuple = setting((0, 1, 2), "seeds, of SFT and RL alike", low=0, high=2**31 - 1)
     traces: int = setting(0, "chains of thought for SFT; 0 means the study's", low=0, high=10**8)
     steps: int = setting(0, "RL updates; 0 means the study's", low=0, high=10**6)
     prompts: int = setting(0, "prompts an update; 0 means the study's", low=0, high=65536)
-    problems: int = setting(0, "test problems; 0 means all", low=0)
-    workers: int = setting(2, "processes that share training and threads; never more than threads", low=1, high=1024, gpu=1)
+    problems: int = setting(0, "test problems; 0 means all", low=2, or_zero=True)
+    plain: bool = setting(False, "the plain twins of generate and score, for reading along")
+    workers: int = setting(2, "processes that share training and threads", low=1, high=1024, gpu=1)
 
 
 def run(config: StudyConfig) -> None:
     if config.preset in QWEN:
         raise UserError(f"--preset {config.preset}: studies are of Countdown; take tiny or gpu")
-    if config.problems == 1:
-        raise UserError("--problems 1: an interval over problems needs at least 2 of them")
-    names = list(STUDIES) if "all" in config.studies else config.studies
+    if not config.studies:
+        for name, study in STUDIES.items():
+            print(f"{name:17}{len(study.variants)} variants   {study.shows}")
+        return
+    names = STUDIES if "all" in config.studies else config.studies
     known = [label for name in names for label in STUDIES[name].variants]
     for label in config.variants:
         if label not in known:
-            raise UserError(f"--variants {label}: these studies have {', '.join(map(repr, dict.fromkeys(known)))}")
-    config = replace(config, out=config.out or default_folder(config))
-    for folder in (config.out, config.work):
-        try:
-            Path(folder).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"cannot write to {folder}: {error.strerror}; choose another --out or --work") from None
-    require_rows(Path(config.out))
-    try:
+            choices = ", ".join(map(repr, dict.fromkeys(known)))
+            raise UserError(f"--variants {label}: these studies have {choices}")
+    with open_folder(config) as folder:
+        if not (folder.path / f"data/{countdown.SPLITS[-1]}.jsonl").exists():
+            data.write(folder.path / "data", config.numbers)
         for name in names:
-            for seed, label in product(config.seeds, STUDIES[name].variants):
-                if label in (config.variants or known):
-                    add_row(name, label, replace(config, seed=seed))
-            print(f"{name}: {Path(config.out) / name}.csv")
-    except Stopped as stopped:  # a stage would have its own run resumed
-        raise Stopped(stopped.code - 128, "stopped; the same command goes on from there") from None
+            labels = [label for label in STUDIES[name].variants if label in (config.variants or known)]
+            for (turn, seed), (i, label) in product(enumerate(config.seeds, 1), enumerate(labels, 1)):
+                place = f"variant {i} of {len(labels)}, seed {seed} ({turn} of {len(config.seeds)})"
+                print(f"{name}: {place}: {label}", flush=True)
+                if not has_row(folder, f"{name}.csv", label, seed):
+                    add_row(folder, name, label, replace(config, seed=seed))
+            print(f"see python -m t1mini plot {name} --text --studies {folder.path}")
 
 
-def require_rows(folder: Path) -> None:
-    """UserError where a CSV file of `folder` is not a study's, lest it be written over."""
-    for path in folder.glob("*.csv"):
-        try:
-            rows = read_rows(path)
-        except (UnicodeDecodeError, csv.Error):
-            rows = []
-        if not rows or not {"variant", "seed"} <= rows[0].keys():
-            raise UserError(f"{path} does not hold a study's rows; move it away, or choose another --out")
+def open_folder(config: StudyConfig) -> RunFolder:
+    """A new folder, or one of the same settings to go on with. UserError where it holds anything else."""
+    path = config.resume or config.out or f"runs/study-{config.preset}-{config.numbers}"
+    begun = Path(path, "config.json").exists()
+    if begun:
+        saved = from_flags(StudyConfig, {"resume": path}).to_dict()
+        for name, value in config.to_dict().items():
+            if name not in FREE and value != saved[name]:
+                raise UserError(f"{path} holds rows of --{name} {saved[name]}: choose another --out")
+    return RunFolder.open(replace(config, out=path, resume=path if begun else ""), "study")
 
 
-def default_folder(config: StudyConfig) -> str:
-    embedded = (config.preset, config.numbers) == ("tiny", 3)
-    return "tutorials/studies" + ("" if embedded else f"/{config.preset}-{config.numbers}")
+def has_row(folder: RunFolder, file: str, label: str, seed: int) -> bool:
+    return any((row["variant"], row["seed"]) == (label, str(seed)) for row in folder.rows(file))
 
 
-def add_row(name: str, label: str, config: StudyConfig) -> None:
-    """Trains and measures one variant with one seed, unless its row is there."""
-    path = Path(config.out) / f"{name}.csv"
-    study = STUDIES[name]
-    sft_config, rl_config, measured = stage_configs(study, study.variants[label], config)
-    key = digest(METHOD, settings(sft_config), settings(rl_config), study.variants[label].at, settings(measured))
-    there = {row.get("key"): row.get("method") for row in read_rows(path) if (row["variant"], row["seed"]) == (label, str(config.seed))}
-    if str(METHOD) in there.values() and key not in there:
-        raise UserError(f"{path} has a row of '{label}' with seed {config.seed} and other settings; choose another --out")
-    if key in there or borrow_row(path, label, key):
-        return
-    began = time.perf_counter()
-    at = study.variants[label].at
-    if not (Path(sft_config.data) / f"{SPLITS[-1]}.jsonl").exists():
-        data.write(Path(sft_config.data), config.numbers)
-    ensure(sft, sft_config)
-    if rl_config.data.endswith("hard.jsonl"):
-        write_hard_problems(Path(rl_config.data), sft_config, config)
-    if at:
-        ensure(rl, rl_config)
-    update = max(1, round(at * rl_config.steps))
-    folder = f"{sft_config.out}/final" if not at else f"{rl_config.out}/" + ("final" if at == 1 else f"step-{update:04d}")
-    results = measure(replace(measured, init=(folder,)))
-    steps = read_rows(Path(rl_config.out) / "metrics.csv")[:update] if at else []
-    row = {"study": name, "variant": label, "seed": config.seed, "preset": config.preset, "share_of_rl": at, **results,
-           **{f"last_{column}": np.mean([float(s[column]) for s in steps[-10:]]) if steps else "" for column in ("reward", "entropy", "kl")},
-           "seconds": time.perf_counter() - began, "method": METHOD, "key": key, **made_by(config),
-           "sft": json.dumps(settings(sft_config)), "rl": json.dumps(settings(rl_config)) if at else ""}
-    add_rows(steps_file(path), [{"variant": label, "seed": config.seed, **{c: s[c] for c in STEP_COLUMNS}} for s in steps])
-    add_rows(path, [row])
+def add_row(folder: RunFolder, name: str, label: str, config: StudyConfig) -> None:
+    """Trains one variant with one seed, measures it, and adds what was found to the study's two files."""
+    began, study, problems = time.perf_counter(), STUDIES[name], str(folder.path / "data")
+    changes = study.common | study.variants[label]
+    share = changes.get("share", 1.0)
+    sft_config = trained(folder, sft, stage_config(SFTConfig, config, data=problems, **changes))
+    policy = Path(sft_config.out, "final")
+    stages, steps = {"sft": json.dumps(sft_config.to_dict()), "rl": ""}, []
+    if share:
+        of_rl = hard_problems(policy, problems, config) if "hard" in changes else problems
+        rl_config = stage_config(RLConfig, config, data=of_rl, init=str(policy), **changes)
+        every = 1 if rl_config.steps % 10 else rl_config.steps // 10
+        rl_config = trained(folder, rl, replace(rl_config, checkpoint_every=every))
+        updates = max(1, round(share * rl_config.steps))
+        policy = Path(rl_config.out, f"step-{updates:04d}")
+        steps = [step for step in read_rows(policy.with_name("metrics.csv")) if int(step["step"]) <= updates]
+        stages["rl"] = json.dumps(rl_config.to_dict())
+    results = figures(policy, stage_config(ScaleConfig, config, data=problems, samples=study.samples))
+    for column in ("reward", "entropy", "kl"):
+        results[f"last_{column}"] = np.mean([float(step[column]) for step in steps[-10:]]) if steps else ""
+    run = {"variant": label, "seed": config.seed}
+    row = {"study": name, **run, "preset": config.preset, "share_of_rl": share, **results,
+           "seconds": time.perf_counter() - began, **folder.made_by, **stages}
+    on_the_way = [run | {column: step[column] for column in STEP_COLUMNS} for step in steps]
+    for file, rows in ((f"{name}-steps.csv", on_the_way), (f"{name}.csv", [row])):
+        if rows and not has_row(folder, file, label, config.seed):
+            folder.write_rows(file, folder.rows(file) + rows)
 
 
-def borrow_row(path: Path, label: str, key: str) -> bool:
-    """Takes over the row that another study has of the same settings, if one has."""
-    for other in sorted(path.parent.glob("*.csv")):
-        for row in read_rows(other):
-            if row.get("key") == key:
-                same_run = (row["variant"], row["seed"])
-                steps = [step for step in read_rows(steps_file(other)) if (step["variant"], step["seed"]) == same_run]
-                add_rows(steps_file(path), [step | {"variant": label} for step in steps])
-                add_rows(path, [row | {"study": path.stem, "variant": label}])
-                return True
-    return False
+def trained(folder: RunFolder, stage, config: SFTConfig | RLConfig):
+    """Runs a stage, unless it has been, in the folder its settings name. Returns them with that folder."""
+    kind, digest = stage.__name__.rpartition(".")[2], hashlib.sha256(repr(config).encode()).hexdigest()
+    config = replace(config, out=str(folder.path / f"{kind}-{digest[:10]}"))
+    with in_place(variant(config)):
+        ensure(stage, config, folder.resume)
+    return config
 
 
-def steps_file(path: Path) -> Path:
-    return path.with_name(f"{path.stem}-steps.csv")
+def hard_problems(policy: Path, problems: str, config: StudyConfig) -> str:
+    """A file of the training problems that a policy solves in at most 30% of 16 samples (T1, on data)."""
+    path = policy.with_name("hard.jsonl")
+    if not path.exists():
+        c = stage_config(EvaluateConfig, config, data=problems, split="train", samples=16, problems=6000)
+        chosen = evaluate.pick_problems(c)
+        _, verdicts = evaluate.respond(*load_policy(policy, config.device), chosen, c)
+        shares = [np.mean([v.correct for v in group]) for group in verdicts]
+        countdown.save_problems(path, [problem for problem, share in zip(chosen, shares) if share <= 0.3])
+    return str(path)
 
 
-def add_rows(path: Path, rows: list[dict]) -> None:
-    """Adds rows of one variant and seed to a CSV file, in place of those it has of them. It is read only now: another study may have written."""
-    if rows:
-        others = [row for row in read_rows(path) if (row["variant"], row["seed"]) != (rows[0]["variant"], str(rows[0]["seed"]))]
-        write_text(path, csv_text([*others, *rows]))
+def figures(policy: Path, config: ScaleConfig) -> dict:
+    """A policy's evaluation, its budget curve, and how often its thinking recovers from a miss.
 
-
-def stage_configs(study: Study, variant: Variant, config: StudyConfig) -> tuple[SFTConfig, RLConfig, ScaleConfig]:
-    """The settings of a variant's stages; runs of the same settings have the same folder."""
-    problems = "data" if config.numbers == 3 else f"{config.work}/data-{config.numbers}"
-    everywhere = ("preset", "seed", "device", "threads")
-    told = lambda *names, **values: {"data": problems, **{name: getattr(config, name) for name in (*everywhere, *names)}, **values}
-    smaller = lambda *names: {name: getattr(config, name) for name in names if getattr(config, name)}
-    sft_config = from_flags(SFTConfig, told("workers", **variant.sft | smaller("traces")))
-    sft_config = replace(sft_config, out=f"{config.work}/sft-{digest(METHOD, settings(sft_config))}")
-    flags = study.common | variant.rl | smaller("steps", "prompts") | {"init": f"{sft_config.out}/final"}
-    if flags.get("data") == "hard":
-        flags["data"] = f"{sft_config.out}-hard.jsonl"
-    rl_config = from_flags(RLConfig, told("workers", **flags))
-    rl_config = replace(rl_config, checkpoint_every=max(1, rl_config.steps // 10))
-    rl_config = replace(rl_config, out=f"{config.work}/rl-{digest(METHOD, settings(sft_config), settings(rl_config))}")
-    measured = from_flags(ScaleConfig, told("problems", samples=study.samples))
-    return sft_config, rl_config, measured
-
-
-def settings(config: StageConfig) -> dict:
-    """What decides a stage's results: not where things are, nor how often it saves."""
-    elsewhere = ("out", "resume", "exercise", "state_every", "keep_last", "threads", "workers")
-    kept = {name: value for name, value in config.to_dict().items() if name not in elsewhere}
-    return kept | {"data": Path(config.data).name} | ({"init": ""} if isinstance(config, RLConfig) else {})
-
-
-def digest(*content) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:10]
-
-
-def ensure(stage, config: StageConfig) -> None:
-    """Runs a stage unless its folder has its end; one that was stopped goes on."""
-    if (Path(config.out) / "final").exists():
-        return
-    stage.run(from_flags(type(config), {"resume": config.out}) if (Path(config.out) / "config.json").exists() else config)
-
-
-def measure(config: ScaleConfig) -> dict:
-    """A policy on the test problems: t1mini.evaluate's figures, the budget curve, and how often the thinking recovers from a miss.
-
-    `correct` has a digit a problem: its right responses, in base 36. `curve` is accuracy by budget, and `curve_correct` the same digits by budget.
+    `correct` has a digit a problem: its right responses, in base 36. `curve` is accuracy by budget, and
+    `curve_correct` has the digits by budget.
     """
     problems = evaluate.pick_problems(config)
-    policy, tokenizer = load_policy(config.init[0], config.device)
-    rollouts = evaluate.sample_responses(policy, tokenizer, problems, config)
-    verdicts = judge_rollouts(config, problems, rollouts, tokenizer)
-    curve = inference_scaling.budget_curve(policy, tokenizer, problems, rollouts, config)  # [budgets, problems, samples]
-    results = evaluate.summarise(countdown, problems, verdicts)
-    low, high = results["interval"]
-    kept = {name: value for name, value in results.items() if "interval" not in name}
+    results, curve, verdicts = measure(policy, problems, config)
     missed, recovered = recoveries(problems, verdicts)
-    return {**kept, "low": low, "high": high, "missed_first": missed, "recovered": recovered,
-            "budgets": json.dumps(config.budgets), "curve": json.dumps([round(x, 4) for x in curve.mean(axis=(1, 2)).tolist()]),
-            "correct": digits(np.array([[v.correct for v in group] for group in verdicts])), "curve_correct": " ".join(map(digits, curve))}
+    return {
+        **{name: value for name, value in results.items() if "interval" not in name},
+        **dict(zip(("low", "high"), results["interval"])),
+        "missed_first": missed,
+        "recovered": recovered,
+        "budgets": json.dumps(config.budgets),
+        "curve": json.dumps(curve.mean(axis=(1, 2)).round(4).tolist()),
+        "correct": digits(np.array([[v.correct for v in group] for group in verdicts])),
+        "curve_correct": " ".join(map(digits, curve)),
+    }
 
 
 def recoveries(problems: list, verdicts: list[list[Verdict]]) -> tuple[float, float]:
     """Shares of responses whose first attempt misses, and of those that end right nevertheless."""
-    tried = [(problem, v, countdown.attempts(v.text)) for problem, group in zip(problems, verdicts) for v in group]
-    missed = [v.correct for problem, v, attempts in tried if attempts and not countdown.hits(problem, attempts[:1])]
-    return len(missed) / len(tried), float(np.mean(missed)) if missed else 0.0
+    missed = [v.correct for problem, group in zip(problems, verdicts) for v in group
+              if (attempts := countdown.attempts(v.text)) and not countdown.hits(problem, attempts[:1])]
+    return len(missed) / sum(map(len, verdicts)), float(np.mean(missed)) if missed else 0.0
 
 
 def digits(correct: np.ndarray) -> str:
-    """[problems, samples] as a digit a problem."""
+    """[problems, samples] as a digit a problem.
+
+    >>> digits(np.array([[1, 0, 1], [0, 0, 0]]))
+    '20'
+    """
     return "".join(np.base_repr(int(c), 36) for c in correct.sum(axis=-1))
 
 
-def write_hard_problems(path: Path, sft_config: SFTConfig, config: StudyConfig) -> None:
-    """Training problems that the SFT model solves in at most 30% of 16 samples (T1, section on data)."""
-    if path.exists():
-        return
-    c = from_flags(evaluate.EvaluateConfig, {"preset": config.preset, "seed": config.seed, "device": config.device, "threads": config.threads,
-                                             "data": sft_config.data, "samples": 16, "split": SPLITS[0], "problems": config.problems or FILTERED})
-    problems = evaluate.pick_problems(c)
-    policy, tokenizer = load_policy(f"{sft_config.out}/final", config.device)
-    verdicts = judge_rollouts(c, problems, evaluate.sample_responses(policy, tokenizer, problems, c), tokenizer)
-    countdown.save_problems(path, [p for p, group in zip(problems, verdicts) if np.mean([v.correct for v in group]) <= 0.3])
+def mean_advantages(rewards: Tensor) -> Tensor:
+    """Reward minus the mean reward of all the prompt's responses, its own too. [P, K] -> [P, K]"""
+    return rewards - rewards.mean(-1, keepdim=True)
+
+
+def standardised_advantages(rewards: Tensor) -> Tensor:
+    """That over the group's standard deviation, as in GRPO; tied groups 0. [P, K] -> [P, K]
+
+    >>> standardised_advantages(torch.tensor([[1.0, 0.0, 0.0, 0.0], [1.0, 1.0, 1.0, 1.0]]))
+    tensor([[ 1.5000, -0.5000, -0.5000, -0.5000],
+            [ 0.0000,  0.0000,  0.0000,  0.0000]])
+    """
+    return mean_advantages(rewards) / rewards.std(-1, keepdim=True).clamp_min(1e-6)
+
+
+def shared_out(config: RLConfig) -> Callable:
+    """The loss with A * mean length / length: a response's tokens share its advantage, long or short."""
+    library = policy_gradient_loss  # itself, whatever stands in the place of its name later
+
+    def loss(logprobs: Tensor, advantages: Tensor, mask: Tensor, *, normaliser: Tensor, **bonus) -> Tensor:
+        mean_length = normaliser / (config.prompts * config.k)
+        advantages = advantages * mean_length / mask.sum(-1)
+        return library(logprobs, advantages, mask, normaliser=normaliser, **bonus)
+
+    return loss
+
+
+VARIANTS = {
+    "mean": lambda config: {"rloo_advantages": mean_advantages},
+    "std": lambda config: {"rloo_advantages": standardised_advantages},
+    "length": lambda config: {"policy_gradient_loss": shared_out(config)},
+}
+
+
+def variant(config: StageConfig) -> dict[str, Callable]:
+    """What `config.variant` puts in the place of the library's functions. UserError for another name."""
+    name = getattr(config, "variant", "")
+    if name and name not in VARIANTS:
+        raise UserError(f"--variant {name}: choose one of {', '.join(VARIANTS)}")
+    return VARIANTS[name](config) if name else {}

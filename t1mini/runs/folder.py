@@ -10,8 +10,8 @@
     lock            held while a run writes here
 
 A file or folder is written as NAME.part and takes its name in one step, when the disk has all of it: a killed
-process or a full disk leaves what was there before. A folder has a manifest.json of its files' sizes and
-SHA-256, so that damage is found. A run that goes on from update N drops what its logs have after N.
+process or a full disk leaves what was there before. A folder's manifest.json, its files' sizes and SHA-256,
+shows damage. A run that goes on from update N drops what its logs have after N.
 
 See disks that fill up: python -m pytest tests/runs/test_folder.py
 """
@@ -49,16 +49,16 @@ LOGS = {"metrics.csv": ROW, "timing.csv": ROW, "events.csv": ROW, "samples.txt":
 
 
 class RunFolder(contextlib.AbstractContextManager):
-    """A folder, new or to go on in by the command `resume`, held against other runs. UserError where it is
-    taken.
-    """
+    """A folder, new or to go on in by the command `resume`, held against other runs. UserError if taken."""
 
     def __init__(self, path: str | Path, config: StageConfig, resume: str = ""):
         self.path, self.resume, self.made_by = Path(path), resume, made_by(config)
         try:
             if not getattr(config, "resume", ""):
-                self.require_empty()
                 self.path.mkdir(parents=True, exist_ok=True)
+                if files := [f.name for f in self.path.iterdir() if f.name != "lock" and f.suffix != ".part"]:
+                    what = "a run; go on with it by --resume," if "config.json" in files else "files;"
+                    raise UserError(f"{self.path} already holds {what} choose another --out, or remove it")
             self.lock = locked(self.path)
             self.write_results("config.json", config.to_dict())
         except OSError as error:
@@ -76,12 +76,6 @@ class RunFolder(contextlib.AbstractContextManager):
         self.lock.close()
         if isinstance(error, Stopped) and self.resume and not hasattr(error, "__notes__"):
             error.add_note(f"; go on with {self.resume}")
-
-    def require_empty(self) -> None:
-        """UserError unless nothing is there, or only what a run leaves that was killed before it began."""
-        if self.path.is_dir() and any(f.name != "lock" and f.suffix != ".part" for f in self.path.iterdir()):
-            what = "a run; go on with it by --resume," if (self.path / "config.json").exists() else "files;"
-            raise UserError(f"{self.path} already holds {what} choose another --out, or remove it")
 
     def write_text(self, name: str, text: str) -> None:
         write_text(self.path / name, text)
@@ -182,8 +176,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
     write_text(new / MANIFEST, json.dumps(fingerprints(new), indent=1))
     if path.exists():
         os.replace(path, part / "old")
-    os.replace(new, path)
-    flush(path.parent)
+    replace(new, path)
     shutil.rmtree(part)
 
 
@@ -194,21 +187,20 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def replace(part: Path, path: str | Path) -> None:
-    """Renames the file `part`, once the disk has it, to `path`."""
+    """Renames `part`, once the disk has it, to `path`."""
     flush(part)
     os.replace(part, path)
     flush(Path(path).parent)
 
 
 def flush(path: Path) -> None:
-    """Waits until the disk has the file, or the names in the folder where the system can say so."""
-    if path.is_dir() and os.name == "nt":
-        return
-    file = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
+    """Waits until the disk has a file, or the names in a folder where the system can say so."""
+    if path.is_file() or os.name != "nt":
+        file = os.open(path, os.O_RDWR if path.is_file() else os.O_RDONLY)
+        try:
+            os.fsync(file)
+        finally:
+            os.close(file)
 
 
 def fingerprints(folder: Path) -> dict[str, dict]:

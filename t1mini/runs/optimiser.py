@@ -17,9 +17,6 @@ from t1mini.runs.settings import UserError
 from t1mini.runs.team import Team
 
 
-LARGEST_GAP = 1e-2  # nats: float32 rollout and update that differ by more are not scoring the same thing
-
-
 class NotFinite(Exception):
     """An update that was not applied: the quantity that is not finite, and rows that describe its batch."""
 
@@ -32,8 +29,8 @@ class Optimiser:
     """AdamW over `model`, for `steps` updates. `updates` is the number of the last one applied, from 1."""
 
     def __init__(self, model: nn.Module, team: Team, *, lr: float, steps: int, warmup: int, clip: float,
-                 weight_decay: float, final: float = 0.0):
-        self.model, self.team, self.clip = model, team, clip
+                 weight_decay: float, final: float = 0.0, largest_gap: float = math.inf):
+        self.model, self.team, self.clip, self.largest_gap = model, team, clip, largest_gap
         self.rate = lambda i: learning_rate(i, lr, steps, warmup, final)
         self.updates = 0
         matrices = [p for p in model.parameters() if p.ndim >= 2]
@@ -58,10 +55,10 @@ class Optimiser:
             if is_bad:
                 self.adamw.zero_grad(set_to_none=True)
                 raise NotFinite(name, describe())
-        if gap is not None and not self.team.max(gap).item() <= LARGEST_GAP:
+        if gap is not None and not self.team.max(gap).item() <= self.largest_gap:
             raise UserError(f"rollout and update disagree by {gap.item():.3g} nats on a token (limit "
-                            f"{LARGEST_GAP:.3g}); the step was not applied. Are the weights of --init sound, "
-                            "and --lr not too high?")
+                            f"{self.largest_gap:.3g}); the step was not applied. Are the weights of --init "
+                            "sound, and --lr not too high?")
         for group in self.adamw.param_groups:
             group["lr"] = self.rate(i)
         self.adamw.step()

@@ -1,34 +1,35 @@
 """Data parallel: several processes share each step's work and take the same step.
 
-Every process ("rank") holds the whole model. Of each batch it takes every size-th prompt or trace, beginning with its own
-rank; gradients are summed over the ranks before the optimiser steps, so all ranks stay equal. Rollout noise belongs to the
-prompt, not to the rank (t1mini.rollout), so the number of ranks changes nothing but rounding. Only rank 0 prints and writes.
+Every process ("rank") holds the whole model. Of each batch it takes every size-th prompt or trace, beginning
+with its own rank; gradients are summed over the ranks before the optimiser steps, so all ranks stay equal.
+Rollout noise belongs to the prompt, not to the rank (t1mini.rollout), so the number of ranks changes nothing
+but rounding. Only rank 0 prints and writes.
 
-On a CPU, two processes of one thread do about one and a half times the work of one process of two threads, because threads
-that share small tensors mostly wait for one another. So `sft`, `rl` and `train` start the other `--workers` by themselves, as
-copies of their own command. Under torchrun they join its group instead (gloo on CPUs, NCCL on GPUs).
+On a CPU, two processes of one thread do about one and a half times the work of one process of two threads,
+because threads that share small tensors mostly wait for one another. So `sft`, `rl` and `train` start the
+other `--workers` by themselves, as copies of their own command. Under torchrun they join its group instead
+(gloo on CPUs, NCCL on GPUs). Where one rank ends, so do the others.
 
-See ranks agree with one process: python -m pytest tests/test_distributed.py
+See ranks agree with one process: python -m pytest tests/runs/test_team.py
 """
 
 import contextlib
 import os
-import re
 import subprocess
 import sys
 import threading
-import time
 from dataclasses import dataclass
 from typing import Iterator, Sequence
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from t1mini.runs.settings import StageConfig, UserError, to_flags
 
-
-HOST, PORT = "127.0.0.1", "T1MINI_PORT"  # where workers meet the process that started them; the second is a variable of their environment
+HOST, PORT = "127.0.0.1", "T1MINI_PORT"  # where workers meet the leader, and how they are told
+ADVICE = "was it killed, or out of memory? Fewer --workers need less"
 
 
 @dataclass(frozen=True)
@@ -46,117 +47,102 @@ class Team:
         """This rank's part: every size-th item."""
         return items[self.rank :: self.size]
 
-    def sum(self, values: Tensor) -> Tensor:
-        """`values`, added up over the ranks in place."""
+    def sum(self, values: Tensor, operation=dist.ReduceOp.SUM) -> Tensor:
+        """`values`, added up over the ranks in place. UserError where another rank has ended."""
         if self.size > 1:
-            dist.all_reduce(values)
+            with _or_ended():
+                dist.all_reduce(values, operation)
         return values
 
     def max(self, values: Tensor) -> Tensor:
         """The elementwise maximum over the ranks, in place."""
-        if self.size > 1:
-            dist.all_reduce(values, op=dist.ReduceOp.MAX)
-        return values
+        return self.sum(values, dist.ReduceOp.MAX)
 
     def text(self, text: str, device: str = "cpu") -> str:
-        """What the rank that leads says, to every rank."""
-        if self.size == 1:
-            return text
-        content = torch.zeros(4096, dtype=torch.uint8, device=device)
-        if self.leads:
-            content[: len(text.encode())] = torch.tensor(list(text.encode()), dtype=torch.uint8)
-        dist.broadcast(content, src=0)
-        return bytes(content.tolist()).rstrip(b"\0").decode()
+        """What the rank that leads says, at most 4096 bytes, to every rank."""
+        said = text.encode() if self.leads else b""
+        heard = self.sum(torch.tensor(list(said.ljust(4096, b"\0")), dtype=torch.uint8, device=device))
+        return bytes(heard.tolist()).rstrip(b"\0").decode()
 
     def sum_gradients(self, model: nn.Module) -> None:
-        """Each parameter's gradient becomes the sum over ranks, in one exchange; where there is none, zero."""
-        parameters = list(model.parameters())
-        for p in parameters:
+        """Each parameter's gradient becomes the sum over ranks, in one exchange; without any, zero."""
+        for p in model.parameters():
             p.grad = torch.zeros_like(p) if p.grad is None else p.grad
         if self.size > 1:
-            flat = self.sum(torch.cat([p.grad.flatten() for p in parameters]))
-            for p, total in zip(parameters, flat.split([p.numel() for p in parameters])):
-                p.grad = total.view_as(p)
+            gradients = [p.grad for p in model.parameters()]
+            vector_to_parameters(self.sum(parameters_to_vector(gradients)), gradients)
 
 
 def leads(most: int) -> bool:
-    """Whether this process will lead its team. UserError where torchrun has started more ranks than a step has work for."""
-    if int(os.environ.get("WORLD_SIZE", 1)) > most:
-        raise UserError(f"{os.environ['WORLD_SIZE']} processes are too many for {most} prompts or traces a step")
+    """Whether this process will lead its team. UserError where torchrun started too many."""
+    size = int(os.environ.get("WORLD_SIZE", 1))
+    if size > most:
+        raise UserError(f"{size} processes are too many for {most} prompts or traces a step")
     return int(os.environ.get("RANK", 0)) == 0
 
 
 @contextlib.contextmanager
 def team(config: StageConfig, stage: str, most: int) -> Iterator[Team]:
-    """The team of this process while the block runs: torchrun's, or itself and the workers it starts, at most `most`, or itself alone."""
-    workers = min(config.workers, torch.get_num_threads(), most) if config.device == "cpu" else 1
-    if "RANK" in os.environ and "WORLD_SIZE" in os.environ:
-        rank, size, port = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), os.environ.get(PORT)
-        with _joined(rank, size, _store_of_leader(rank, int(port)) if port else None, config) as joined:
-            yield joined
-    elif workers == 1:
-        yield Team()
-    else:
-        store = dist.TCPStore(HOST, 0, is_master=True, wait_for_workers=False)
-        others = [_start(stage, config, rank, workers, store.port) for rank in range(1, workers)]
+    """This process's team while the block runs: torchrun's, or with workers it starts, at most `most`."""
+    threads, store = torch.get_num_threads(), None
+    with contextlib.ExitStack() as workers:
+        if "RANK" in os.environ and "WORLD_SIZE" in os.environ:
+            rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+            if PORT in os.environ:
+                _end_with_leader()
+                store = dist.TCPStore(HOST, int(os.environ[PORT]))
+        else:
+            rank, size = 0, min(config.workers, threads, most) if config.device == "cpu" else 1
+            if size > 1:
+                store = dist.TCPStore(HOST, 0, is_master=True, wait_for_workers=False)
+                _start(workers, size, [stage, *to_flags(config.to_dict())], store.port)
+        if size == 1:
+            yield Team()
+            return
+        backend = "gloo" if config.device == "cpu" else "nccl"
+        with _or_ended():
+            dist.init_process_group(backend, store=store, rank=rank, world_size=size)
+        torch.set_num_threads(max(1, threads // size))
         try:
-            _wait_for(others, store)
-            with _joined(0, workers, store, config) as joined:
-                yield joined
+            yield Team(rank, size)
         finally:
-            for other in others:
-                other.stdin.close()
-                other.terminate()
-                other.wait()
-
-
-@contextlib.contextmanager
-def _joined(rank: int, size: int, store: dist.Store | None, config: StageConfig) -> Iterator[Team]:
-    """A member of a group that meets at `store`, or where torchrun says."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(max(1, threads // size))
-    backend = "nccl" if config.device.startswith("cuda") else "gloo"
-    try:
-        dist.init_process_group(backend, init_method=None if store else "env://", store=store, rank=rank, world_size=size)
-        yield Team(rank, size)
-    except RuntimeError as error:
-        if not re.search("gloo|nccl|connection", str(error), re.IGNORECASE):
-            raise
-        lost = UserError("another process of this run has ended: was it killed, or out of memory? Fewer --workers need less")
-        lost.__notes__ = getattr(error, "__notes__", [])
-        raise lost from None
-    finally:
-        if dist.is_initialized():
             dist.destroy_process_group()
-        torch.set_num_threads(threads)
+            torch.set_num_threads(threads)
 
 
-def _start(stage: str, config: StageConfig, rank: int, size: int, port: int) -> subprocess.Popen:
-    """This stage again, as another rank. The pipe to it is never written to: it closes when this process ends, however it ends."""
-    group = {"RANK": str(rank), "WORLD_SIZE": str(size), PORT: str(port)}
-    quiet = {"TQDM_DISABLE": "1"}
-    command = [sys.executable, "-m", "t1mini", stage, *to_flags(config.to_dict())]
-    return subprocess.Popen(command, env={**os.environ, **group, **quiet}, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
-                            start_new_session=True)  # a terminal's Ctrl-C is for this process, which tells the others
+def _start(workers: contextlib.ExitStack, size: int, command: list[str], port: int) -> None:
+    """This command again as ranks 1, 2, ..., to end with `workers`. UserError where one ends too early.
+
+    In a session of their own: a terminal's Ctrl-C is for the leader, which tells the others.
+    """
+    processes = []
+    for rank in range(1, size):
+        group = {"RANK": str(rank), "WORLD_SIZE": str(size), PORT: str(port), "TQDM_DISABLE": "1"}
+        process = subprocess.Popen([sys.executable, "-m", "t1mini", *command], env={**os.environ, **group},
+                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
+        processes.append(workers.enter_context(process))
+        workers.callback(process.kill)
+    for rank, process in enumerate(processes, 1):
+        if not process.stdout.readline():
+            code = process.wait()
+            raise UserError(f"worker process {rank} ended before it began, with code {code}: {ADVICE}")
 
 
-def _store_of_leader(rank: int, port: int) -> dist.Store:
-    """In a worker: says that it is there, and sees to it that it does not outlive the process that started it."""
-    def end_with_leader():
+def _end_with_leader() -> None:
+    """In a worker: says that it is there, and ends with its standard input, that is, with the leader."""
+    def end():
         sys.stdin.buffer.read()
         os._exit(1)
 
-    threading.Thread(target=end_with_leader, daemon=True).start()
-    store = dist.TCPStore(HOST, port, is_master=False, wait_for_workers=False)
-    store.set(f"rank {rank}", "is there")
-    return store
+    threading.Thread(target=end, daemon=True).start()
+    print("there", flush=True)
+    sys.stdout = open(os.devnull, "w")
 
 
-def _wait_for(others: list[subprocess.Popen], store: dist.Store) -> None:
-    """Until all workers are there. UserError where one has ended before."""
-    for rank, other in enumerate(others, 1):
-        while not store.check([f"rank {rank}"]):
-            if other.poll() is not None:
-                raise UserError(f"worker process {rank} ended before it began, with code {other.returncode}: was it killed, or out of memory? "
-                                "Fewer --workers need less")
-            time.sleep(0.02)
+@contextlib.contextmanager
+def _or_ended() -> Iterator[None]:
+    """What ranks cannot say to one another, they cannot because one of them has ended."""
+    try:
+        yield
+    except RuntimeError:
+        raise UserError(f"another process of this run has ended: {ADVICE}") from None

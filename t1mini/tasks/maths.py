@@ -6,8 +6,8 @@ Files are JSON lines, as the datasets are distributed (data/README.md says where
     MATH            {"problem": ..., "solution": "... \\boxed{18} ..."}
     MATH-500, AIME  {"problem": ..., "answer": "18"}
 
-The model is asked in its tokenizer's chat format and is to think in <think>...</think> first; `prompt_text` and `response_text`
-are all there is to the format.
+The model is asked in its tokenizer's chat format and is to think in <think>...</think> first; `prompt_text`
+and `response_text` are all there is to the format.
 
 Look at files and what they share: python -m t1mini data --files train.jsonl test.jsonl
 """
@@ -35,13 +35,14 @@ class Problem(NamedTuple):
 
 def prompt_text(problem: Problem) -> str:
     """What the model is asked."""
-    return (f"{problem.question}\n\nThink step by step inside <think> and </think>: try, check, and try again where a check fails. "
-            "Then give the final answer within \\boxed{}.")
+    return (f"{problem.question}\n\nThink step by step inside <think> and </think>: try, check, and try "
+            "again where a check fails. Then give the final answer within \\boxed{}.")
 
 
 def response_text(attempts: Sequence[str], critiques: Sequence[str], answer: str) -> str:
     """What it is taught to write: attempts, each followed by its critique, and the answer."""
-    return "<think>\n" + merge(attempts, critiques, f"The final answer is \\boxed{{{answer}}}.", opener="</think>", separator="\n\n")
+    answer = f"The final answer is \\boxed{{{answer}}}."
+    return "<think>\n" + merge(attempts, critiques, answer, opener="</think>", separator="\n\n")
 
 
 def prompt_ids(problem: Problem, tokenizer: Tokenizer) -> list[int]:
@@ -55,7 +56,7 @@ def is_correct(problem: Problem, response: str) -> bool:
 def final_answer(response: str) -> str | None:
     """The answer in one spelling, for majority votes."""
     answer = extract_answer(response)
-    return None if answer is None else normalise(answer)
+    return answer and normalise(answer)
 
 
 def vote_is_correct(problem: Problem, answer: str) -> bool:
@@ -89,10 +90,11 @@ def yardsticks(problems: Sequence[Problem], attempts_made: float) -> dict[str, f
 def require_tokenizer(tokenizer: Tokenizer, folder: str) -> None:
     """UserError unless it can write a chat."""
     if not tokenizer.can_chat:
-        raise UserError(f"{folder}: its tokenizer has no <|im_start|>; --task math needs a chat model such as Qwen2.5-0.5B-Instruct")
+        raise UserError(f"{folder}: its tokenizer has no <|im_start|>; --task math needs a chat model "
+                        "such as Qwen2.5-0.5B-Instruct")
 
 
-# --- problems on disk ----------------------------------------------------------------------------------------------
+# --- problems on disk
 
 def load_problems(path: str | Path) -> list[Problem]:
     """UserError names the file, the line and what is wrong with it."""
@@ -104,22 +106,25 @@ def load_problems(path: str | Path) -> list[Problem]:
 
 def parse_row(row: dict, place: str) -> Problem:
     """A problem of one of the header's three kinds; `place` is named in errors."""
-    row = {str(name).casefold(): value for name, value in row.items()}
-    question = row.get("question", row.get("problem"))
+    row = {name.casefold(): value for name, value in row.items()}
+    question, answer = row.get("question", row.get("problem")), gold_answer(row)
     if not isinstance(question, str) or not question.strip():
         raise UserError(f'{place}: no text under "question" or "problem"')
+    if not answer:
+        raise UserError(f'{place}: no final answer; want "answer" (GSM8K: ending in "#### 18") '
+                        'or a "solution" with \\boxed{}')
+    return Problem(question.strip(), answer)
+
+
+def gold_answer(row: dict) -> str | None:
+    """What a row gives as its answer; None or nothing where that is no answer."""
     answer, solution = row.get("answer"), row.get("solution")
-    if type(answer) in (int, float):
-        answer = str(answer)
-    if isinstance(answer, str) and "####" in answer:
-        answer = answer.rpartition("####")[2]
-    elif answer is None and isinstance(solution, str):
-        answer = extract_answer(solution) if "\\boxed" in solution else None
-    elif "question" in row and "problem" not in row and isinstance(answer, str) and len(answer.split()) > 20:
-        answer = None  # a worked solution that has lost its last line
-    if not isinstance(answer, str) or not answer.strip():
-        raise UserError(f'{place}: no final answer; want "answer" (GSM8K: ending in "#### 18") or a "solution" with \\boxed{{}}')
-    return Problem(question.strip(), answer.strip())
+    if answer is None and isinstance(solution, str) and "\\boxed" in solution:
+        return extract_answer(solution)
+    text = str(answer) if type(answer) in (int, float, str) else ""
+    if "####" not in text and "question" in row and "problem" not in row and len(text.split()) > 20:
+        return None  # a worked solution that has lost its last line
+    return text.rpartition("####")[2].strip()
 
 
 def shared(a: Sequence[Problem], b: Sequence[Problem]) -> int:

@@ -1,7 +1,8 @@
 """Countdown's imperfect teacher: who writes the chains of thought that the embedded model is fine-tuned on.
 
-It prefers chains that come near the target, but it sometimes repeats itself, slips in arithmetic, misjudges a value, believes a
-wrong check, and gives up early. That is on purpose: it leaves reinforcement learning something to mend.
+It prefers chains that come near the target, but it sometimes repeats itself, slips in arithmetic, misjudges a
+value, believes a wrong check, and gives up early. That is on purpose: it leaves reinforcement learning
+something to mend.
 
 See some: python -m t1mini data --show 5
 """
@@ -12,9 +13,7 @@ from dataclasses import dataclass
 from typing import Sequence
 
 from t1mini.chain_of_thought import merge
-from t1mini.tasks.countdown import LARGEST_VALUE, Chain, Problem, all_chains, compute, solutions
-
-GIVEN_UP = "none"
+from t1mini.tasks.chains import LARGEST_VALUE, OPERATORS, Chain, Problem, all_chains, compute, solutions
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,8 @@ def teach(problem: Problem, teacher: Teacher, rng: random.Random) -> str:
     untried = list(all_chains(problem.numbers))
     attempts, critiques, tried = [], [], []
     while True:
-        chain = _next_chain(untried, tried, problem.target, teacher, rng)
+        again = tried and rng.random() < teacher.repeat
+        chain = rng.choice(tried) if again else _draw(untried, problem.target, teacher.spread, rng)
         tried.append(chain)
         seen = _slip(chain, rng) if rng.random() < teacher.slip else chain.value
         misjudged = rng.random() < teacher.misjudge
@@ -55,13 +55,19 @@ def teach(problem: Problem, teacher: Teacher, rng: random.Random) -> str:
         if critiques[-1].endswith("ok"):
             return merge(attempts, critiques, str(chain))
         if rng.random() < teacher.give_up or len(tried) == teacher.most_attempts or not untried:
-            return merge(attempts, [*critiques[:-1], critiques[-1] + " stop"], GIVEN_UP)
+            return merge(attempts, critiques, "none", opener="stop answer")
 
 
 def attempt_text(chain: Chain, seen: int) -> str:
-    """The chain with the value after each operation; `seen` is the last value as the writer believes it to be."""
-    values = *chain.values[:-1], seen
-    return " ".join([str(chain.numbers[0]), *(f"{op} {number} = {value}" for op, number, value in zip(chain.ops, chain.numbers[1:], values))])
+    """The chain with the value after each operation, the last one as it is `seen`.
+
+    >>> attempt_text(Chain((3, 11, 4), "+*", (14, 56)), 57)
+    '3 + 11 = 14 * 4 = 57'
+    """
+    text = str(chain.numbers[0])
+    for op, number, value in zip(chain.ops, chain.numbers[1:], (*chain.values[:-1], seen)):
+        text += f" {op} {number} = {value}"
+    return text
 
 
 def critique(chain: Chain, seen: int, target: int, misjudged: bool = False) -> str:
@@ -79,18 +85,18 @@ def verdict(value: int, target: int, misjudged: bool = False) -> str:
     return "low" if (value < target) != misjudged else "high"
 
 
-def _next_chain(untried: list[Chain], tried: list[Chain], target: int, teacher: Teacher, rng: random.Random) -> Chain:
-    if tried and rng.random() < teacher.repeat:
-        return rng.choice(tried)
+def _draw(untried: list[Chain], target: int, spread: float, rng: random.Random) -> Chain:
+    """One of the untried chains, sooner one that comes near the target."""
     misses = [abs(chain.value - target) for chain in untried]
-    least = min(misses)
-    weights = [math.exp((least - miss) / teacher.spread) for miss in misses]
+    nearest = min(misses)
+    weights = [math.exp((nearest - miss) / spread) for miss in misses]
     return untried.pop(rng.choices(range(len(untried)), weights)[0])
 
 
 def _slip(chain: Chain, rng: random.Random) -> int:
     """A wrong last value, near the right one or with the wrong operation."""
-    before, last, number, _ = chain.steps[-1]
-    near = [chain.value + d for d in (-10, -2, -1, 1, 2, 10)]
-    other = [compute(before, op, number) for op in "+-*/" if op != last]
-    return rng.choice([v for v in near + other if v is not None and 0 <= v <= LARGEST_VALUE and v != chain.value])
+    before, _, number, right = chain.steps[-1]
+    near = [right + distance for distance in (-10, -2, -1, 1, 2, 10)]
+    other = [compute(before, op, number) for op in OPERATORS]
+    allowed = range(LARGEST_VALUE + 1)
+    return rng.choice([value for value in near + other if value in allowed and value != right])

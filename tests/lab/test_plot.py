@@ -1,23 +1,29 @@
 """Figures average what several runs have in common, and say what to install when matplotlib is missing."""
 
+import importlib.util
 import sys
+from unittest.mock import Mock
 
 from t1mini.__main__ import main
-from t1mini.lab.plot import band
+from t1mini.lab.plot import line
 
 
-def test_a_band_is_mean_lowest_and_highest_where_every_run_has_a_value():
-    runs = [[{"step": "1", "reward": "0.5"}, {"step": "2", "reward": "1.0"}, {"step": "3", "reward": "9"}],
-            [{"step": "1", "reward": "0.1"}, {"step": "2", "reward": "0.0"}]]
-    x, mean, low, high = band(runs, "step", "reward")
-    assert (x, low, high) == ([1.0, 2.0], [0.1, 0.0], [0.5, 1.0])
-    assert mean == [0.3, 0.5]
+def test_a_line_is_the_mean_and_a_band_the_range_of_what_every_run_has():
+    points = ((0, 16, 2), (0, 32, 5), (0, 48, 9), (1, 16, 4), (1, 32, 5))
+    line(ax := Mock(), [{"seed": seed, "budget": x, "test": y} for seed, x, y in points], "budget", "test", 0, "a")
+    assert [list(x) for x in ax.plot.call_args.args] == [[16, 32], [3, 5]]
+    assert [list(x) for x in ax.fill_between.call_args.args] == [[16, 32], [2, 5], [4, 5]]
+    line(ax, [{"seed": 0, "step": i, "kl": i % 5} for i in range(7)], "step", "kl", 0, "a")
+    assert [list(x) for x in ax.plot.call_args.args] == [[2, 3, 4], [2, 2, 2]]
 
 
 def test_without_matplotlib_it_says_what_to_install(tmp_path, monkeypatch, capsys):
     (tmp_path / "rl").mkdir()
     (tmp_path / "budget_curve.csv").write_text("policy,budget,accuracy\nsft,16,0.1\nhalf,16,0.2\nrl,16,0.3\n")
     (tmp_path / "rl/metrics.csv").write_text("step,accuracy,length,entropy\n1,0.1,20,0.5\n")
+    if importlib.util.find_spec("matplotlib"):
+        assert main(["plot", str(tmp_path), "start", "--out", str(tmp_path / "drawn")]) == 0
+        assert sorted(path.stem for path in (tmp_path / "drawn").iterdir()) == ["budget_curve", "learning", "start"]
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert main(["plot", str(tmp_path), "--out", str(tmp_path / "figures")]) == 2
     assert "pip install -r tutorials/requirements.txt" in capsys.readouterr().err

@@ -1,130 +1,133 @@
-"""Every study runs, small; runs are shared, rows are made once, figures are drawn, and contrasts find what is there."""
+"""A study is made once, goes on where it was stopped, replaces nothing; contrasts find what is there."""
 
-import csv
-import importlib.util
 import json
-import math
+import os
+import shutil
+import signal
+from dataclasses import fields
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
+import torch
 
-from t1mini.lab import contrasts
-from t1mini.lab import study as studies
+from t1mini import loss, rl, sft
 from t1mini.__main__ import main
-from t1mini.lab.contrasts import CONTRASTS, Contrast, differ, estimate, steeper, verdict
-from t1mini.lab.study import STUDIES, StudyConfig, digits, recoveries, stage_configs
-from t1mini.tasks.countdown import Problem, load_problems
-from t1mini.reward import judge
+from t1mini.lab import study as studies
+from t1mini.lab.findings import STUDIES
+from t1mini.lab.plot import estimate, finding, parts, scores
+from t1mini.lab.study import VARIANTS, StudyConfig, digits, recoveries, variant
+from t1mini.lab.train import ensure, stage_config
+from t1mini.penalties import judge
+from t1mini.rl import RLConfig
+from t1mini.runs.folder import read_rows
+from t1mini.runs.settings import UserError
+from t1mini.sft import SFTConfig
+from t1mini.tasks import countdown
+from t1mini.tasks.countdown import Problem
 
-ROOT = Path(__file__).parents[2]
-SMALL = ["--traces", "48", "--steps", "1", "--prompts", "2", "--problems", "3", "--threads", "1"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def at_home():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(ROOT)
-        yield
+SMALL = ["--traces", "32", "--steps", "1", "--prompts", "2", "--problems", "3", "--threads", "1", "--seeds", "0"]
 
 
 @pytest.fixture(scope="module")
-def all_studies(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("studies")
-    assert main(["study", "all", *SMALL, "--seeds", "0", "--out", str(folder / "csv"), "--work", str(folder / "runs")]) == 0
-    return folder
+def stopped_once(tmp_path_factory):
+    """A study that was stopped while its second variant was measured, and gone on with: its folder, its first row."""
+    out = tmp_path_factory.mktemp("study") / "out"
+    measured, command = studies.figures, ["study", "difficulty", *SMALL, "--out", str(out)]
+
+    def measure(policy, config):
+        if (out / "difficulty.csv").exists():
+            os.kill(os.getpid(), signal.SIGTERM)
+        return measured(policy, config)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(studies, "figures", measure)
+        assert main(command) == 143
+    before = (out / "difficulty.csv").read_text()
+    assert main(command) == 0
+    return out, before
 
 
-def rows(path: Path) -> list[dict]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
+def test_a_stopped_study_goes_on_and_leaves_a_row_a_variant(stopped_once):
+    out, before = stopped_once
+    assert len(before.splitlines()) == 2 and (out / "difficulty.csv").read_text().startswith(before)
+    found = read_rows(out / "difficulty.csv")
+    assert [row["variant"] for row in found] == list(STUDIES["difficulty"].variants)
+    for row in found:
+        assert all(0 <= float(row[name]) <= 1 for name in ("pass@1", "overlong", "missed_first", "recovered", "share_of_rl"))
+        assert row["problems"] == "3" and len(row["correct"]) == 3 and float(row["seconds"]) > 0 and row["torch"]
+        assert float(row["pass@1"]) == pytest.approx(scores("accuracy", row).mean(), abs=1e-6)
+        assert len(json.loads(row["curve"])) == len(json.loads(row["budgets"])) == len(row["curve_correct"].split())
+        assert json.loads(row["sft"])["traces"] == 32 and -1 <= float(row["last_reward"]) <= 1
+    assert json.loads(found[1]["rl"])["data"].endswith("hard.jsonl")
+    steps = read_rows(out / "difficulty-steps.csv")
+    assert [(step["variant"], step["step"]) for step in steps] == [(row["variant"], "1") for row in found]
+
+
+def test_runs_are_shared_rows_are_made_once_and_progress_is_said(stopped_once, monkeypatch, capsys):
+    out, _ = stopped_once
+    monkeypatch.setattr(rl, "run", None)  # the same SFT and RL as of "all problems"
+    monkeypatch.setattr(sft, "run", None)
+    command = ["study", "thinking-budget", *SMALL, "--out", str(out), "--variants", "0% of RL", "100% of RL"]
+    assert main(command) == 0
+    assert "thinking-budget: variant 2 of 2, seed 0 (1 of 1): 100% of RL\n" in capsys.readouterr().out
+    (start, end), (same, _) = (read_rows(out / f"{name}.csv") for name in ("thinking-budget", "difficulty"))
+    assert (start["share_of_rl"], start["rl"], start["last_kl"]) == ("0", "", "")
+    assert all(end[column] == same[column] for column in ("correct", "curve_correct", "last_kl", "sft", "rl"))
+    before = {path: path.read_bytes() for path in out.glob("*.csv")}
+    monkeypatch.setattr(studies, "figures", None)  # nothing is left to measure
+    assert main(command) == main(["study", "--resume", str(out)]) == 0
+    assert {path: path.read_bytes() for path in out.glob("*.csv")} == before
+
+
+def test_rows_of_others_are_left_alone(stopped_once, tmp_path, capsys):
+    out, _ = stopped_once
+    shutil.copy(out / "difficulty.csv", tmp_path)  # as rows lie in tutorials/findings/studies
+    before = (out / "difficulty.csv").read_bytes()
+    for folder, message in ((out, "holds rows of --prompts 2: choose another --out"), (tmp_path, "already holds files; choose another --out")):
+        assert main(["study", "difficulty", *SMALL, "--prompts", "3", "--out", str(folder)]) == 2
+        assert f"{folder} {message}" in capsys.readouterr().err and (folder / "difficulty.csv").read_bytes() == before
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_without_a_name_nothing_begins_and_four_numbers_have_a_folder_of_their_own(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["study"]) == 0 and not any(tmp_path.iterdir())
+    listed = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in listed] == list(STUDIES) and "6 variants   F3: a sampling temperature" in listed[5]
+    splits = {name: [Problem((1, 2, 3, 4), 10)] * 3 for name in countdown.SPLITS}
+    monkeypatch.setattr(countdown, "make_splits", lambda count: splits if count == 4 else {})
+    assert main(["study", "start", *SMALL, "--numbers", "4", "--variants", "trial and error, SFT"]) == 0
+    assert [row["variant"] for row in read_rows(Path("runs/study-tiny-4/start.csv"))] == ["trial and error, SFT"]
 
 
 @pytest.mark.parametrize("name", STUDIES)
-def test_every_study_leaves_a_row_a_variant_within_its_ranges(all_studies, name):
-    found = rows(all_studies / f"csv/{name}.csv")
-    assert [row["variant"] for row in found] == list(STUDIES[name].variants)
-    for row in found:
-        assert all(0 <= float(row[column]) <= 1 for column in ("pass@1", "repetitive", "overlong", "garbled", "missed_first", "recovered", "share_of_rl"))
-        assert row["problems"] == "3" and len(row["correct"]) == 3 and float(row["seconds"]) > 0 and row["torch"]
-        assert float(row["pass@1"]) == pytest.approx(contrasts.problem_scores(row).mean(), abs=1e-6)
-        assert len(json.loads(row["curve"])) == len(json.loads(row["budgets"])) == len(row["curve_correct"].split())
-        assert json.loads(row["sft"])["traces"] == 48 and (float(row["share_of_rl"]) > 0) == bool(row["rl"])
-        assert not row["rl"] or -1 <= float(row["last_reward"]) <= 1
+def test_a_study_switches_settings_that_there_are_and_compares_its_own_variants(name):
+    study, known = STUDIES[name], {f.name for stage in (SFTConfig, RLConfig) for f in fields(stage)} | {"share", "hard"}
+    for changes in study.variants.values():
+        assert known >= changes.keys() | study.common.keys()
+        variant(stage_config(RLConfig, StudyConfig(), **study.common | changes))
+    assert {label for contrast in study.contrasts for label in parts(contrast)[1:]} <= study.variants.keys()
+    assert len(set(study.contrasts)) == len(study.contrasts)
 
 
-def test_runs_are_shared_and_rows_are_made_once(all_studies, monkeypatch, tmp_path):
-    shared = {row["key"] for name in ("thinking-budget", "start", "sizes") for row in rows(all_studies / f"csv/{name}.csv")}
-    assert len(shared) < sum(len(STUDIES[name].variants) for name in ("thinking-budget", "start", "sizes"))
-    assert len(list((all_studies / "runs").glob("sft-*/final"))) == 4  # as the preset, clean solutions, small, large
-    before = {path: path.read_bytes() for path in (all_studies / "csv").iterdir()}
-    monkeypatch.setattr(studies, "measure", None)  # nothing is left to measure
-    assert main(["study", "all", *SMALL, "--seeds", "0", "--out", str(all_studies / "csv"), "--work", str(tmp_path / "elsewhere")]) == 0
-    assert {path: path.read_bytes() for path in (all_studies / "csv").iterdir()} == before and not any((tmp_path / "elsewhere").iterdir())
+def test_an_error_in_a_stage_advises_the_command_that_goes_on_with_all(tmp_path):
+    error = UserError("stopped")
+    error.__notes__ = ["; go on with python -m t1mini rl --resume runs/x"]
+    with pytest.raises(UserError):
+        ensure(Mock(run=Mock(side_effect=error)), RLConfig(out=str(tmp_path)), "python -m t1mini train --resume a\\1")
+    assert error.__notes__ == ["; go on with python -m t1mini train --resume a\\1"]
 
 
-def test_a_row_of_the_same_settings_is_taken_over_with_its_steps(all_studies):
-    of = lambda name, label: [row for row in rows(all_studies / f"csv/{name}.csv") if row["variant"] == label]
-    (own,), (borrowed,) = of("thinking-budget", "100% of RL"), of("temperature", "temperature 1.2")
-    assert {**own, "study": "", "variant": ""} == {**borrowed, "study": "", "variant": ""} and borrowed["study"] == "temperature"
-    assert [row["reward"] for row in of("temperature-steps", "temperature 1.2")] == [row["reward"] for row in of("thinking-budget-steps", "100% of RL")] != []
-
-
-def test_four_numbers_have_problems_rows_and_a_folder_of_their_own(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert main(["study", "difficulty", *SMALL, "--seeds", "0", "--numbers", "4", "--work", "runs"]) == 0
-    found = rows(tmp_path / "tutorials/studies/tiny-4/difficulty.csv")
-    assert [row["variant"] for row in found] == list(STUDIES["difficulty"].variants)
-    assert [json.loads(row["sft"])["data"] for row in found] == ["data-4"] * 2
-    assert {len(problem.numbers) for problem in load_problems(tmp_path / "runs/data-4/test.jsonl")} == {4}
-    hard, = (tmp_path / "runs").glob("sft-*-hard.jsonl")
-    assert {len(problem.numbers) for problem in load_problems(hard)} == {4}
-
-
-def test_a_row_of_other_settings_is_left_alone(all_studies, capsys):
-    path = all_studies / "csv/credit.csv"
-    before = path.read_bytes()
-    words = ["study", "credit", *SMALL, "--prompts", "3", "--seeds", "0", "--out", str(path.parent), "--work", str(all_studies / "runs")]
-    assert main(words) == 2 and f"{path} has a row of 'leave-one-out' with seed 0 and other settings" in capsys.readouterr().err
-    assert path.read_bytes() == before
-
-
-@pytest.mark.parametrize("content", [b"", b"hello\n", b"variant,reward\nx,1\n", b"\xff\xfe\x00"], ids=str)
-def test_a_file_that_is_no_studys_is_left_alone(content, tmp_path, capsys):
-    for name in ("start", "mine"):
-        path = tmp_path / f"{name}.csv"
-        path.write_bytes(content)
-        assert main(["study", "start", *SMALL, "--out", str(tmp_path), "--work", str(tmp_path / "runs")]) == 2
-        assert f"{path} does not hold a study's rows" in capsys.readouterr().err and path.read_bytes() == content
-        path.unlink()
-
-
-def test_another_method_is_another_row(monkeypatch):
-    keys = lambda: [config.out for config in stage_configs(STUDIES["start"], STUDIES["start"].variants["clean solutions, RL"], StudyConfig())[:2]]
-    before = keys()
-    assert before == keys()
-    monkeypatch.setattr(studies, "METHOD", studies.METHOD + 1)
-    assert not set(before) & set(keys())
-
-
-def test_what_is_there_is_printed_and_drawn(all_studies, tmp_path, capsys):
-    assert main(["plot", *STUDIES, "--studies", str(all_studies / "csv"), "--text"]) == 0
-    printed = capsys.readouterr().out
-    assert all(variant in printed for study in STUDIES.values() for variant in study.variants)
-    assert "not told apart" in printed and "needs rows that are not there" in printed  # one seed gives no interval of lengths
-    words = ["plot", *STUDIES, "--studies", str(all_studies / "csv"), "--out", str(tmp_path / "figures")]
-    if importlib.util.find_spec("matplotlib"):
-        assert main(words) == 0
-        assert {path.stem for path in (tmp_path / "figures").glob("*.svg")} == set(STUDIES)
-    else:
-        assert main(words) == 2 and "studies can be read with --text" in capsys.readouterr().err
-
-
-def test_every_contrast_names_variants_of_its_study():
-    assert CONTRASTS.keys() == STUDIES.keys()
-    for name, found in CONTRASTS.items():
-        assert {variant for contrast in found for _, variant, _ in contrast.terms} <= STUDIES[name].variants.keys()
-        assert len({contrast.says for contrast in found}) == len(found)
+def test_variants_give_credit_otherwise():
+    config, rewards = RLConfig(prompts=1, k=2, variant="length"), torch.tensor([[1.0, 0.0, 0.0, -1.0]])
+    assert torch.allclose(VARIANTS["mean"](config)["rloo_advantages"](rewards) * 4 / 3, loss.rloo_advantages(rewards))
+    assert VARIANTS["std"](config)["rloo_advantages"](rewards).std() == pytest.approx(1)
+    mask = torch.tensor([[1, 1, 1], [1, 0, 0]]).bool()
+    logprobs, advantages = torch.full((2, 3), -1.0), torch.tensor([3.0, -1.0])
+    found = variant(config)["policy_gradient_loss"](logprobs, advantages, mask, normaliser=torch.tensor(4))
+    assert found == pytest.approx((3.0 - 1.0) / 2)  # the mean over responses of A * mean over its tokens
 
 
 def made(variant: str, seed: int, correct: np.ndarray, curve: list[np.ndarray] = (), **figures) -> dict:
@@ -134,27 +137,22 @@ def made(variant: str, seed: int, correct: np.ndarray, curve: list[np.ndarray] =
 
 def test_contrasts_find_a_difference_that_is_there_and_none_that_is_not():
     rng = np.random.default_rng(0)
-    score = lambda p: (rng.random((300, 4)) < p).astype(int)
-    found = [made(name, seed, score(p), length=100 * p + rng.normal()) for name, p in (("good", 0.7), ("poor", 0.5), ("same", 0.5)) for seed in range(3)]
-    value, low, high, seeds = estimate(differ("good", "poor"), found)
-    assert 0.1 < low < value < high < 0.3 and seeds == 3 and verdict((value, low, high, seeds)) == "more"
-    assert verdict(estimate(differ("poor", "good"), found)) == "less" and verdict(estimate(differ("same", "poor"), found)) == "not told apart"
-    assert estimate(differ("good", "poor", "length"), found)[0] == pytest.approx(20, abs=3)
-    assert estimate(differ("good", "missing"), found) is None and estimate(differ("good", "poor", "length"), found[::3]) is None
-
-
-def test_a_steeper_curve_is_a_difference_of_differences():
+    found = [made(name, seed, (rng.random((300, 4)) < p).astype(int), length=100 * p + rng.normal())
+             for name, p in (("good", 0.7), ("poor", 0.5), ("same", 0.5)) for seed in range(3)]
+    assert finding("accuracy, good - poor", found).endswith(" points (+17.2 to +24.1; 3 seeds), more")
+    assert finding("accuracy, poor - good", found).endswith("less")
+    assert finding("accuracy, same - poor", found).endswith("not told apart")
+    assert estimate("length, good - poor", found)[0] == pytest.approx(20, abs=3)
+    assert finding("accuracy, good - missing", found) == "needs rows that are not there"
+    assert estimate("length, good - poor", found[::3]) is None and estimate("accuracy, good - poor", found[::3])[3] == 1
     flat, rising = [np.ones((50, 4), int)] * 2, [np.ones((50, 4), int) * (np.arange(4) < 1), np.ones((50, 4), int)]
     found = [made(name, 0, curve[1], curve) for name, curve in (("early", flat), ("late", rising))]
-    assert estimate(steeper("late", "early", 48, 192), found)[:3] == pytest.approx((0.75, 0.75, 0.75))
-    assert estimate(Contrast("", ((1, "late", 192), (-1, "late", 48))), found)[0] == pytest.approx(0.75)
+    assert estimate("gain from 48 to 192 tokens, late - early", found)[:3] == pytest.approx((0.75, 0.75, 0.75))
+    assert estimate("accuracy, late: 192 tokens - 48 tokens", found)[0] == pytest.approx(0.75)
 
 
 def test_recoveries_by_hand():
-    problem = Problem((3, 4, 11), 77)
-    texts = ["3 + 4 = 7 * 11 = 77 check 3 + 4 = 7 , 7 * 11 = 77 ok answer 3 + 4 * 11",  # at once
-             "3 + 11 = 14 * 4 = 56 low 3 + 4 = 7 * 11 = 77 check 3 + 4 = 7 , 7 * 11 = 77 ok answer 3 + 4 * 11",  # after a miss
-             "3 + 11 = 14 * 4 = 56 low stop answer none", ""]
-    verdicts = [judge("countdown", problem, text, [0] * 9, finished=True, max_new_tokens=50, repeat_limit=4) for text in texts]
-    assert recoveries([problem], [verdicts]) == (0.5, 0.5)
-    assert math.isfinite(recoveries([problem], [verdicts[:1]])[1])
+    problem, right = Problem((3, 4, 11), 77), "3 + 4 = 7 * 11 = 77 check 3 + 4 = 7 , 7 * 11 = 77 ok answer 3 + 4 * 11"
+    texts = [right, "3 + 11 = 14 * 4 = 56 low " + right, "3 + 11 = 14 * 4 = 56 low stop answer none", ""]
+    verdicts = [judge(countdown, problem, text, [0] * 9, finished=True, max_new_tokens=50, repeat_limit=4) for text in texts]
+    assert recoveries([problem], [verdicts]) == (0.5, 0.5) and recoveries([problem], [verdicts[:1]]) == (0.0, 0.0)

@@ -5,21 +5,22 @@ import math
 import random
 from fractions import Fraction
 from functools import lru_cache
-from itertools import combinations, combinations_with_replacement, permutations, product
+from itertools import combinations, combinations_with_replacement, product
 from pathlib import Path
 
 import pytest
 
-from t1mini.tasks.teacher import Teacher, make_trace, teach
 from t1mini.runs.settings import UserError
-from t1mini.tasks.countdown import (OPERATORS, SPLITS, Problem, all_chains, attempts, blind_success, compute, difficulty, final_answer,
-                              hits, is_correct, is_grammatical, load_problems, make_problem, make_splits, problems_of, prompt_text,
-                              save_problems, solutions)
+from t1mini.tasks.chains import OPERATORS, Problem, all_chains, blind_success, solutions
+from t1mini.tasks.countdown import (SPLITS, attempts, final_answer, hits, is_correct, is_grammatical, load_problems, make_problem,
+                                    make_splits, prompt_text, save_problems)
+from t1mini.tasks.teacher import make_trace
 
+SPLIT, SPLIT4 = make_splits(), make_splits(4, largest=7)
 DATA = Path(__file__).parents[2] / "data"
 PROBLEM = Problem((3, 4, 11), 77)
 TRIPLES = list(combinations_with_replacement(range(1, 16), 3))
-FOURS = random.Random(0).sample(list(combinations_with_replacement(range(1, 16), 4)), 40)
+FOURS = random.Random(0).sample(list(combinations_with_replacement(range(1, 16), 4)), 20)
 
 
 def exact(a, op: str, b) -> Fraction | None:
@@ -39,107 +40,55 @@ def brute_force(numbers) -> dict[tuple, Fraction]:
     return {chain: value for chain, value in values.items() if value is not None}
 
 
-def keys(chain) -> tuple:
-    return tuple(int(key) if key.isdigit() else key for key in str(chain).split())
-
-
-@pytest.fixture(scope="module")
-def splits():
-    return make_splits()
-
-
-@pytest.fixture(scope="module")
-def fours():
-    return make_splits(4, largest=7)
-
-
-# --- chains ---------------------------------------------------------------------------------------------------------
-
-@pytest.mark.parametrize("a, op, b, value", [
-    (99, "+", 0, 99), (99, "+", 1, None), (5, "-", 5, 0), (5, "-", 6, None), (9, "*", 11, 99), (10, "*", 10, None), (0, "*", 7, 0),
-    (12, "/", 3, 4), (12, "/", 5, None), (3, "/", 12, None), (0, "/", 7, 0), (7, "/", 0, None), (0, "/", 0, None)])
-def test_a_value_is_whole_and_within_0_to_99(a, op, b, value):
-    assert compute(a, op, b) == value
-
-
-def test_compute_equals_fractions_everywhere():
-    for a, op, b in product(range(100), OPERATORS, range(16)):
-        assert compute(a, op, b) == exact(a, op, b)
+def problems_of(numbers) -> list[Problem]:
+    targets = {int(value) for value in brute_force(numbers).values()} - {0, *numbers}
+    return [Problem(numbers, target) for target in sorted(targets)]
 
 
 def test_chains_are_those_of_brute_force_with_commuting_pairs_once():
     for numbers in TRIPLES + FOURS:
         expected = {chain: v for chain, v in brute_force(numbers).items() if chain[1] in "-/" or chain[0] <= chain[2]}
         found = all_chains(numbers)
-        assert {keys(chain): chain.value for chain in found} == expected and len(found) == len(expected)
-        for chain in found:
-            assert tuple(sorted(chain.numbers)) == numbers and len(chain.steps) == len(numbers) - 1
-            assert all(exact(before, op, number) == after for before, op, number, after in chain.steps)
-            assert [step[0] for step in chain.steps] == [chain.numbers[0], *chain.values[:-1]]
+        keys = [tuple(int(key) if key.isdigit() else key for key in str(chain).split()) for chain in found]
+        assert dict(zip(keys, (chain.value for chain in found))) == expected and len(found) == len(expected)
+        assert all(exact(before, op, number) == after for chain in found for before, op, number, after in chain.steps)
 
 
 @pytest.mark.parametrize("problem", [PROBLEM, Problem((1, 1, 2), 4), Problem((1, 1, 1), 50)], ids=prompt_text)
 def test_blind_success_is_the_share_of_draws_with_a_solution(problem):
     chains = all_chains(problem.numbers)
     for tries in (1, 3):
-        draws = list(combinations(chains, tries))
-        hit = sum(any(chain.value == problem.target for chain in draw) for draw in draws)
-        assert blind_success(problem, tries) == pytest.approx(hit / len(draws), abs=1e-14)
-    for tries in (len(chains), len(chains) + 5):  # every chain is tried
-        assert blind_success(problem, tries) == bool(solutions(problem))
+        draws = [any(chain.value == problem.target for chain in draw) for draw in combinations(chains, tries)]
+        assert blind_success(problem, tries) == pytest.approx(sum(draws) / len(draws), abs=1e-14)
+    assert blind_success(problem, len(chains) + 5) == bool(solutions(problem))  # every chain is tried
 
 
-def test_difficulty_is_the_mean_over_problems():
-    problems = [PROBLEM, Problem((1, 1, 2), 4)]
-    mean = lambda count: sum(map(count, problems)) / 2
-    assert difficulty(problems) == pytest.approx({"chains": mean(lambda p: len(all_chains(p.numbers))),
-        "solutions": mean(lambda p: len(solutions(p))), "blind@10": mean(lambda p: blind_success(p, 10))})
+def test_splits_share_no_three_numbers_and_together_hold_every_problem():
+    triples = [{problem.numbers for problem in SPLIT[name]} for name in SPLITS]
+    assert all(a.isdisjoint(b) for a, b in combinations(triples, 2)) and list(map(len, triples)) == [544, 68, 68]
+    assert sorted(sum(SPLIT.values(), [])) == sorted(p for numbers in TRIPLES for p in problems_of(numbers))
+    other = make_splits(seed=1)
+    assert sorted(sum(other.values(), [])) == sorted(sum(SPLIT.values(), [])) and other["test"] != SPLIT["test"]
 
 
-# --- splits ---------------------------------------------------------------------------------------------------------
-
-def test_splits_share_no_three_numbers_and_together_hold_every_problem(splits):
-    triples = [{problem.numbers for problem in splits[name]} for name in SPLITS]
-    assert all(a.isdisjoint(b) for a, b in combinations(triples, 2))
-    assert sorted(sum(splits.values(), [])) == sorted(p for numbers in TRIPLES for p in problems_of(numbers))
-
-
-def test_the_held_out_splits_have_a_tenth_of_the_triples_and_500_problems(splits):
-    for name in ("validation", "test"):
-        assert len({problem.numbers for problem in splits[name]}) == 68 and len(splits[name]) >= 500  # of 680 triples
-
-
-def test_every_problem_can_be_solved_and_is_not_solved_already(splits):
-    for problem in sum(splits.values(), []):
-        assert problem.target >= 1 and problem.target not in problem.numbers
-        assert problem.target in brute_force(problem.numbers).values()
-
-
-def test_four_numbers_keep_two_targets_of_every_set_that_is_held_out(fours):
-    sets = [{problem.numbers for problem in fours[name]} for name in SPLITS]
+def test_four_numbers_keep_two_targets_of_every_set_that_is_held_out():
+    sets = [{problem.numbers for problem in SPLIT4[name]} for name in SPLITS]
     assert all(a.isdisjoint(b) for a, b in combinations(sets, 2))
-    assert fours["train"] == [p for numbers in sorted(sets[0]) for p in problems_of(numbers)]
+    assert SPLIT4["train"] == [p for numbers in sorted(sets[0]) for p in problems_of(numbers)]
     for name, numbers in zip(SPLITS[1:], sets[1:]):
-        assert len(numbers) == 21 and len(set(fours[name])) == 42  # of 210 sets
-        assert all(problem in problems_of(problem.numbers) for problem in fours[name])
-    assert fours == make_splits(4, largest=7)
+        assert len(numbers) == 21 and len(set(SPLIT4[name])) == 42  # of 210 sets
+        assert all(problem in problems_of(problem.numbers) for problem in SPLIT4[name])
+    assert SPLIT4 == make_splits(4, largest=7)
 
 
 @pytest.mark.parametrize("name", SPLITS)
-def test_the_committed_problems_are_the_ones_the_code_makes(name, splits, tmp_path):
-    assert load_problems(DATA / f"{name}.jsonl") == splits[name]
-    save_problems(tmp_path / "again.jsonl", splits[name])
+def test_the_committed_problems_are_the_ones_the_code_makes(name, tmp_path):
+    assert load_problems(DATA / f"{name}.jsonl") == SPLIT[name]
+    save_problems(tmp_path / "again.jsonl", SPLIT[name])
     assert (tmp_path / "again.jsonl").read_bytes() == (DATA / f"{name}.jsonl").read_bytes()
 
 
-def test_another_seed_divides_the_same_problems_otherwise(splits):
-    other = make_splits(seed=1)
-    assert sorted(sum(other.values(), [])) == sorted(sum(splits.values(), [])) and other["test"] != splits["test"]
-
-
-# --- answers --------------------------------------------------------------------------------------------------------
-
-@pytest.mark.parametrize("problem", [PROBLEM, Problem((2, 2, 6), 10), Problem((5, 12, 13), 30), Problem((1, 8, 8), 2), Problem((1, 2, 3, 9), 12)], ids=prompt_text)
+@pytest.mark.parametrize("problem", [PROBLEM, Problem((2, 2, 6), 10), Problem((1, 8, 8), 2), Problem((1, 2, 3, 9), 12)], ids=prompt_text)
 def test_an_answer_is_correct_exactly_if_it_makes_the_target(problem):
     right = {chain for chain, value in brute_force(problem.numbers).items() if value == problem.target}
     every = product(*[problem.numbers, OPERATORS] * (len(problem.numbers) - 1), problem.numbers)  # numbers used twice included
@@ -148,139 +97,79 @@ def test_an_answer_is_correct_exactly_if_it_makes_the_target(problem):
 
 
 @pytest.mark.parametrize("numbers, target, answer", [
-    ((3, 4, 11), 77, "7 * 11"),  # not the given numbers
-    ((3, 4, 11), 77, "1 + 76 + 0"),
-    ((3, 4, 11), 77, "3 + 4 * 11 + 0"),
-    ((2, 3, 4, 11), 77, "3 + 4 * 11"),
+    ((3, 4, 11), 77, "7 * 11"), ((3, 4, 11), 77, "3 + 4 * 11 + 0"), ((2, 3, 4, 11), 77, "3 + 4 * 11"),  # not the given numbers
     ((3, 4, 11), 9, "3 + 3 + 3"),  # one number thrice
     ((3, 4, 11), 47, "3 + 4 * 11"),  # left to right it is 77, by precedence it would be 47
-    ((3, 4, 11), 1, "11 / 3 / 4"),  # inexact
-    ((2, 4, 6), 3, "2 / 4 * 6"),  # inexact on the way
-    ((9, 12, 12), 12, "9 * 12 / 9"),
-    ((9, 12, 12), 9, "9 * 12 / 12"),  # 108 is above 99
-    ((3, 5, 7), 5, "3 - 5 + 7"),  # -2 is below 0
-    ((3, 4, 11), 77, "3 + 4 * 11 = 77"),
-    ((3, 4, 11), 77, "( 3 + 4 ) * 11"),
-    ((3, 4, 11), 77, "3 + 4 * 11 3 + 4 * 11"),
-    ((3, 4, 11), 77, "3+4*11"),
-    ((3, 4, 11), 77, "3 + 4 * 11.0"),
-    ((3, 4, 11), 77, "-3 + 4 * 11"),
-    ((3, 4, 11), 77, "77"),
-    ((3, 4, 11), 77, "none"),
-    ((3, 4, 11), 77, ""),
-    ((3, 4, 11), 77, "9" * 10_000 + " + 4 * 11"),
-    ((3, 4, 11), 77, "3 ** 99 ** 99"),
-    ((3, 4, 11), 77, "__import__('os')"),
+    ((2, 4, 6), 3, "2 / 4 * 6"), ((9, 12, 12), 12, "9 * 12 / 9"), ((3, 5, 7), 5, "3 - 5 + 7"),  # inexact, above 99, below 0 on the way
+    *(((3, 4, 11), 77, text) for text in (
+        "3 + 4 * 11 = 77", "( 3 + 4 ) * 11", "3 + 4 * 11 3 + 4 * 11", "3+4*11", "3 + 4 * 11.0", "-3 + 4 * 11", "77", "none", "",
+        "9" * 10_000 + " + 4 * 11", "3 ** 99 ** 99", "__import__('os')")),
 ], ids=lambda value: str(value)[:20])
 def test_a_wrong_answer_is_not_correct(numbers, target, answer):
     assert not is_correct(Problem(numbers, target), f"answer {answer}")
 
 
 @pytest.mark.parametrize("response, answer", [
-    ("answer 3 + 4 * 11", "3 + 4 * 11"),
-    ("answer 3 + 4 * 11 \n", "3 + 4 * 11"),
-    ("3 + 11 = 14 * 4 = 56 low answer 1 - 2 / 3", "1 - 2 / 3"),
+    ("answer 3 + 4 * 11 \n", "3 + 4 * 11"), ("3 + 11 = 14 * 4 = 56 low answer 1 - 2 / 3", "1 - 2 / 3"),
     ("answer 1 + 2 + 3 answer 3 + 4 * 11", "3 + 4 * 11"),  # the last one counts
-    ("answer 3 + 4 * 11 answer", None),
-    ("answer 3 + 4 * 11 stop", None),
-    ("stop answer none", None),
-    ("3 + 4 * 11", None),
-    ("", None),
-])
+    *((text, None) for text in ("answer 3 + 4 * 11 answer", "answer 3 + 4 * 11 stop", "no\nanswer 3 + 4 * 11", "stop answer none",
+                                "3 + 4 * 11", ""))])
 def test_the_final_answer_stands_alone_behind_the_last_answer(response, answer):
     assert final_answer(response) == answer
 
 
-def test_attempts_are_read_in_order_with_commuting_pairs_put_in_order():
-    response = ("11 - 3 = 8 * 4 = 32 low 11 * 3 = 33 + 4 = 37 low 11 + 4 = 15 - 3 = 12 low "
-                "4 + 3 = 7 * 11 = 77 check 4 + 3 = 7 , 7 * 11 = 77 ok answer 4 + 3 * 11")
+def test_attempts_are_read_in_order_with_commuting_pairs_put_in_order_and_count_as_hits_whatever_is_said_of_them():
+    response = ("11 - 3 = 8 * 4 = 32 low 11 * 3 = 33 + 4 = 37 low 11 + 4 = 15 - 3 = 12 low 4 + 3 = 7 * 11 = 76 low "
+                "3 + 11 = 14 * 4 = 77 check 3 + 11 = 14 , 14 * 4 = 56 ok answer 3 + 11 * 4")
     found = attempts(response)
-    assert [" ".join(attempt) for attempt in found] == ["11 - 3 * 4", "3 * 11 + 4", "4 + 11 - 3", "3 + 4 * 11"]
+    assert [" ".join(attempt) for attempt in found] == ["11 - 3 * 4", "3 * 11 + 4", "4 + 11 - 3", "3 + 4 * 11", "3 + 11 * 4"]
     assert hits(PROBLEM, found) == 1
 
 
-def test_a_hit_counts_whatever_the_response_says_of_it():
-    slipped = "3 + 4 = 7 * 11 = 76 low 3 + 11 = 14 * 4 = 77 check 3 + 11 = 14 , 14 * 4 = 56 low stop answer none"
-    assert hits(PROBLEM, attempts(slipped)) == 1
-
-
 def test_numbers_of_any_length_are_read_without_harm():
-    huge = "9" * 5000
-    response = f"{huge} + 4 = 7 * 11 = 77 low answer none"
-    assert len(attempts(response)) == 1 and hits(PROBLEM, attempts(response)) == 0
+    huge = attempts("9" * 5000 + " + 4 = 7 * 11 = 77 low answer none")
+    assert len(huge) == 1 and hits(PROBLEM, huge) == 0
     assert attempts("9" * 10**6) == []  # at once: a search begun at every digit would take hours
-
-
-# --- grammar --------------------------------------------------------------------------------------------------------
-
-def test_every_trace_of_the_teacher_is_grammatical(splits, fours):
-    rng, clumsy = random.Random(0), Teacher(give_up=0.2, repeat=0.2, slip=0.3, misjudge=0.3)
-    for problem in rng.sample(splits["train"], 300) + rng.sample(fours["train"], 100):
-        assert is_grammatical(teach(problem, clumsy, rng))
+    assert final_answer("answer " * 10**5 + "9" * 10**5) is None
 
 
 @pytest.mark.parametrize("corrupt", [
-    lambda words, i: words[:i] + words[i + 1:],
-    lambda words, i: words[: i + 1] + words[i:],
-    lambda words, i: words[:i] + ["make"] + words[i + 1:],
-    lambda words, i: words[:i],
-    lambda words, i: words + words[: i + 1],
-], ids=["one word less", "one word twice", "one word of the prompt", "cut short", "going on after the answer"])
+    lambda words, i: words[:i] + words[i + 1:], lambda words, i: words[: i + 1] + words[i:], lambda words, i: words[:i],
+    lambda words, i: words[:i] + ["make"] + words[i + 1:], lambda words, i: words + words[: i + 1],
+], ids=["one word less", "one word twice", "cut short", "one word of the prompt", "going on after the answer"])
 def test_a_trace_with_one_fault_is_not_grammatical(corrupt):
     for problem in (PROBLEM, Problem((2, 3, 4, 11), 79)):
         wrong = [chain for chain in all_chains(problem.numbers) if chain.value != problem.target]
         words = make_trace(problem, wrong[:3], random.Random(0)).split()
-        for i in range(len(words)):
-            assert not is_grammatical(" ".join(corrupt(words, i)))
+        assert not any(is_grammatical(" ".join(corrupt(words, i))) for i in range(len(words)))
 
 
 @pytest.mark.parametrize("response, grammatical", [
-    ("answer none", True),
-    ("stop answer none", True),
-    ("1 + 1 = 7 * 5 = 3 high answer 3 + 4 * 11", True),  # its arithmetic may be wrong
+    *((text, True) for text in ("answer none", "stop answer none", "1 + 1 = 7 * 5 = 3 high answer 3 + 4 * 11",  # its arithmetic may be wrong
+                                "3 + 4 = 7 * 11 = 77 + 2 = 79 high answer 3 + 4 * 11 + 2")),
     ("3 + 4 = 7 * 11 = 77 ok answer 3 + 4 * 11", False),  # ok without a check
-    ("3 + 4 = 7 * 11 = 77 answer 3 + 4 * 11", False),
-    ("3 + 4 = 7 * 11 = 77 + 2 = 79 high 3 + 4 = 7 high answer none", False),  # four numbers, then two
-    ("3 + 4 = 7 * 11 = 77 + 2 = 79 high 3 + 4 = 7 + 11 = 18 low answer none", False),  # then three
-    ("3 + 4 = 7 * 11 = 77 + 2 = 79 high answer 3 + 4 * 11", False),
-    ("3 + 4 = 7 * 11 = 77 + 2 = 79 high answer 3 + 4 * 11 + 2", True),
-    ("stop stop answer none", False),
-    ("answer none stop", False),
-    (" answer none", False),
-    ("answer  none", False),
-    ("", False),
-])
+    *((text, False) for text in ("3 + 4 = 7 * 11 = 77 + 2 = 79 high 3 + 4 = 7 + 11 = 18 low answer none", "stop stop answer none",
+                                 "3 + 4 = 7 * 11 = 77 + 2 = 79 high answer 3 + 4 * 11", "answer none stop", " answer none", "answer  none", ""))])
 def test_the_grammar_is_attempts_with_verdicts_then_an_answer(response, grammatical):
     assert is_grammatical(response) is grammatical
 
 
-# --- problems on disk -----------------------------------------------------------------------------------------------
-
-def test_a_problem_puts_its_numbers_in_order():
-    assert make_problem([11, 3, 4], 77) == PROBLEM
-
-
 @pytest.mark.parametrize("numbers, target", [
-    ([3, 4], 77), ([3, 4, 11, 2, 5], 77), ([], 77), ([0, 4, 11], 77), ([3, 4, 100], 77), ([3, 4, 11], 0), ([3, 4, 11], 100),
-    ([3, 4, 11], "77"), ([3, 4, 11.0], 77), ([3, 4, 11], None), ([True, 4, 11], 77), ("abc", 77), ([3, 4, math.nan], 77)], ids=str)
+    ([3, 4], 77), ([3, 4, 11, 2, 5], 77), ([0, 4, 11], 77), ([3, 4, 100], 77), ([3, 4, 11], 0), ([3, 4, 11], 100), ([3, 4, 11], "77"),
+    ([3, 4, 11.0], 77), ([3, 4, 11], None), ([True, 4, 11], 77), ("abc", 77), ([3, 4, math.nan], 77)], ids=str)
 def test_a_problem_needs_three_or_four_numbers_and_a_target_within_1_to_99(numbers, target):
-    with pytest.raises(ValueError):
-        make_problem(numbers, target)
+    assert make_problem([11, 3, 4], 77, "") == PROBLEM
+    with pytest.raises(UserError, match="^here: need three or four"):
+        make_problem(numbers, target, "here")
 
 
-@pytest.mark.parametrize("line", ["7", "[]", "{", '{"numbers": [3, 4, 11]}', '{"target": 77}', '{"numbers": 3, "target": 77}',
-                                  '{"numbers": [3, 4], "target": 77}', '{"numbers": [3, 4, 11], "target": 0}'])
-def test_a_bad_line_is_reported_with_its_file_and_number(line, tmp_path):
-    path = tmp_path / "problems.jsonl"
-    path.write_text(f'{{"numbers": [3, 4, 11], "target": 77}}\n{line}\n', encoding="utf-8")
-    with pytest.raises(UserError, match=r"problems\.jsonl, line 2\b"):
-        load_problems(path)
-
-
-@pytest.mark.parametrize("content", [None, b"", b"\xff\xfe"], ids=["missing", "empty", "not text"])
-def test_a_file_without_problems_is_reported_by_name(content, tmp_path):
+@pytest.mark.parametrize("content, message", [
+    (None, "there are no problems at"), (b"", "holds no problem"), (b"\xff\xfe", "line 1"),
+    *((b'{"numbers": [3, 4, 11], "target": 77}\n' + line, "line 2") for line in (b"7", b"{", b'{"target": 77}', b'{"numbers": 3, "target": 77}'))])
+def test_a_file_without_problems_or_with_a_bad_line_is_reported_by_name(content, message, tmp_path):
     path = tmp_path / "problems.jsonl"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(UserError, match=r"problems\.jsonl"):
+    with pytest.raises(UserError, match=message) as error:
         load_problems(path)
+    assert str(path) in str(error.value)

@@ -1,21 +1,17 @@
 """Real mathematics end to end on a tiny random Qwen: files, collect, sft, rl, evaluate and scale, through the command line."""
 
 import json
-import random
-import shutil
 from pathlib import Path
 
 import pytest
 
-from t1mini import collect
 from t1mini.__main__ import main
 from t1mini.runs.checkpoint import load_policy, save_policy
-from t1mini.collect import CollectConfig, make_trace, make_traces
 from t1mini.runs.settings import UserError
 from t1mini.inference_scaling import thoughts
 from t1mini.tasks.maths import Problem, load_problems, prompt_ids, response_text, shared
 from t1mini.runs.tokenizer import Tokenizer
-from t1mini.verifier import extract_answer, verify
+from t1mini.verifier import verify
 
 GOLDEN = Path(__file__).parents[1] / "golden/qwen2-tiny"
 GSM8K = [{"question": f"Tom has {n} apples and gets {n + 1} more. How many?", "answer": f"{n} + {n + 1} = <<{n}+{n + 1}={2 * n + 1}>>\n#### {2 * n + 1:,}"}
@@ -59,46 +55,6 @@ def test_the_prompt_is_a_chat_and_the_taught_response_answers_itself():
     assert verify(response, "2") and not verify(response, "3")
 
 
-def attempts(*answers: str, gold="7") -> dict:
-    return {"problem": "3 + 4?", "answer": gold, "attempts": [
-        {"response": f"<think>I get {a}.</think> So \\boxed{{{a}}}.", "finished": True, "correct": a == gold} for a in answers]}
-
-
-def test_a_trace_has_different_failures_then_a_success():
-    for seed in range(9):
-        trace = make_trace(attempts("5", "5", "6", "7", "8"), 2, random.Random(seed))
-        thinking = trace.partition("</think>")[0]
-        tried = [a for a in "5678" if f"I get {a}. So {a}." in thinking.replace("\n", " ")]
-        assert tried[-1] in "78" and "7" in tried and 2 <= len(tried) <= 3 and "boxed" not in thinking
-        assert trace.rfind("I get 7.") > max(trace.rfind(f"I get {a}.") for a in "568")
-        assert extract_answer(trace) == "7"
-
-
-def test_what_gives_no_trace_is_counted():
-    rows = [attempts("7", "7", "7"), attempts("1", "2"), attempts("1", "7"), attempts("1" * 5000, "7")]
-    rows.append({**attempts("1", "7"), "attempts": [{**a, "finished": False} for a in attempts("1", "7")["attempts"]]})
-    traces, fates = make_traces(rows, Tokenizer.from_dir(GOLDEN), CollectConfig(trace_tokens=900))
-    assert fates == {"too easy": 1, "never solved": 1, "kept": 1, "too long": 1, "no clean failure beside a clean success": 1}
-    assert len(traces) == 1 and verify(traces[0]["response"], "7")
-
-
-def test_an_interrupted_collect_goes_on_where_it_was(tmp_path, capsys):
-    data = write(tmp_path / "train.jsonl", GSM8K)
-    words = ["collect", "--init", str(GOLDEN), "--data", data, "--samples", "3", "--max-new-tokens", "8", "--max-batch-tokens", "300"]
-    assert main([*words, "--out", str(tmp_path / "whole")]) == 0
-    whole = (tmp_path / "whole/attempts.jsonl").read_text()
-    assert len(whole.splitlines()) == 4 and "never solved" in capsys.readouterr().out
-    shutil.copytree(tmp_path / "whole", tmp_path / "cut")
-    (tmp_path / "cut/attempts.jsonl").write_text(whole[: int(0.6 * len(whole))])  # within a line
-    assert main(["collect", "--resume", str(tmp_path / "cut")]) == 0
-    assert (tmp_path / "cut/attempts.jsonl").read_text() == whole
-    assert [json.loads(line)["problem"] for line in (tmp_path / "cut/hard.jsonl").read_text().splitlines()] == [row["question"] for row in GSM8K]
-
-
-def test_each_question_is_asked_once():
-    assert collect.distinct([Problem("a", "1"), Problem("b", "2"), Problem("a", "3")]) == [Problem("a", "1"), Problem("b", "2")]
-
-
 def test_the_thinking_ends_before_its_closing_tag_however_that_is_tokenised():
     tokenizer = Tokenizer.from_dir(GOLDEN)
     ids = tokenizer.encode("<think>one two three.</think> four five")
@@ -114,7 +70,7 @@ def test_sft_rl_evaluation_and_scaling_run_on_gsm8k(tmp_path, capsys):
     """The tiny random Qwen learns one sentence by heart, so that there is a right answer for RL to reward."""
     data = write(tmp_path / "train.jsonl", GSM8K)
     traces = write(tmp_path / "traces.jsonl", [{"question": row["question"], "response": response_text(["It is 5."], ["Yes."], "5")} for row in GSM8K])
-    math, small = ["--task", "math"], ["--max-new-tokens", "60"]
+    math, small = ["--task", "math", "--threads", "1"], ["--max-new-tokens", "60"]
     assert main(["sft", *math, "--init", str(GOLDEN), "--data", traces, "--epochs", "60", "--batch", "4", "--warmup", "5", "--recompute",
                  "--save-precision", "bfloat16", "--micro-batch-tokens", "300", "--out", str(tmp_path / "sft")]) == 0
     start = str(tmp_path / "sft/final")

@@ -97,7 +97,7 @@ def unpack(arrays) -> Any:
 
 def make(kind: str, args: list) -> Any:
     # not at the top: whoever only reads results needs no t1mini
-    from t1mini.tasks.countdown import Chain, Problem
+    from t1mini.tasks.chains import Chain, Problem
 
     builders = {"torch.Generator": advanced_generator, "random.Random": random.Random,
                 "numpy.Generator": np.random.default_rng,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from t1mini.chain_of_thought import merge  # noqa: F401  you may use these
 from t1mini.tasks.teacher import attempt_text, critique  # noqa: F401  you may use these
-from t1mini.tasks.countdown import Chain, Problem, solutions  # noqa: F401
+from t1mini.tasks.chains import Chain, Problem, solutions  # noqa: F401
 
 
 def make_trace(problem: Problem, wrong_attempts: list[Chain], rng: random.Random) -> str:

@@ -216,14 +216,14 @@ def draw(name: str, rows: list[dict[str, str]], labels: tuple[str, str]):
     import matplotlib.pyplot as plt
     import numpy as np
 
-    from t1mini.lab.study_plots import band, save, smooth
+    from t1mini.lab.plot import COLOURS, DASHES, save
 
     figure, ax = plt.subplots(figsize=(5.6, 3.6))
     for i, line in enumerate(dict.fromkeys(row["line"] for row in rows)):
         x, y = (np.array([float(row[c]) for row in rows if row["line"] == line]) for c in "xy")
         if labels[0] == "RL update":
-            x, y = smooth(x), smooth(y)
-        band(ax, x, y[None], i, line)
+            x, y = (np.convolve(values, np.ones(5) / 5, mode="valid") for values in (x, y))
+        ax.plot(x, y, color=COLOURS[i % 6], linestyle=DASHES[i % 6], label=line)
     ax.set(xlabel=labels[0], ylabel=labels[1])
     if labels[0] in ("k", "K"):
         ax.set_xscale("log", base=2)

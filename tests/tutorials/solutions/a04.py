@@ -4,7 +4,7 @@ import torch
 
 from t1mini.chain_of_thought import merge
 from t1mini.tasks.teacher import attempt_text, critique
-from t1mini.tasks.countdown import solutions
+from t1mini.tasks.chains import solutions
 
 
 def make_trace(problem, wrong_attempts, rng):

@@ -2,7 +2,7 @@
 
 import torch
 
-from t1mini.tasks.countdown import solutions
+from t1mini.tasks.chains import solutions
 
 
 def attempt(chain):

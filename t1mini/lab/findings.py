@@ -1,0 +1,110 @@
+"""The paper's findings as studies: what is switched, and what is then compared, in one table.
+
+    variants     by name, what differs from the preset in SFT or in RL. `share` is that of RL's updates after
+                 which the policy is measured (0: the SFT model); `hard` keeps what the SFT model mostly fails
+    contrasts    "figure, a - b": what to compare; t1mini.lab.plot gives each its 95% interval
+    common       what differs from the preset in every variant
+    samples      responses to each test problem
+
+See what the rows say: python -m t1mini plot thinking-budget --text
+"""
+
+from typing import NamedTuple
+
+from t1mini.penalties import PATTERNS
+
+
+class Study(NamedTuple):
+    shows: str  # the finding, F1 to F9 of the paper's
+    variants: dict[str, dict]
+    contrasts: list[str]
+    common: dict = {}
+    samples: int = 4
+
+
+START = {"share": 0.0}
+# a teacher that solves at once, for as many tokens
+CLEAN = dict(spread=1e-3, give_up=0.0, repeat=0.0, slip=0.0, misjudge=0.0, traces=236_000)
+SMALL = dict(hidden=48, layers=2, intermediate=128)
+LARGE = dict(hidden=160, layers=4, heads=5, intermediate=432)
+
+STUDIES = {
+    "thinking-budget": Study(
+        "F5, F6: accuracy rises with the thinking budget, more so the further RL has gone",
+        {f"{share:.0%} of RL": {"share": share} for share in (0.0, 0.3, 0.6, 1.0)},
+        ["accuracy, 0% of RL: 192 tokens - 48 tokens",
+         "accuracy, 100% of RL: 192 tokens - 48 tokens",
+         "gain from 48 to 192 tokens, 30% of RL - 0% of RL",
+         "gain from 48 to 192 tokens, 60% of RL - 0% of RL",
+         "gain from 48 to 192 tokens, 100% of RL - 0% of RL",
+         "length, 100% of RL - 0% of RL",
+         "recovered, 100% of RL - 0% of RL"]),
+    "start": Study(
+        "F9: trial-and-error SFT is a better start than clean-solution SFT",
+        {"trial and error, SFT": START, "trial and error, RL": {},
+         "clean solutions, SFT": CLEAN | START, "clean solutions, RL": CLEAN},
+        ["accuracy, trial and error, RL - clean solutions, RL",
+         "accuracy, trial and error, SFT - clean solutions, SFT",
+         "accuracy, trial and error, RL - trial and error, SFT",
+         "accuracy, clean solutions, RL - clean solutions, SFT",
+         "length, trial and error, RL - clean solutions, RL"]),
+    "sizes": Study(
+        "F1: RL lifts every model size over its own SFT",
+        {"small, SFT": SMALL | START, "small, RL": SMALL,
+         "middle, SFT": START, "middle, RL": {},
+         "large, SFT": LARGE | START, "large, RL": LARGE},
+        [f"accuracy, {size}, RL - {size}, SFT" for size in ("small", "middle", "large")]),
+    "penalties": Study(
+        "F4: penalties hold length and quality",
+        {"all penalties": {}, "none": dict(penalties=False),
+         **{f"only {name}": dict(patterns=(name,)) for name in PATTERNS}},
+        ["accuracy, all penalties - none",
+         *(f"accuracy, all penalties - only {name}" for name in PATTERNS),
+         *(f"{figure}, none - all penalties" for figure in ("length", *PATTERNS))],
+        common=dict(steps=150)),
+    "oversampling": Study(
+        "F2: larger K gives higher accuracy, longer answers, less KL for the same reward",
+        {**{f"K = {k}, 32 prompts": dict(k=k) for k in (4, 16, 64)},
+         **{f"K = {k}, 512 responses": dict(k=k, prompts=512 // k) for k in (4, 64)}},
+        ["accuracy, K = 64, 32 prompts - K = 4, 32 prompts",
+         "accuracy, K = 64, 32 prompts - K = 16, 32 prompts",
+         "accuracy, K = 16, 32 prompts - K = 4, 32 prompts",
+         "accuracy, K = 64, 512 responses - K = 4, 512 responses",
+         "length, K = 64, 32 prompts - K = 4, 32 prompts",
+         "last_kl, K = 64, 32 prompts - K = 4, 32 prompts"]),
+    "temperature": Study(
+        "F3: a sampling temperature above 1 is best, too high hurts",
+        {**{f"temperature {t}": dict(temperature=t) for t in (0.9, 1.0, 1.1, 1.2, 1.3)},
+         "1.2 with min-p 0.05": dict(min_p=0.05)},
+        [*(f"accuracy, temperature 1.2 - temperature {t}" for t in (0.9, 1.0, 1.1, 1.3)),
+         "accuracy, 1.2 with min-p 0.05 - temperature 1.2"]),
+    "reference": Study(
+        "F7: a moving reference lets RL go further than a fixed one",
+        {"frozen": dict(ema_decay=1.0),
+         **{f"EMA {decay}": dict(ema_decay=decay) for decay in (0.9, 0.97, 0.99)},
+         "none": dict(kl_coef=0.0)},
+        ["accuracy, EMA 0.99 - frozen",
+         "accuracy, EMA 0.9 - frozen",
+         "accuracy, none - frozen",
+         "last_kl, EMA 0.9 - frozen"],
+        common=dict(kl_coef=0.05)),
+    "entropy": Study(
+        "F8: the entropy bonus keeps exploration alive",
+        {f"entropy bonus {alpha}": dict(entropy_coef=alpha) for alpha in (0.0, 0.001, 0.01, 0.03)},
+        [f"{figure}, entropy bonus {alpha} - entropy bonus 0.0"
+         for figure in ("accuracy", "pass@16", "last_entropy") for alpha in (0.001, 0.01, 0.03)],
+        samples=16),
+    "credit": Study(
+        "what other advantages do to length and accuracy",
+        {"leave-one-out": {},
+         "group mean": dict(variant="mean"),
+         "over the standard deviation": dict(variant="std"),
+         "shared out over tokens": dict(variant="length")},
+        [f"{figure}, {other} - leave-one-out" for figure in ("accuracy", "length")
+         for other in ("group mean", "over the standard deviation", "shared out over tokens")]),
+    "difficulty": Study(
+        "what the filter does: problems that SFT solves in at most 30% of 16 samples",
+        {"all problems": {}, "hard problems": {"hard": True}},
+        ["accuracy, hard problems - all problems",
+         "length, hard problems - all problems"]),
+}
