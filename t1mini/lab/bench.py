@@ -3,7 +3,7 @@
     rollout     responses of random weights: tokens a second, seconds by part
     update      what follows them in a step: scoring by the reference, forward, backward, optimiser
     step        both: a whole on-policy step
-    logprobs    token_logprobs, forward and backward, at the vocabulary of Qwen2.5-0.5B or of --config
+    logprobs    scoring with an output matrix alone, forward and backward: Qwen2.5-0.5B's, or of --config
 
 No machine is faster than its floors, measured here and now:
 
@@ -25,7 +25,7 @@ import json
 import statistics
 import time
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Callable
 
@@ -33,22 +33,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from t1mini import rollout
-from t1mini.fast import schedule, score
+from t1mini.fast import twins
 from t1mini.lab.memory import SHAPES, PeakBytes
-from t1mini.loss import logprobs_from_logits, policy_gradient_loss, token_entropy
+from t1mini.loss import policy_gradient_loss
 from t1mini.model import Qwen, QwenConfig
 from t1mini.reference import EMAReference
-from t1mini.runs import team as distributed
+from t1mini.rl import RLConfig
+from t1mini.rollout import rows_to_score, score_rollouts
 from t1mini.runs.checkpoint import read_config
-from t1mini.runs.folder import made_by, write_text
-from t1mini.runs.machine import DTYPES, Clock, autocast
+from t1mini.runs.folder import write_text
+from t1mini.runs.machine import DTYPES, Clock, made_by
 from t1mini.runs.optimiser import Optimiser
-from t1mini.runs.settings import PRECISIONS, StageConfig, UserError, setting
-from t1mini.runs.team import Team
+from t1mini.runs.settings import StageConfig, UserError, setting
+from t1mini.runs.team import Team, team
 from t1mini.sampler import Sampling
 
-TEMPERATURE = 1.2
+TEMPERATURE = 1.2  # of sampling: T1's
 SPREAD = 0.8  # standard deviation of the logarithm of a log-normal length
 TINY = QwenConfig(118, 96, 256, 3, 3, 1, 32)  # the shape of the tiny preset
 
@@ -63,7 +63,7 @@ class BenchConfig(StageConfig):
     prompt_len: int = setting(16, "tokens of a prompt", low=1, high=2**20, qwen=256)
     max_new_tokens: int = setting(96, "limit of a response's length", low=2, high=2**20, qwen=512)
     lengths: str = setting("fixed", "how long responses are", choices=("fixed", "lognormal"))
-    dtype: str = setting("float32", "what the model computes in", choices=PRECISIONS, gpu="bfloat16")
+    dtype: str = setting("float32", "what the model computes in", choices=tuple(DTYPES), gpu="bfloat16")
     min_p: float = setting(0.05, "min-p of sampling", low=0, high=1)
     plain: bool = setting(False, "measure the plain twins")
     repeats: int = setting(3, "measurements, after one to warm up; the median is reported", low=1, high=1000)
@@ -78,10 +78,10 @@ def run(config: BenchConfig) -> None:
     folder = Path(config.json).parent
     if not folder.is_dir():
         raise UserError(f"--json {config.json}: there is no folder {folder}")
-    with distributed.team(config, "bench", most=config.prompts) as team:
-        results = {name: Bench(name, config, team).measure() for name in config.what}
-    if team.leads:
-        publish(results, config, team.size)
+    with team(config, "bench", config.prompts) as ranks:
+        results = {name: Bench(name, config, ranks).measure() for name in config.what}
+    if ranks.leads:
+        publish(results, config, ranks.size)
 
 
 class Bench:
@@ -93,6 +93,7 @@ class Bench:
         self.policy = Qwen(self.shape).initialise(config.seed).to(config.device)
         self.reference = EMAReference(self.policy, 0.99)
         self.optimiser = Optimiser(self.policy, team, lr=1e-6, steps=9, warmup=0, clip=1.0, weight_decay=0.0)
+        self.settings = RLConfig(precision=config.dtype, device=config.device, plain=config.plain)
         generator = torch.Generator().manual_seed(config.seed)
         size = config.prompts, config.prompt_len
         prompts = torch.randint(2, self.shape.vocab_size, size, generator=generator)
@@ -102,12 +103,13 @@ class Bench:
 
     def rollout(self, clock: Clock) -> None:
         c, share = self.config, self.team.share
-        generate = rollout.generate if c.plain else partial(schedule.generate, clock=clock)
-        with autocast(c.dtype, c.device):
-            self.rollouts = generate(
-                self.policy, self.prompts, c.k, Sampling(TEMPERATURE, min_p=c.min_p), seed=c.seed,
-                max_new_tokens=c.max_new_tokens, max_batch_tokens=c.max_batch_tokens,
-                prompt_indices=share(range(c.prompts)), lengths=share(self.lengths).flatten())
+        generate, _ = twins(self.settings, clock)
+        self.rollouts = generate(
+            self.policy, self.prompts, c.k, Sampling(TEMPERATURE, min_p=c.min_p), seed=c.seed,
+            max_new_tokens=c.max_new_tokens, max_batch_tokens=c.max_batch_tokens,
+            prompt_indices=share(range(c.prompts)), lengths=share(self.lengths).flatten())
+        if not c.plain:
+            del clock.seconds["rollout"]  # the fast one has noted its parts
 
     def step(self, clock: Clock) -> None:
         self.rollout(clock)
@@ -115,46 +117,31 @@ class Bench:
 
     def update(self, clock: Clock) -> None:
         """Steps 4 to 7 of t1mini.rl with these rollouts and random advantages."""
-        c, rollouts, sampling = self.config, self.rollouts, Sampling(TEMPERATURE)
-        scored = self.scorer()
-        rollout.score_rollouts(scored, self.reference.model, self.prompts, rollouts, sampling, c.micro_batch_tokens)
-        clock.lap("reference")
-        advantages = torch.randn(len(rollouts.lengths)).to(c.device)
-        tokens, rows = self.team.sum(rollouts.lengths.sum()), range(len(rollouts.lengths))
-        for rows, *texts in rollout.rows_to_score(rows, self.prompts, rollouts, c.micro_batch_tokens):
-            logprobs, _, mask = scored(self.policy, *texts, sampling)
-            loss = policy_gradient_loss(logprobs, advantages[rows], mask, normaliser=tokens)
-            clock.lap("forward")
-            loss.backward()
-            clock.lap("backward")
-        self.optimiser.step(0, {}, list)
-        self.reference.update(self.policy)
-        clock.lap("optimiser")
-
-    def scorer(self) -> Callable:
-        """`score`, plain or fast, in the precision to measure."""
-        c, chosen = self.config, rollout.score if self.config.plain else score.score
-
-        def scored(*arguments):
-            with autocast(c.dtype, c.device):
-                return chosen(*arguments)
-
-        return scored
+        rollouts, budget, sampling = self.rollouts, self.config.micro_batch_tokens, Sampling(TEMPERATURE)
+        _, score = twins(self.settings)
+        with clock.part("reference"):
+            score_rollouts(score, self.reference.model, self.prompts, rollouts, sampling, budget)
+        rows, tokens = range(len(rollouts.lengths)), self.team.sum(rollouts.lengths.sum())
+        advantages = torch.randn(len(rows)).to(self.config.device)
+        for rows, *texts in rows_to_score(rows, self.prompts, rollouts, budget):
+            with clock.part("forward"):
+                logprobs, _, mask = score(self.policy, *texts, sampling)
+                loss = policy_gradient_loss(logprobs, advantages[rows], mask, normaliser=tokens)
+            with clock.part("backward"):
+                loss.backward()
+        with clock.part("optimiser"):
+            self.optimiser.step(0, {}, list)
+            self.reference.update(self.policy)
 
     def logprobs(self, clock: Clock) -> None:
-        weight, M = self.policy.head_weight, self.tokens // self.team.size  # [V, H]
-        hidden = torch.randn(M, weight.shape[1], device=weight.device, requires_grad=True)  # [M, H]
-        targets = torch.randint(len(weight), (M,), device=weight.device)  # [M]
-        with autocast(self.config.dtype, self.config.device):
-            if self.config.plain:
-                logits = F.linear(hidden, weight)[None]  # [1, M, V], which score M - 1 tokens
-                logprobs = logprobs_from_logits(logits, targets[None], TEMPERATURE)
-                entropy = token_entropy(logits / TEMPERATURE)
-            else:
-                logprobs, entropy = score.token_logprobs(hidden, weight, targets, TEMPERATURE)
-        clock.lap("forward")
-        (logprobs.sum() + entropy.sum()).backward()
-        clock.lap("backward")
+        """Scores one response, without layers before the output matrix."""
+        _, score = twins(self.settings)
+        self.policy.embed_tokens.requires_grad_(False)
+        response = torch.randint(self.shape.vocab_size, (self.tokens // self.team.size,)).tolist()
+        with clock.part("forward"):
+            logprobs, entropy, _ = score(self.policy, [[0]], [response], Sampling(TEMPERATURE))
+        with clock.part("backward"):
+            (logprobs + entropy).sum().backward()
 
     def measure(self, between: Callable[[], None] = lambda: None) -> dict:
         """The median run: seconds, tokens a second, seconds by part, floors; the first run's memory.
@@ -198,7 +185,8 @@ def shape_of(config: BenchConfig, name: str) -> QwenConfig:
     """That of --config or --preset. To score a vocabulary takes no layers."""
     default = SHAPES["qwen2.5-0.5b"] if name == "logprobs" else TINY
     shape = read_config(Path(config.config)) if config.config else SHAPES.get(config.preset, default)
-    return replace(shape, num_hidden_layers=0) if name == "logprobs" else shape
+    output_only = dict(num_hidden_layers=0, tie_word_embeddings=False)
+    return replace(shape, **output_only) if name == "logprobs" else shape
 
 
 def draw_lengths(config: BenchConfig, generator: torch.Generator) -> Tensor:

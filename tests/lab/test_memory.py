@@ -10,7 +10,7 @@ from t1mini.__main__ import main
 from t1mini.lab.bench import Bench, BenchConfig
 from t1mini.lab.memory import MemoryConfig, PeakBytes, fake_scoring, peaks, report
 from t1mini.model import Qwen, QwenConfig
-from t1mini.runs.clock import Clock
+from t1mini.runs.machine import Clock
 
 SHAPE = QwenConfig(2000, 64, 176, 3, 4, 2, 16)
 WORK = dict(prompts=2, k=8, max_new_tokens=40, micro_batch_tokens=1000, max_batch_tokens=10_000, min_p=0.0)
@@ -23,7 +23,7 @@ def test_the_prediction_is_within_15_percent_of_a_real_step(recompute, precision
     config = replace(CONFIG, recompute=recompute, precision=precision)
     predicted = peaks(config, SHAPE)
     real = Bench("step", BenchConfig(**WORK, prompt_len=20, dtype=precision))
-    real.policy.recompute = recompute
+    real.settings = replace(real.settings, recompute=recompute)
     real.step(Clock())  # AdamW's moments come with the first
     parts = {"rollout": lambda: real.rollout(Clock()), "update": lambda: real.update(Clock()),
              "scoring by the reference": torch.no_grad()(lambda: fake_scoring(real.policy, config))}

@@ -34,10 +34,10 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
 
 from t1mini.lab.bench import TEMPERATURE, Bench, BenchConfig, publish
 from t1mini.model import Qwen
-from t1mini.runs import team as distributed
 from t1mini.runs.checkpoint import save_model
 from t1mini.runs.machine import prepare
 from t1mini.runs.settings import UserError, add_flags, from_flags
+from t1mini.runs.team import team
 
 EOS, PAD = 1, 0
 TRL_ROWS = 128  # of its micro-batches, at most
@@ -67,10 +67,10 @@ def compare(name: str, config: BenchConfig) -> None:
     theirs, stage, alone = [], STAGE[name], Bench(STAGE[name], config)
     with peer(name, alone.policy, alone.prompts, config) as do_round:
         do_round()
-        with distributed.team(config, "bench", most=config.prompts) as team:
-            result = Bench(stage, config, team).measure(between=lambda: theirs.append(do_round()))
+        with team(config, "bench", config.prompts) as ranks:
+            result = Bench(stage, config, ranks).measure(between=lambda: theirs.append(do_round()))
     seconds = statistics.median(theirs)
-    publish({stage: result | {"peer": name, "peer_seconds": seconds}}, config, team.size)
+    publish({stage: result | {"peer": name, "peer_seconds": seconds}}, config, ranks.size)
     print(f"    {name:24}{seconds:8.3f} s: {seconds / result['seconds']:.2f} times as long")
 
 
