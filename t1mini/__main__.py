@@ -79,7 +79,7 @@ def read(words: list[str]) -> tuple:
     return module, config_class, parse(config_class, words[1:], **texts)
 
 
-def run(module, config: StageConfig) -> None:
+def run(module, config: StageConfig):
     """Runs the stage. MemoryError says which settings decide how much it takes."""
     prepare(config)
     try:
@@ -99,7 +99,7 @@ def run(module, config: StageConfig) -> None:
 
 
 @contextlib.contextmanager
-def replaced(config: StageConfig) -> Iterator[None]:
+def replaced(config: StageConfig):
     """Puts a study's --variant and a reader's own --exercise in the library's place while the block runs."""
     with contextlib.ExitStack() as stack:
         stack.enter_context(in_place(variant(config)))

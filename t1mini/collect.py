@@ -47,21 +47,21 @@ class CollectConfig(StageConfig):
     resume: str = setting("", "folder of an earlier collect to go on with; its own settings are used")
     init: str = setting("", "checkpoint folder of the model that makes the attempts")
     data: str = setting("", "file of problems, as t1mini.tasks.maths reads them")
-    samples: int = setting(16, "attempts at each problem", low=1, high=65536)
-    temperature: float = setting(1.0, "sampling temperature", low=1e-3, high=100)
-    max_new_tokens: int = setting(1024, "limit of an attempt's length", low=1, high=2**20)
+    samples: int = setting(16, "attempts at each problem", "1 to 65_536")
+    temperature: float = setting(1.0, "sampling temperature", "0.001 to 100")
+    max_new_tokens: int = setting(1024, "limit of an attempt's length", "1 to 1_048_576")
     max_batch_tokens: int = setting(300_000, "tokens that responses sampled at once may have, with their "
-                                    "prompts: rows x limit", low=1, **SMALL_CACHE)
+                                    "prompts: rows x limit", "1 or more", **SMALL_CACHE)
     precision: str = setting("float32", "what the model computes in", choices=PRECISIONS, gpu="bfloat16")
     plain: bool = setting(False, "the plain twin of generate, for reading along")
-    at_least: float = setting(0.0, "hard problems: least share of attempts that solve one", low=0, high=1)
-    at_most: float = setting(0.3, "hard problems: largest share of attempts that solve one", low=0, high=1)
-    too_easy: float = setting(0.9, "no trace of problems that more than this share solves", low=0, high=1)
-    failed: int = setting(2, "failed attempts in a trace, at most", low=1, high=64)
-    trace_tokens: int = setting(2048, "limit of a trace's length", low=1, high=2**20)
+    at_least: float = setting(0.0, "hard problems: least share of attempts that solve one", "0 to 1")
+    at_most: float = setting(0.3, "hard problems: largest share of attempts that solve one", "0 to 1")
+    too_easy: float = setting(0.9, "no trace of problems that more than this share solves", "0 to 1")
+    failed: int = setting(2, "failed attempts in a trace, at most", "1 to 64")
+    trace_tokens: int = setting(2048, "limit of a trace's length", "1 to 1_048_576")
 
 
-def run(config: CollectConfig) -> None:
+def run(config: CollectConfig):
     by_question = {problem.question: problem for problem in maths.load_problems(config.data)}  # each once
     problems = list(by_question.values())
     policy, tokenizer = load_policy(config.init, config.device)

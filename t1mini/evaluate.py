@@ -39,16 +39,17 @@ class EvaluateConfig(StageConfig):
     init: str = setting("data/tiny-rl", "checkpoint folder to evaluate", qwen="")
     data: str = setting("data", "file of problems, or folder of SPLIT.jsonl", qwen="")
     split: str = setting("test", "which problems of a folder", choices=SPLITS)
-    problems: int = setting(0, "how many of them, drawn at random; 0 means all", low=0)
-    samples: int = setting(4, "responses to each", low=1, high=65536)
-    temperature: float = setting(1.0, "sampling temperature; 0 is greedy", low=1e-3, high=100, or_zero=True)
-    top_k: int = setting(0, "sample from the k likeliest tokens only; 0 means all", low=0)
-    top_p: float = setting(1.0, "sample from the likeliest tokens that hold this mass", above=0, high=1)
-    min_p: float = setting(0.0, "sample only tokens with p >= min_p * the largest p", low=0, high=1)
-    max_new_tokens: int = setting(192, "limit of a response's length", low=1, high=2**20, qwen=1024)
-    repeat_limit: int = setting(4, "times an attempt, or a run of 20 tokens, may occur in a response", low=1)
+    problems: int = setting(0, "how many of them, drawn at random; 0 means all", "0 or more")
+    samples: int = setting(4, "responses to each", "1 to 65_536")
+    temperature: float = setting(1.0, "sampling temperature; 0 is greedy", "0, or 0.001 to 100")
+    top_k: int = setting(0, "sample from the k likeliest tokens only; 0 means all", "0 or more")
+    top_p: float = setting(1.0, "sample from the likeliest tokens that hold this mass", "above 0, to 1")
+    min_p: float = setting(0.0, "sample only tokens with p >= min_p * the largest p", "0 to 1")
+    max_new_tokens: int = setting(192, "limit of a response's length", "1 to 1_048_576", qwen=1024)
+    repeat_limit: int = setting(4, "times an attempt, or a run of 20 tokens, may occur in a response",
+                                "1 or more")
     max_batch_tokens: int = setting(200_000, "tokens of all rows sampled at once, up to their limit",
-                                    low=1, gpu=800_000, qwen=300_000, **SMALL_CACHE)
+                                    "1 or more", gpu=800_000, qwen=300_000, **SMALL_CACHE)
     precision: str = setting("float32", "what the model computes in; weights stay float32",
                              choices=PRECISIONS, gpu="bfloat16")
     plain: bool = setting(False, "the plain twin of generate, for reading along")
@@ -57,7 +58,7 @@ class EvaluateConfig(StageConfig):
         return Sampling(self.temperature, self.top_k, self.top_p, self.min_p, vocab_limit)
 
 
-def run(config: EvaluateConfig) -> None:
+def run(config: EvaluateConfig):
     problems = pick_problems(config)
     policy, tokenizer = load_policy(config.init, config.device)
     TASKS[config.task].require_tokenizer(tokenizer, config.init)

@@ -35,12 +35,12 @@ from t1mini.tasks import TASKS
 @dataclass(frozen=True)
 class ScaleConfig(EvaluateConfig):
     init: tuple = setting(("data/tiny-sft", "data/tiny-rl"), "checkpoint folders, a curve for each", qwen=())
-    budgets: tuple = setting((16, 32, 48, 64, 96, 128, 160, 192), "tokens of thinking", low=0, high=2**20,
+    budgets: tuple = setting((16, 32, 48, 64, 96, 128, 160, 192), "tokens of thinking", "0 to 1_048_576",
                              qwen=(64, 128, 256, 384, 512, 768, 1024))
-    answer_tokens: int = setting(8, "tokens a forced answer may take", low=1, high=65536, qwen=32)
+    answer_tokens: int = setting(8, "tokens a forced answer may take", "1 to 65_536", qwen=32)
 
 
-def run(config: ScaleConfig) -> None:
+def run(config: ScaleConfig):
     if max(config.budgets) > config.max_new_tokens:
         raise UserError(f"--budgets {max(config.budgets)}: no response is longer than --max-new-tokens "
                         f"{config.max_new_tokens}")
@@ -101,7 +101,7 @@ def truncate_thinking(ids: Sequence[int], budget: int, end_id: int) -> list[int]
     return ids[: min(budget, ids.index(end_id))] if end_id in ids else ids[:budget]
 
 
-def write_curves(folder: RunFolder, curves: dict[str, np.ndarray], budgets: Sequence[int]) -> None:
+def write_curves(folder: RunFolder, curves: dict[str, np.ndarray], budgets: Sequence[int]):
     """budget_curve.csv: a row a policy and budget, with the 95% interval over problems."""
     rows = []
     for label, scores in curves.items():

@@ -53,7 +53,7 @@ class KVCache:
         self.values[layer][rows, :, positions] = values.transpose(1, 2).to(self.values.dtype)
         return self.keys[layer, :, :, :filled], self.values[layer, :, :, :filled]
 
-    def advance(self, new_tokens: Tensor | int, longest: int) -> None:
+    def advance(self, new_tokens: Tensor | int, longest: int):
         """Counts `new_tokens` (a number, or [N]) more a row; `longest` is the longest row's new length."""
         self.lengths = self.lengths + new_tokens
         self.longest = longest

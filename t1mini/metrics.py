@@ -52,7 +52,7 @@ class StepRecord:
         self.loss = self.entropy = self.gap = self.tokens = torch.zeros((), device=self.rewards.device)
         self.updated_rows = 0
 
-    def add(self, rows: list[int], loss: Tensor, logprobs: Tensor, entropy: Tensor, mask: Tensor) -> None:
+    def add(self, rows: list[int], loss: Tensor, logprobs: Tensor, entropy: Tensor, mask: Tensor):
         """A micro-batch of the update: its rows, its loss, and what was scored, each [n, T]."""
         sampled = self.rollouts.logprobs[rows, : mask.shape[1]]
         self.gap = torch.maximum(self.gap, (logprobs.detach() - sampled).abs().max())

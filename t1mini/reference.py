@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 
 @torch.no_grad()
-def ema_update(ref_parameters: Iterable[Tensor], parameters: Iterable[Tensor], decay: float) -> None:
+def ema_update(ref_parameters: Iterable[Tensor], parameters: Iterable[Tensor], decay: float):
     """ref <- decay * ref + (1 - decay) * parameter, in place, for each pair. ValueError beyond 0 ... 1.
 
     >>> ref = [torch.tensor([1.0])]; ema_update(ref, [torch.tensor([3.0])], decay=0.75); ref
@@ -47,5 +47,5 @@ class EMAReference:
         yield self.model.to(device)
         self.model.to(self.home)
 
-    def update(self, model: nn.Module) -> None:
+    def update(self, model: nn.Module):
         ema_update(self.model.parameters(), model.parameters(), self.decay)

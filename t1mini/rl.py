@@ -55,31 +55,33 @@ class RLConfig(TrainingConfig):
     task: str = setting("countdown", "what the problems are", choices=tuple(TASKS), qwen="math")
     init: str = setting("data/tiny-sft", "checkpoint folder to start from", qwen="")
     data: str = setting("data", "file of problems, or folder of train.jsonl", qwen="")
-    steps: int = setting(70, "updates", low=1, high=10**6, gpu=300)
-    prompts: int = setting(32, "prompts an update", low=1, high=65536, gpu=64, qwen=32)
-    k: int = setting(16, "responses sampled for each prompt", low=2, high=65536, gpu=64)
-    max_new_tokens: int = setting(192, "limit of a response's length", low=1, high=2**20, qwen=1024)
-    temperature: float = setting(1.2, "sampling temperature tau", low=1e-3, high=100)
-    min_p: float = setting(0.0, "sample only tokens with p >= min_p * the largest p", low=0, high=1)
-    lr: float = setting(8e-4, "peak learning rate", above=0, high=1, gpu=2e-4, qwen=1.5e-6)
-    final_lr: float = setting(0.1, "last learning rate as a share of the peak", low=0, high=1)
-    warmup: int = setting(5, "updates of warm-up", low=0, high=10**6)
-    weight_decay: float = setting(0.0, "AdamW weight decay of matrices", low=0, high=10)
-    kl_coef: float = setting(2e-4, "weight of the centred KL in the advantage (beta)", low=0, high=100)
-    entropy_coef: float = setting(0.001, "weight of the token entropy in the loss (alpha)", low=0, high=100)
-    ema_decay: float = setting(0.99, "share of the reference that stays; 1 freezes it", low=0, high=1)
-    repeat_limit: int = setting(4, "times an attempt, or a run of 20 tokens, may occur in a response", low=1)
+    steps: int = setting(70, "updates", "1 to 1_000_000", gpu=300)
+    prompts: int = setting(32, "prompts an update", "1 to 65_536", gpu=64, qwen=32)
+    k: int = setting(16, "responses sampled for each prompt", "2 to 65_536", gpu=64)
+    max_new_tokens: int = setting(192, "limit of a response's length", "1 to 1_048_576", qwen=1024)
+    temperature: float = setting(1.2, "sampling temperature tau", "0.001 to 100")
+    min_p: float = setting(0.0, "sample only tokens with p >= min_p * the largest p", "0 to 1")
+    lr: float = setting(8e-4, "peak learning rate", "above 0, to 1", gpu=2e-4, qwen=1.5e-6)
+    final_lr: float = setting(0.1, "last learning rate as a share of the peak", "0 to 1")
+    warmup: int = setting(5, "updates of warm-up", "0 to 1_000_000")
+    weight_decay: float = setting(0.0, "AdamW weight decay of matrices", "0 to 10")
+    kl_coef: float = setting(2e-4, "weight of the centred KL in the advantage (beta)", "0 to 100")
+    entropy_coef: float = setting(0.001, "weight of the token entropy in the loss (alpha)", "0 to 100")
+    ema_decay: float = setting(0.99, "share of the reference that stays; 1 freezes it", "0 to 1")
+    repeat_limit: int = setting(4, "times an attempt, or a run of 20 tokens, may occur in a response",
+                                "1 or more")
     penalties: bool = setting(True, "give -1 to responses that show a pattern of --patterns")
     patterns: tuple = setting(PATTERNS, "which patterns are penalised", choices=PATTERNS)
     variant: str = setting("", "a comparison in place of T1's own way, by its name in t1mini.lab.study")
     exercise: str = setting("", "a file of tutorials/exercises whose functions take the library's place")
     max_batch_tokens: int = setting(100_000, "tokens of all rows sampled at once, up to their limit",
-                                    low=1, gpu=800_000, qwen=300_000, **SMALL_CACHE)
-    micro_batch_tokens: int = setting(2048, "tokens of one forward and backward pass", low=1, gpu=65536,
+                                    "1 or more", gpu=800_000, qwen=300_000, **SMALL_CACHE)
+    micro_batch_tokens: int = setting(2048, "tokens of one forward and backward pass", "1 or more", gpu=65536,
                                       qwen=16384)
     reference_on_cpu: bool = setting(False, "keep the reference in the CPU's memory while it is not scoring")
-    checkpoint_every: int = setting(35, "updates between checkpoints", low=1)
-    state_every: int = setting(10, "updates between saves of the state that --resume goes on from", low=1)
+    checkpoint_every: int = setting(35, "updates between checkpoints", "1 or more")
+    state_every: int = setting(10, "updates between saves of the state that --resume goes on from",
+                               "1 or more")
 
     def sampling(self, vocab_limit: int) -> Sampling:
         return Sampling(self.temperature, min_p=self.min_p, vocab_limit=vocab_limit)
@@ -132,7 +134,7 @@ def t1_step(step: int, problems: Sequence, indices: Sequence[int], policy: Qwen,
     return record.metrics(step + 1, grad_norm, optimiser.team), record.text(step + 1)
 
 
-def run(config: RLConfig) -> None:
+def run(config: RLConfig):
     problems = load_problems(config.task, config.data, "train")
     policy, tokenizer = load_policy(config.init, config.device)
     TASKS[config.task].require_tokenizer(tokenizer, config.init)
@@ -144,7 +146,7 @@ def run(config: RLConfig) -> None:
 
 
 def train(policy: Qwen, tokenizer: Tokenizer, problems: list, config: RLConfig, folder: RunFolder | None,
-          team: Team = Team()) -> None:
+          team: Team = Team()):
     """Reinforces `policy` in place. Each rank takes its share; only the one that leads has a folder."""
     home = "cpu" if config.reference_on_cpu else config.device
     reference = EMAReference(policy, config.ema_decay, home)

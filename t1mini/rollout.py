@@ -133,7 +133,7 @@ def prefill(model: Qwen, prompts: Sequence[Sequence[int]], k: int, new_tokens: i
     return cache.repeat(k), logits.repeat_interleave(k, dim=0)
 
 
-def require_finite(logits: Tensor) -> None:
+def require_finite(logits: Tensor):
     if not logits.isfinite().all():
         raise UserError("the model's logits are not finite: its weights are damaged")
 

@@ -52,32 +52,33 @@ class SFTConfig(TrainingConfig):
     task: str = setting("countdown", "what the problems are", choices=tuple(TASKS), qwen="math")
     data: str = setting("data", "file, or folder of train.jsonl: problems, or traces of collect", qwen="")
     init: str = setting("", "checkpoint folder to start from (default: random weights of the shape below)")
-    hidden: int = setting(96, "hidden size of a new model", low=2, high=8192, gpu=512)
-    layers: int = setting(3, "layers of a new model", low=1, high=128, gpu=6)
-    heads: int = setting(3, "query heads of a new model, with one key/value head", low=1, high=128, gpu=8)
-    intermediate: int = setting(256, "width of a new model's MLP", low=1, high=65536, gpu=1408)
-    traces: int = setting(120_000, "chains of thought to learn from, at most", low=1, high=10**8, gpu=400_000,
-                          qwen=10**8)
-    epochs: int = setting(1, "times each is seen", low=1, high=1000, gpu=2, qwen=3)
-    batch: int = setting(16, "traces an update", low=1, high=65536, gpu=256, qwen=32)
-    lr: float = setting(4e-3, "peak learning rate", above=0, high=1, gpu=1e-3, qwen=1e-5)
-    warmup: int = setting(100, "updates of warm-up", low=0, high=10**6, qwen=20)
-    weight_decay: float = setting(0.1, "AdamW weight decay of matrices", low=0, high=10)
-    micro_batch_tokens: int = setting(8192, "tokens of one forward and backward pass", low=1, gpu=65536,
+    hidden: int = setting(96, "hidden size of a new model", "2 to 8192", gpu=512)
+    layers: int = setting(3, "layers of a new model", "1 to 128", gpu=6)
+    heads: int = setting(3, "query heads of a new model, with one key/value head", "1 to 128", gpu=8)
+    intermediate: int = setting(256, "width of a new model's MLP", "1 to 65_536", gpu=1408)
+    traces: int = setting(120_000, "chains of thought to learn from, at most", "1 to 100_000_000",
+                          gpu=400_000, qwen=10**8)
+    epochs: int = setting(1, "times each is seen", "1 to 1000", gpu=2, qwen=3)
+    batch: int = setting(16, "traces an update", "1 to 65_536", gpu=256, qwen=32)
+    lr: float = setting(4e-3, "peak learning rate", "above 0, to 1", gpu=1e-3, qwen=1e-5)
+    warmup: int = setting(100, "updates of warm-up", "0 to 1_000_000", qwen=20)
+    weight_decay: float = setting(0.1, "AdamW weight decay of matrices", "0 to 10")
+    micro_batch_tokens: int = setting(8192, "tokens of one forward and backward pass", "1 or more", gpu=65536,
                                       qwen=16384)
-    state_every: int = setting(200, "updates between saves of the state to resume from", low=1, qwen=50)
-    spread: float = setting(Teacher.spread, "teacher: chains weigh exp(-|value - target| / spread)", above=0)
-    give_up: float = setting(Teacher.give_up, "teacher: chance of giving up after a miss", low=0, high=1)
-    repeat: float = setting(Teacher.repeat, "teacher: chance of repeating an attempt", low=0, high=1)
-    slip: float = setting(Teacher.slip, "teacher: chance of a slip in arithmetic", low=0, high=1)
-    misjudge: float = setting(Teacher.misjudge, "teacher: chance of a wrong verdict", low=0, high=1)
+    state_every: int = setting(200, "updates between saves of the state to resume from", "1 or more", qwen=50)
+    spread: float = setting(Teacher.spread, "teacher: chains weigh exp(-|value - target| / spread)",
+                            "above 0")
+    give_up: float = setting(Teacher.give_up, "teacher: chance of giving up after a miss", "0 to 1")
+    repeat: float = setting(Teacher.repeat, "teacher: chance of repeating an attempt", "0 to 1")
+    slip: float = setting(Teacher.slip, "teacher: chance of a slip in arithmetic", "0 to 1")
+    misjudge: float = setting(Teacher.misjudge, "teacher: chance of a wrong verdict", "0 to 1")
 
     @property
     def teacher(self) -> Teacher:
         return Teacher(self.spread, self.give_up, self.repeat, self.slip, self.misjudge)
 
 
-def run(config: SFTConfig) -> None:
+def run(config: SFTConfig):
     if config.task == "math" and not config.init:
         raise UserError("--init: --task math needs a checkpoint folder to start from")
     model, tokenizer = load_policy(config.init, config.device) if config.init else new_policy(config)
@@ -109,7 +110,7 @@ def new_policy(config: SFTConfig) -> tuple[Qwen, Tokenizer]:
 
 
 def train(model: Qwen, tokenizer: Tokenizer, examples: list[Example], rng: random.Random, config: SFTConfig,
-          folder: RunFolder | None, team: Team = Team()) -> None:
+          folder: RunFolder | None, team: Team = Team()):
     """Trains `model` in place, in batches of traces of like length; a metrics row every 20 updates.
 
     Only the rank that leads the team has a `folder`.

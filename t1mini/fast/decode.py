@@ -118,13 +118,13 @@ class Engine:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, self.dtype, cache_enabled=False)
 
-    def begin(self, rows: Tensor, slots: Tensor) -> None:
+    def begin(self, rows: Tensor, slots: Tensor):
         """Rows [m] begin anew beside the prompts in slots [m]: they see their prompt and nothing else."""
         self.start[rows], self.column[rows] = self.prompt_lengths[slots], 0
         visible = length_mask(self.start[rows], self.bias.shape[1])  # [m, S + C]
         self.bias[rows] = self.bias.new_zeros(visible.shape).masked_fill_(~visible, -torch.inf)
 
-    def arrange(self, slots: Sequence[int | None]) -> None:
+    def arrange(self, slots: Sequence[int | None]):
         """Rows stand side by side at their prompts' slots; those without a response, wherever is room."""
         beside, places = Counter(), []
         for slot in slots:
@@ -133,7 +133,7 @@ class Engine:
         left = iter(set(range(self.slots * self.k)) - set(places))
         self.place.copy_(torch.tensor([next(left) if place is None else place for place in places]))
 
-    def select(self, rows: Tensor, slots: Tensor, k: int, width: int) -> None:
+    def select(self, rows: Tensor, slots: Tensor, k: int, width: int):
         """Keeps `rows` [m] with their first `width` tokens, and the prompts in `slots`, k rows beside each."""
         width = min(self.rounded(width), self.keys[0].shape[2])
         for states in (self.keys, self.values):  # a layer at a time, so that there never are two caches
@@ -232,11 +232,11 @@ class Replayed:
         self.work, self.on_gpu = work, device.type == "cuda"
         self.forget()
 
-    def forget(self) -> None:
+    def forget(self):
         """The tensors that `work` reads or writes have been replaced."""
         self.calls, self.graph = 0, None
 
-    def __call__(self) -> None:
+    def __call__(self):
         if self.on_gpu and self.calls == 1:
             self.graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(self.graph):  # notes the kernels, runs none

@@ -85,7 +85,7 @@ class Schedule:
         self.token, self.row_noise = torch.zeros(2, rows, dtype=torch.long, device=self.device)
         self.make_window()
 
-    def make_window(self) -> None:
+    def make_window(self):
         """What the rows sample between two looks: ids, log-probabilities and kept mass, each [W, n]."""
         shape = WINDOW.get(self.device.type, WINDOW["cpu"]), len(self.rows)
         self.window = [torch.zeros(shape, dtype=dtype, device=self.device)
@@ -98,7 +98,7 @@ class Schedule:
         return Rollouts(self.ids[:-1, :width], lengths, self.finished[:-1], self.logprobs[:-1, :width],
                         self.kept[:-1] / lengths)
 
-    def run(self, bar: tqdm) -> None:
+    def run(self, bar: tqdm):
         """Decodes until every response has ended."""
         decode = Replayed(self.decode, self.device)
         self.admit()
@@ -126,7 +126,7 @@ class Schedule:
         numbers = [len(self.ids) - 1 if row.response is None else row.response for row in self.rows]
         return torch.tensor(numbers, device=self.device)
 
-    def decode(self) -> None:
+    def decode(self):
         """One token for every row, noted in the window."""
         logits = self.engine.step(self.token)
         self.lap("decode")
@@ -138,11 +138,11 @@ class Schedule:
         self.place.add_(1)
         self.lap("sampling")
 
-    def lap(self, part: str) -> None:
+    def lap(self, part: str):
         if self.device.type == "cpu":  # within a graph nothing can be timed
             self.clock.lap(part)
 
-    def record(self, responses: Tensor, tokens: Tensor, logprobs: Tensor, mass: Tensor) -> None:
+    def record(self, responses: Tensor, tokens: Tensor, logprobs: Tensor, mass: Tensor):
         """Adds tokens [W, m] and what goes with them to `responses` [m], each up to its end."""
         t = self.lengths[responses] + torch.arange(len(tokens), device=self.device)[:, None]  # [W, m]
         ends = tokens == self.eos_id
@@ -184,7 +184,7 @@ class Schedule:
         self.make_window()
         return True
 
-    def admit(self) -> None:
+    def admit(self):
         """Gives free rows to waiting responses whose prompt has or finds a slot, and samples first tokens."""
         begun, new = [], []
         for i, row in enumerate(self.rows):
@@ -211,7 +211,7 @@ class Schedule:
             self.record(responses, *(values[None] for values in sampled))
             self.clock.lap("sampling")
 
-    def prefill(self, new: list[int]) -> None:
+    def prefill(self, new: list[int]):
         """Brings prompts into their slots. UserError where the model's logits are not finite."""
         slots = [self.slot_of[p] for p in new]
         logits = self.engine.prefill(slots, [self.prompts[p] for p in new])

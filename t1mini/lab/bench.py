@@ -58,23 +58,25 @@ class BenchConfig(StageConfig):
     what: tuple = setting(("rollout", "step"), "what to measure", positional=True,
                           choices=("rollout", "update", "step", "logprobs"))
     config: str = setting("", "config.json of the shape, for random weights (default: the preset's)")
-    prompts: int = setting(16, "prompts", low=1, high=65536)
-    k: int = setting(32, "responses to each", low=2, high=65536)
-    prompt_len: int = setting(16, "tokens of a prompt", low=1, high=2**20, qwen=256)
-    max_new_tokens: int = setting(96, "limit of a response's length", low=2, high=2**20, qwen=512)
+    prompts: int = setting(16, "prompts", "1 to 65_536")
+    k: int = setting(32, "responses to each", "2 to 65_536")
+    prompt_len: int = setting(16, "tokens of a prompt", "1 to 1_048_576", qwen=256)
+    max_new_tokens: int = setting(96, "limit of a response's length", "2 to 1_048_576", qwen=512)
     lengths: str = setting("fixed", "how long responses are", choices=("fixed", "lognormal"))
     dtype: str = setting("float32", "what the model computes in", choices=tuple(DTYPES), gpu="bfloat16")
-    min_p: float = setting(0.05, "min-p of sampling", low=0, high=1)
+    min_p: float = setting(0.05, "min-p of sampling", "0 to 1")
     plain: bool = setting(False, "measure the plain twins")
-    repeats: int = setting(3, "measurements, after one to warm up; the median is reported", low=1, high=1000)
-    micro_batch_tokens: int = setting(4096, "tokens of a forward-backward pass", low=1, gpu=65536, qwen=16384)
-    max_batch_tokens: int = setting(10**6, "tokens of responses sampled at once, with their prompts", low=1)
-    workers: int = setting(2, "processes, at most as many as threads", low=1, high=1024, gpu=1)
-    tokens: int = setting(1024, "logprobs: tokens to score", low=1, high=2**24)
+    repeats: int = setting(3, "measurements, after one to warm up; the median is reported", "1 to 1000")
+    micro_batch_tokens: int = setting(4096, "tokens of a forward-backward pass", "1 or more", gpu=65536,
+                                      qwen=16384)
+    max_batch_tokens: int = setting(10**6, "tokens of responses sampled at once, with their prompts",
+                                    "1 or more")
+    workers: int = setting(2, "processes, at most as many as threads", "1 to 1024", gpu=1)
+    tokens: int = setting(1024, "logprobs: tokens to score", "1 to 16_777_216")
     json: str = setting("", "file to write the figures to")
 
 
-def run(config: BenchConfig) -> None:
+def run(config: BenchConfig):
     folder = Path(config.json).parent
     if not folder.is_dir():
         raise UserError(f"--json {config.json}: there is no folder {folder}")
@@ -101,7 +103,7 @@ class Bench:
         self.lengths = draw_lengths(config, generator)  # [P, K]
         self.tokens = config.tokens if name == "logprobs" else int(self.lengths.sum())
 
-    def rollout(self, clock: Clock) -> None:
+    def rollout(self, clock: Clock):
         c, share = self.config, self.team.share
         generate, _ = twins(self.settings, clock)
         self.rollouts = generate(
@@ -111,11 +113,11 @@ class Bench:
         if not c.plain:
             del clock.seconds["rollout"]  # the fast one has noted its parts
 
-    def step(self, clock: Clock) -> None:
+    def step(self, clock: Clock):
         self.rollout(clock)
         self.update(clock)
 
-    def update(self, clock: Clock) -> None:
+    def update(self, clock: Clock):
         """Steps 4 to 7 of t1mini.rl with these rollouts and random advantages."""
         rollouts, budget, sampling = self.rollouts, self.config.micro_batch_tokens, Sampling(TEMPERATURE)
         _, score = twins(self.settings)
@@ -133,7 +135,7 @@ class Bench:
             self.optimiser.step(0, {}, list)
             self.reference.update(self.policy)
 
-    def logprobs(self, clock: Clock) -> None:
+    def logprobs(self, clock: Clock):
         """Scores one response, without layers before the output matrix."""
         _, score = twins(self.settings)
         self.policy.embed_tokens.requires_grad_(False)
@@ -221,7 +223,7 @@ def rates(config: BenchConfig, shape: QwenConfig) -> Tensor:
     return torch.tensor([2 * len(x) * w.numel() / product, 2 * block.nbytes / copying], dtype=torch.float64)
 
 
-def publish(results: dict[str, dict], config: BenchConfig, processes: int) -> None:
+def publish(results: dict[str, dict], config: BenchConfig, processes: int):
     """Prints the figures, and writes them to --json."""
     print(f"{config.prompts} prompts of {config.prompt_len} tokens x {config.k} responses of "
           f"{config.lengths} length up to {config.max_new_tokens}, {config.dtype}, {config.device}, "

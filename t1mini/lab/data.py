@@ -24,12 +24,12 @@ from t1mini.verifier import is_plain
 @dataclass(frozen=True)
 class DataConfig(StageConfig):
     out: str = setting("", "folder to write to (default: data; of four numbers: data-4)")
-    numbers: int = setting(3, "numbers that a problem gives", low=3, high=4)
-    show: int = setting(0, "also print this many of the teacher's traces", low=0, high=10**6)
+    numbers: int = setting(3, "numbers that a problem gives", "3 to 4")
+    show: int = setting(0, "also print this many of the teacher's traces", "0 to 1_000_000")
     files: tuple = setting((), "look at these files of mathematical problems instead, and at what they share")
 
 
-def run(config: DataConfig) -> None:
+def run(config: DataConfig):
     if config.files:
         return print(inspect_files(config.files))
     splits = write(Path(config.out or ("data" if config.numbers == 3 else "data-4")), config.numbers)

@@ -25,7 +25,7 @@ NAMES = [name for names in CALLED.values() for name in names]
 
 
 @contextlib.contextmanager
-def in_place(functions: dict[str, Callable]) -> Iterator[None]:
+def in_place(functions: dict[str, Callable]):
     """While the block runs, these functions stand wherever the library's of the same name did."""
     library = {name: getattr(module, name) for module, names in CALLED.items() for name in names}
     ours = [module for name, module in sys.modules.items() if name.startswith("t1mini.")]
@@ -41,7 +41,7 @@ def in_place(functions: dict[str, Callable]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def exercise(path: str) -> Iterator[None]:
+def exercise(path: str):
     """in_place, for the functions of a file. UserError where it has none, or fails."""
     functions = read_functions(Path(path))
     print(f"{path}: {', '.join(functions)} take the library's place")

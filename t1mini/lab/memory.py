@@ -51,10 +51,10 @@ SHAPES = {
 @dataclass(frozen=True)
 class MemoryConfig(RLConfig):
     device: str = setting("cpu", "not used: nothing is allocated anywhere")
-    prompt_tokens: int = setting(32, "tokens of a prompt", low=1, high=2**20, qwen=256)
+    prompt_tokens: int = setting(32, "tokens of a prompt", "1 to 1_048_576", qwen=256)
 
 
-def run(config: MemoryConfig) -> None:
+def run(config: MemoryConfig):
     known = config.preset in SHAPES and not config.init
     shape = SHAPES[config.preset] if known else read_config(Path(config.init) / "config.json")
     print(report(peaks(config, shape)))
@@ -78,7 +78,7 @@ def peaks(config: MemoryConfig, shape: QwenConfig) -> dict[str, int]:
 
 
 @torch.no_grad()
-def fake_rollout(policy: Qwen, config: MemoryConfig) -> None:
+def fake_rollout(policy: Qwen, config: MemoryConfig):
     """The largest moments of generation: the prompts, and the last token of all that decode at once."""
     responses, limit, prompt = config.prompts * config.k, config.max_new_tokens, config.prompt_tokens
     rows, slots = fit(responses, config.k, limit, prompt, config.max_batch_tokens)
@@ -128,13 +128,13 @@ class PeakBytes(TorchDispatchMode):
                 self.count(tensor.untyped_storage())
         return result
 
-    def count(self, storage: torch.UntypedStorage) -> None:
+    def count(self, storage: torch.UntypedStorage):
         if storage not in self.known:  # a view shares the storage of what it views
             self.known.add(storage)
             self.change(storage.nbytes())
             weakref.finalize(storage, self.change, -storage.nbytes())
 
-    def change(self, size: int) -> None:
+    def change(self, size: int):
         self.live += size
         self.peak = max(self.peak, self.live)
 

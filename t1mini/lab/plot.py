@@ -59,7 +59,7 @@ class PlotConfig(StageConfig):
     out: str = setting("figures", "folder to write the figures to")
 
 
-def run(config: PlotConfig) -> None:
+def run(config: PlotConfig):
     studies = [name for name in config.runs if name in STUDIES]
     runs = [name for name in config.runs if name not in STUDIES]
     if config.text and runs:
@@ -214,14 +214,14 @@ def draw(panels: list[tuple[Rows, str]]):
     return figure
 
 
-def dots(ax, rows: Rows, x: str, y: str, i: int, label: str) -> None:
+def dots(ax, rows: Rows, x: str, y: str, i: int, label: str):
     """A dot a run, a bar at their mean."""
     values = [float(row[x]) for row in rows]
     ax.plot(values, [label] * len(values), "o", color=COLOURS[i % 6])
     ax.plot(np.mean(values), label, "|", color="black", markersize=20)
 
 
-def line(ax, rows: Rows, x: str, y: str, i: int, label: str) -> None:
+def line(ax, rows: Rows, x: str, y: str, i: int, label: str):
     """The mean over runs, and their range."""
     runs = [[(float(row[x]), float(row[y])) for row in run] for run in groups(rows, "seed").values()]
     points = min(map(len, runs))
@@ -234,6 +234,6 @@ def line(ax, rows: Rows, x: str, y: str, i: int, label: str) -> None:
         ax.fill_between(xs, ys.min(axis=0), ys.max(axis=0), color=COLOURS[i % 6], alpha=0.15, linewidth=0)
 
 
-def save(figure, file: str) -> None:
+def save(figure, file: str):
     figure.tight_layout()
     figure.savefig(file, metadata={"Date": None})

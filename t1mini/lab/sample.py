@@ -30,16 +30,16 @@ class SampleConfig(StageConfig):
     init: str = setting("data/tiny-rl", "checkpoint folder", qwen="")
     file: str = setting("", "read problems from this file, one '3 4 11 77' or one question a line, rather "
                         "than from the keyboard")
-    samples: int = setting(1, "responses to each problem", low=1, high=65536)
-    temperature: float = setting(1.0, "sampling temperature; 0 is greedy", low=1e-3, high=100, or_zero=True)
-    top_k: int = setting(0, "sample from the k likeliest tokens only; 0 means all", low=0)
-    top_p: float = setting(1.0, "sample from the likeliest tokens that hold this mass", above=0, high=1)
-    min_p: float = setting(0.0, "sample only tokens with p >= min_p * the largest p", low=0, high=1)
-    max_new_tokens: int = setting(192, "limit of a response's length", low=1, high=2**20, qwen=1024)
+    samples: int = setting(1, "responses to each problem", "1 to 65_536")
+    temperature: float = setting(1.0, "sampling temperature; 0 is greedy", "0, or 0.001 to 100")
+    top_k: int = setting(0, "sample from the k likeliest tokens only; 0 means all", "0 or more")
+    top_p: float = setting(1.0, "sample from the likeliest tokens that hold this mass", "above 0, to 1")
+    min_p: float = setting(0.0, "sample only tokens with p >= min_p * the largest p", "0 to 1")
+    max_new_tokens: int = setting(192, "limit of a response's length", "1 to 1_048_576", qwen=1024)
     plain: bool = setting(False, "the plain twin of generate, for reading along")
 
 
-def run(config: SampleConfig) -> None:
+def run(config: SampleConfig):
     policy, tokenizer = load_policy(config.init, config.device)
     task = TASKS[config.task]
     task.require_tokenizer(tokenizer, config.init)

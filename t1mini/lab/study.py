@@ -52,18 +52,18 @@ class StudyConfig(StageConfig):
     studies: tuple = setting((), "which studies; none lists them", choices=("all", *STUDIES), positional=True)
     out: str = setting("", "folder of rows and runs (default: runs/study-PRESET-NUMBERS)")
     resume: str = setting("", "folder of an earlier study to go on with; its own settings are used")
-    numbers: int = setting(3, "numbers that a problem gives; 4 are harder", low=3, high=4, gpu=4)
+    numbers: int = setting(3, "numbers that a problem gives; 4 are harder", "3 to 4", gpu=4)
     variants: tuple = setting((), "only these variants, by their names in the tables (default: all)")
-    seeds: tuple = setting((0, 1, 2), "seeds, of SFT and RL alike", low=0, high=2**31 - 1)
-    traces: int = setting(0, "chains of thought for SFT; 0 means the study's", low=0, high=10**8)
-    steps: int = setting(0, "RL updates; 0 means the study's", low=0, high=10**6)
-    prompts: int = setting(0, "prompts an update; 0 means the study's", low=0, high=65536)
-    problems: int = setting(0, "test problems; 0 means all", low=2, or_zero=True)
+    seeds: tuple = setting((0, 1, 2), "seeds, of SFT and RL alike", "0 to 2_147_483_647")
+    traces: int = setting(0, "chains of thought for SFT; 0 means the study's", "0 to 100_000_000")
+    steps: int = setting(0, "RL updates; 0 means the study's", "0 to 1_000_000")
+    prompts: int = setting(0, "prompts an update; 0 means the study's", "0 to 65_536")
+    problems: int = setting(0, "test problems; 0 means all", "0, or 2 or more")
     plain: bool = setting(False, "the plain twins of generate and score, for reading along")
-    workers: int = setting(2, "processes that share training and threads", low=1, high=1024, gpu=1)
+    workers: int = setting(2, "processes that share training and threads", "1 to 1024", gpu=1)
 
 
-def run(config: StudyConfig) -> None:
+def run(config: StudyConfig):
     if config.preset in QWEN:
         raise UserError(f"--preset {config.preset}: studies are of Countdown; take tiny or gpu")
     if not config.studies:
@@ -105,7 +105,7 @@ def has_row(folder: RunFolder, file: str, label: str, seed: int) -> bool:
     return any((row["variant"], row["seed"]) == (label, str(seed)) for row in folder.rows(file))
 
 
-def add_row(folder: RunFolder, name: str, label: str, config: StudyConfig) -> None:
+def add_row(folder: RunFolder, name: str, label: str, config: StudyConfig):
     """Trains one variant with one seed, measures it, and adds what was found to the study's two files."""
     began, study, problems = time.perf_counter(), STUDIES[name], str(folder.path / "data")
     changes = study.common | study.variants[label]

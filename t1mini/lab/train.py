@@ -35,15 +35,15 @@ from t1mini.tasks import countdown
 @dataclass(frozen=True)
 class TrainConfig(StageConfig):
     resume: str = setting("", "folder of an earlier train to go on with; its own settings are used")
-    traces: int = setting(0, "chains of thought for SFT; 0 means the preset's", low=0, high=10**8)
-    steps: int = setting(0, "RL updates; 0 means the preset's", low=0, high=10**6)
-    problems: int = setting(0, "test problems; 0 means all", low=2, or_zero=True)
-    samples: int = setting(0, "responses to each test problem; 0 means the preset's", low=0, high=65536)
+    traces: int = setting(0, "chains of thought for SFT; 0 means the preset's", "0 to 100_000_000")
+    steps: int = setting(0, "RL updates; 0 means the preset's", "0 to 1_000_000")
+    problems: int = setting(0, "test problems; 0 means all", "0, or 2 or more")
+    samples: int = setting(0, "responses to each test problem; 0 means the preset's", "0 to 65_536")
     plain: bool = setting(False, "the plain twins of generate and score, for reading along")
-    workers: int = setting(2, "processes that share training and threads", low=1, high=1024, gpu=1)
+    workers: int = setting(2, "processes that share training and threads", "1 to 1024", gpu=1)
 
 
-def run(config: TrainConfig) -> None:
+def run(config: TrainConfig):
     if config.preset in QWEN:
         raise UserError(f"--preset {config.preset}: train is for Countdown; take collect, sft, rl, evaluate")
     if os.environ.get("WORLD_SIZE", "1") != "1":
@@ -87,7 +87,7 @@ def stage_config(stage: type, config: StageConfig, **changes):
     return from_flags(stage, {name: values[name] for name in values if hasattr(stage, name)})
 
 
-def ensure(stage, config: SFTConfig | RLConfig, again: str) -> None:
+def ensure(stage, config: SFTConfig | RLConfig, again: str):
     """Runs a stage unless its folder has its end; one that was stopped goes on. Errors advise `again`."""
     folder = Path(config.out)
     if (folder / "final").exists():

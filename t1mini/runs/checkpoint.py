@@ -100,7 +100,7 @@ def load_model(folder: str | Path, device: str = "cpu", dtype: torch.dtype = tor
     return model.requires_grad_(True)
 
 
-def save_model(model: Qwen, folder: str | Path, dtype: torch.dtype | None = None) -> None:
+def save_model(model: Qwen, folder: str | Path, dtype: torch.dtype | None = None):
     """Writes config.json and the weights, as they are or as `dtype`; they get their name when complete."""
     folder, dtype = Path(folder), dtype or model.dtype
     folder.mkdir(parents=True, exist_ok=True)
@@ -224,7 +224,7 @@ def open_weights(path: Path) -> safetensors.safe_open:
         raise UserError(text) from None
 
 
-def check_header(tensor: str, shape: tuple[int, ...] | None, stored) -> None:
+def check_header(tensor: str, shape: tuple[int, ...] | None, stored):
     """UserError unless a tensor is stored in the shape that the model gives it, as floating-point numbers."""
     if stored is None or shape is None:
         raise UserError(f"{tensor} is {'missing' if stored is None else 'not one of this model'}")

@@ -72,36 +72,36 @@ class RunFolder(contextlib.AbstractContextManager):
         path = Path(config.resume or default_out(config, stage))
         return cls(path, config, resume=f"python -m t1mini {stage} --resume {shlex.quote(str(path))}")
 
-    def __exit__(self, kind, error, trace) -> None:
+    def __exit__(self, kind, error, trace):
         self.lock.close()
         if isinstance(error, Stopped) and self.resume and not hasattr(error, "__notes__"):
             error.add_note(f"; go on with {self.resume}")
 
-    def write_text(self, name: str, text: str) -> None:
+    def write_text(self, name: str, text: str):
         write_text(self.path / name, text)
 
-    def write_results(self, name: str, results: dict) -> None:
+    def write_results(self, name: str, results: dict):
         self.write_text(name, json.dumps(results | {"made_by": self.made_by}, indent=1) + "\n")
 
-    def write_rows(self, name: str, rows: list[dict]) -> None:
+    def write_rows(self, name: str, rows: list[dict]):
         self.write_text(name, csv_text(rows))
 
     def rows(self, name: str) -> list[dict]:
         return read_rows(self.path / name)
 
-    def append_row(self, name: str, row: dict) -> None:
+    def append_row(self, name: str, row: dict):
         """Adds a row to a CSV file, whose header is the first row's keys."""
         with (self.path / name).open("a", newline="", encoding="utf-8") as file:
             file.write(csv_text([row], header=not file.tell()))
         flush(self.path / name)
 
-    def append_text(self, name: str, text: str) -> None:
+    def append_text(self, name: str, text: str):
         """Adds `text`, whose first line is "--- step N ..."; a later line that looks like one is indented."""
         with (self.path / name).open("a", newline="\n", encoding="utf-8") as file:
             file.write(text.replace("\n---", "\n ---") + "\n")
         flush(self.path / name)
 
-    def cut_logs(self, step: int) -> None:
+    def cut_logs(self, step: int):
         """Drops what was logged of updates after `step`, and a last line without its end."""
         for name, begins in LOGS.items():
             if (path := self.path / name).exists():
@@ -147,11 +147,11 @@ class Stopping:
         self.before = {number: signal.signal(number, self.hear) for number in (signal.SIGINT, signal.SIGTERM)}
         return self
 
-    def __exit__(self, kind, error, trace) -> None:
+    def __exit__(self, kind, error, trace):
         for number, handler in self.before.items():
             signal.signal(number, handler)
 
-    def hear(self, number: int, frame) -> None:
+    def hear(self, number: int, frame):
         if self.at_once or self.number:
             raise Stopped(number, "stopped")
         self.number = number
@@ -180,20 +180,20 @@ def whole_folder(path: Path) -> Iterator[Path]:
     shutil.rmtree(part)
 
 
-def write_text(path: str | Path, text: str) -> None:
+def write_text(path: str | Path, text: str):
     part = Path(f"{path}.part")
     part.write_bytes(text.encode())
     replace(part, path)
 
 
-def replace(part: Path, path: str | Path) -> None:
+def replace(part: Path, path: str | Path):
     """Renames `part`, once the disk has it, to `path`."""
     flush(part)
     os.replace(part, path)
     flush(Path(path).parent)
 
 
-def flush(path: Path) -> None:
+def flush(path: Path):
     """Waits until the disk has a file, or the names in a folder where the system can say so."""
     if path.is_file() or os.name != "nt":
         file = os.open(path, os.O_RDWR if path.is_file() else os.O_RDONLY)
@@ -226,7 +226,7 @@ def damage(folder: Path) -> str:
     return ""
 
 
-def require_whole(folder: Path) -> None:
+def require_whole(folder: Path):
     """UserError where a folder with a manifest is not what was written; other programs' folders have none."""
     if (folder / MANIFEST).exists() and (wrong := damage(folder)):
         raise UserError(f"{folder}: {wrong}; copy it again, or remove {MANIFEST} if you changed it yourself")

@@ -26,7 +26,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # from glibc's malloc.h
 
 
-def prepare(config: StageConfig) -> None:
+def prepare(config: StageConfig):
     """Applies --threads and --device. UserError if torch cannot use that device."""
     keep_freed_memory()
     torch.set_num_threads(config.threads or usable_cores())
@@ -54,7 +54,7 @@ def autocast(precision: str, device: str):
     return torch.autocast(device.split(":")[0], dtype=torch.bfloat16)
 
 
-def keep_freed_memory() -> None:
+def keep_freed_memory():
     """Lets glibc keep freed blocks of up to 1 GiB for the next tensor."""
     if sys.platform == "linux":
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
@@ -76,11 +76,11 @@ class Clock:
             torch.cuda.synchronize()
         return time.perf_counter()
 
-    def add(self, part: str, since: float) -> None:
+    def add(self, part: str, since: float):
         self.last = self.now()
         self.seconds[part] = self.seconds.get(part, 0.0) + self.last - since
 
-    def lap(self, part: str) -> None:
+    def lap(self, part: str):
         """`part` has taken the time since the clock was last looked at."""
         self.add(part, self.last)
 
@@ -91,7 +91,7 @@ class Clock:
         return taken
 
     @contextlib.contextmanager
-    def part(self, name: str) -> Iterator[None]:
+    def part(self, name: str):
         """The block is `name`, whatever laps are taken within it."""
         began = self.last = self.now()
         yield

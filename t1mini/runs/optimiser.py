@@ -71,7 +71,7 @@ class Optimiser:
         named = self.model.named_parameters()
         return {f"{name}.{key}": value for name, p in named for key, value in self.adamw.state[p].items()}
 
-    def load_state(self, state: dict[str, Tensor]) -> None:
+    def load_state(self, state: dict[str, Tensor]):
         """What `state` returned, in place of what is here; before the first update that is nothing."""
         for name, p in self.model.named_parameters() if state else ():
             self.adamw.state[p] = {key: state[f"{name}.{key}"].to(p.device)

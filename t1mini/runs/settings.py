@@ -4,7 +4,7 @@ A stage declares its settings once, help text and range beside each:
 
     @dataclass(frozen=True)
     class RLConfig(StageConfig):
-        k: int = setting(16, "responses sampled for each prompt", low=2, gpu=64)
+        k: int = setting(16, "responses sampled for each prompt", "2 to 65_536", gpu=64)
 
 The value in front is the `tiny` preset, `gpu=` the larger one, `qwen=` that of the four presets for Qwen
 checkpoints, which otherwise follow `gpu=`. From this `add_flags` makes `--k` with its help, `from_flags`
@@ -20,8 +20,8 @@ See them all: python -m t1mini rl --help
 import argparse
 import dataclasses
 import json
-import operator
 import os
+import re
 from dataclasses import Field, dataclass, fields
 from pathlib import Path
 
@@ -29,7 +29,6 @@ QWEN = ("qwen2.5-0.5b", "qwen2.5-1.5b", "qwen3-0.6b", "qwen3-1.7b")  # checkpoin
 SMALL_CACHE = {"qwen3-0.6b": 80_000, "qwen3-1.7b": 80_000}  # tokens at once: their caches take 115 kB each
 PRESETS = ("tiny", "gpu", *QWEN)
 PRECISIONS = ("float32", "bfloat16")
-LIMITS = {"low": ("at least", operator.ge), "above": ("above", operator.gt), "high": ("at most", operator.le)}
 # what --resume may change: it decides memory, speed and what is kept, and at most the last digits of a result
 MAY_CHANGE = ("micro_batch_tokens", "max_batch_tokens", "recompute", "reference_on_cpu", "workers",
               "state_every", "keep_last", "checkpoint_every")
@@ -53,15 +52,28 @@ def parse(config_class: type, words: list[str], **options) -> dict:
     return vars(parser.parse_args(words))
 
 
-def setting(default, help: str, **rules):
+def setting(default, help: str, within: str = "", **rules):
     """A dataclass field with its help text and its rules.
 
-    low=, above=, high=     its range, as in LIMITS; or_zero=True allows 0 as well
+    within                  its range: "2 to 64", "1 or more", "above 0, to 1", "0, or 0.001 to 100"
     choices=                the values it may have
     positional=True         written without a flag
     gpu=, qwen=, ...        its value in that preset
     """
-    return dataclasses.field(default=default, metadata={"help": help, **rules})
+    metadata = {"help": help, "within": within, **rules}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def is_within(x: float, words: str) -> bool:
+    """
+    >>> [is_within(x, "0, or 0.5 to 2") for x in (0, 0.25, 2)], is_within(0, "above 0")
+    ([True, False, True], False)
+    """
+    if not words or words.startswith("0, or") and x == 0:
+        return True
+    least, _, most = words.removeprefix("0, or ").replace(",", "").partition(" to ")
+    strict, least = least.startswith("above"), float(re.search(r"[\d._]+", least)[0])
+    return (x > least if strict else x >= least) and x <= float(most or "inf")
 
 
 @dataclass(frozen=True)
@@ -70,9 +82,9 @@ class StageConfig:
 
     preset: str = setting("tiny", f"tiny for a CPU, others for a GPU: {', '.join(PRESETS)}", choices=PRESETS)
     out: str = setting("", "folder to write to (default: runs/STAGE-PRESET-SEED)")
-    seed: int = setting(0, "the run's one source of randomness", low=0, high=2**31 - 1)
+    seed: int = setting(0, "the run's one source of randomness", "0 to 2_147_483_647")
     device: str = setting("cpu", "torch device, such as cpu, cuda or cuda:0", gpu="cuda")
-    threads: int = setting(0, "CPU threads; 0 means every core this process may use", low=0, high=1024)
+    threads: int = setting(0, "CPU threads; 0 means every core this process may use", "0 to 1024")
 
     def to_dict(self) -> dict:
         """Every setting, with the number of threads in place of 0."""
@@ -84,18 +96,18 @@ class TrainingConfig(StageConfig):
     """What a stage takes that trains."""
 
     resume: str = setting("", "folder of an earlier run to go on with, with its own settings")
-    clip: float = setting(1.0, "gradient norm to clip to", above=0)
+    clip: float = setting(1.0, "gradient norm to clip to", "above 0")
     precision: str = setting("float32", "what the model computes in; weights stay float32",
                              choices=PRECISIONS, gpu="bfloat16")
     save_precision: str = setting("float32", "what checkpoints are written in", choices=PRECISIONS)
     recompute: bool = setting(False, "keep no activations within a layer: less memory, more time", qwen=True)
     plain: bool = setting(False, "the plain twins of generate and score, for reading along")
-    keep_last: int = setting(2, "saved states to keep, the oldest go", low=1)
+    keep_last: int = setting(2, "saved states to keep, the oldest go", "1 or more")
     workers: int = setting(2, "processes that share training and threads; never more than threads",
-                           low=1, high=1024, gpu=1)
+                           "1 to 1024", gpu=1)
 
 
-def add_flags(parser: argparse.ArgumentParser, config_class: type) -> None:
+def add_flags(parser: argparse.ArgumentParser, config_class: type):
     """Adds one --flag a field, for tuples with several values. What is left away is not among the parsed."""
     for f in fields(config_class):
         several = isinstance(f.default, tuple)
@@ -142,15 +154,12 @@ def checked(config):
     """`config`. UserError where a setting is out of its range, naming the flag and the range."""
     for f in fields(config):
         rules = f.metadata
-        zero = "0, or " if "or_zero" in rules else ""
-        limits = [(*LIMITS[name], rules[name]) for name in LIMITS if name in rules]
         for x in _each(getattr(config, f.name)):
             if x not in rules.get("choices", (x,)):
                 choices = ", ".join(filter(None, rules["choices"]))
                 raise UserError(f"{_flag(f.name)} {x}: choose one of {choices}")
-            if not (all(holds(x, limit) for _, holds, limit in limits) or zero and x == 0):
-                allowed = " and ".join(f"{words} {limit}" for words, _, limit in limits)
-                raise UserError(f"{_flag(f.name)} {x}: must be {zero}{allowed}")
+            if not is_within(x, rules["within"]):
+                raise UserError(f"{_flag(f.name)} {x}: must be {rules['within']}")
     return config
 
 

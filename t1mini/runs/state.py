@@ -52,7 +52,7 @@ class TrainingState(Stopping):
         if config.resume:
             self.restore(Path(config.resume))
 
-    def restore(self, run: Path) -> None:
+    def restore(self, run: Path):
         """Takes up the newest state of `run`, and removes what the run has left of later updates."""
         step, tensors = load_state(run, self.team.leads)
         if self.folder:
@@ -72,7 +72,7 @@ class TrainingState(Stopping):
             raise UserError(f"--resume {run}: its state is not one of this model: {error}") from None
         self.step = self.saved = self.optimiser.updates = step
 
-    def __exit__(self, kind, error, trace) -> None:
+    def __exit__(self, kind, error, trace):
         super().__exit__(kind, error, trace)
         if not self.folder or not isinstance(error, Exception) or isinstance(error, Stopped):
             return
@@ -88,7 +88,7 @@ class TrainingState(Stopping):
         self.bar = tqdm(steps, desc=label, unit="step", mininterval=1, disable=not self.team.leads)
         yield from self.bar
 
-    def record(self, row: dict, seconds: dict[str, float], text: str = "") -> None:
+    def record(self, row: dict, seconds: dict[str, float], text: str = ""):
         """What an update has to report: a row of metrics.csv, one of timing.csv, and text for samples.txt."""
         if self.folder:
             self.folder.append_row("metrics.csv", row)
@@ -96,7 +96,7 @@ class TrainingState(Stopping):
             if text:
                 self.folder.append_text("samples.txt", text)
 
-    def refuse(self, step: int, quantity: str, rows: list[dict]) -> None:
+    def refuse(self, step: int, quantity: str, rows: list[dict]):
         """Notes that update `step` was not applied and writes `rows`, this rank's part of its batch.
 
         UserError, on every rank, for the third in a row.
@@ -108,6 +108,7 @@ class TrainingState(Stopping):
             plain = json.loads(json.dumps(rows), parse_constant=str)  # JSON has no NaN: as text
             lines = "".join(json.dumps(row) + "\n" for row in plain)
             write_text(folder / f"update-{step:06}-rank-{self.team.rank}.jsonl", lines)
+        self.team.sum(torch.zeros(1, device=self.config.device))  # every rank has written its rows
         because = f"its {quantity} is not finite"
         self.note(step, "refused", f"update {step} was not applied: {because}; its batch is in {folder}")
         self.refused = [earlier for earlier in self.refused if step - IN_A_ROW < earlier < step] + [step]
@@ -115,7 +116,7 @@ class TrainingState(Stopping):
             raise UserError(f"{IN_A_ROW} updates in a row were not applied, the last because {because}; the "
                             f"weights are those of the last good one: lower --lr, and look at {folder}")
 
-    def note(self, step: int, event: str, advice: str) -> None:
+    def note(self, step: int, event: str, advice: str):
         """A row of events.csv; the first of its kind is also a line on the terminal."""
         if self.folder:
             count = 1 + sum(row["event"] == event for row in self.folder.rows("events.csv"))
@@ -124,7 +125,7 @@ class TrainingState(Stopping):
                 file = self.folder.path / "events.csv"
                 tqdm.write(f"t1mini: update {step}: {advice} (all such updates: {file})", file=sys.stderr)
 
-    def after(self, step: int) -> None:
+    def after(self, step: int):
         """Update `step` is done: saves where it is time. Stopped, after saving, where a signal has come."""
         self.step = step
         signal = self.due(self.team, self.config.device)
@@ -133,7 +134,7 @@ class TrainingState(Stopping):
         if signal:
             raise Stopped(signal, f"stopped after update {step}")
 
-    def save(self) -> None:
+    def save(self):
         """Writes the state, then removes all but the last --keep-last."""
         groups = {name: model.state_dict() for name, model in self.models.items()}
         groups["adamw"] = self.optimiser.state()

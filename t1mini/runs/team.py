@@ -64,7 +64,7 @@ class Team:
         heard = self.sum(torch.tensor(list(said.ljust(4096, b"\0")), dtype=torch.uint8, device=device))
         return bytes(heard.tolist()).rstrip(b"\0").decode()
 
-    def sum_gradients(self, model: nn.Module) -> None:
+    def sum_gradients(self, model: nn.Module):
         """Each parameter's gradient becomes the sum over ranks, in one exchange; without any, zero."""
         for p in model.parameters():
             p.grad = torch.zeros_like(p) if p.grad is None else p.grad
@@ -110,7 +110,7 @@ def team(config: StageConfig, stage: str, most: int) -> Iterator[Team]:
             torch.set_num_threads(threads)
 
 
-def _start(workers: contextlib.ExitStack, size: int, command: list[str], port: int) -> None:
+def _start(workers: contextlib.ExitStack, size: int, command: list[str], port: int):
     """This command again as ranks 1, 2, ..., to end with `workers`. UserError where one ends too early.
 
     In a session of their own: a terminal's Ctrl-C is for the leader, which tells the others.
@@ -128,10 +128,10 @@ def _start(workers: contextlib.ExitStack, size: int, command: list[str], port: i
             raise UserError(f"worker process {rank} ended before it began, with code {code}: {ADVICE}")
 
 
-def _end_with_leader() -> None:
+def _end_with_leader():
     """In a worker: says that it is there, and ends with its standard input, that is, with the leader."""
     def end():
-        sys.stdin.buffer.read()
+        os.read(sys.stdin.fileno(), 1)
         os._exit(1)
 
     threading.Thread(target=end, daemon=True).start()
@@ -140,7 +140,7 @@ def _end_with_leader() -> None:
 
 
 @contextlib.contextmanager
-def _or_ended() -> Iterator[None]:
+def _or_ended():
     """What ranks cannot say to one another, they cannot because one of them has ended."""
     try:
         yield

@@ -58,7 +58,7 @@ class Tokenizer:
         files = {TOKENIZER: backend.to_str(pretty=True), CONFIG: json.dumps(config, indent=1)}
         return cls({name: text.encode() for name, text in files.items()}, config)
 
-    def save(self, folder: str | Path) -> None:
+    def save(self, folder: str | Path):
         """The files it was made from."""
         for name, content in self.files.items():
             Path(folder, name).write_bytes(content)

@@ -134,7 +134,7 @@ def make_tokenizer() -> Tokenizer:
     return Tokenizer.for_words([*map(str, range(LARGEST_VALUE + 1)), *WORDS])
 
 
-def require_tokenizer(tokenizer: Tokenizer, folder: str) -> None:
+def require_tokenizer(tokenizer: Tokenizer, folder: str):
     """UserError unless this is the tokenizer that problems and traces are written for."""
     own = make_tokenizer()
     if tokenizer.eos_id != own.eos_id or tokenizer.backend.get_vocab() != own.backend.get_vocab():
@@ -162,7 +162,7 @@ def make_splits(count: int = 3, largest: int = 15, seed: int = 0) -> dict[str, l
     return splits
 
 
-def save_problems(path: Path, problems: Sequence[Problem]) -> None:
+def save_problems(path: Path, problems: Sequence[Problem]):
     """One JSON object a line: {"numbers": [3, 4, 11], "target": 77}."""
     write_text(path, "".join(json.dumps(problem._asdict()) + "\n" for problem in problems))
 

@@ -87,7 +87,7 @@ def yardsticks(problems: Sequence[Problem], attempts_made: float) -> dict[str, f
     return {}
 
 
-def require_tokenizer(tokenizer: Tokenizer, folder: str) -> None:
+def require_tokenizer(tokenizer: Tokenizer, folder: str):
     """UserError unless it can write a chat."""
     if not tokenizer.can_chat:
         raise UserError(f"{folder}: its tokenizer has no <|im_start|>; --task math needs a chat model "
