@@ -84,9 +84,6 @@ class Engine:
             joined["qk_norm"] = torch.cat(norms).detach().to(self.wide)
         return joined
 
-    # --- prompts and rows come and go
-    # -------------------------------------------------------------------------------
-
     def prefill(self, slots: Sequence[int], prompts: Sequence[Sequence[int]]) -> Tensor:
         """Puts prompts into slots. Returns the logits after each [len(prompts), V]."""
         logits, kv = [], self.config.num_key_value_heads
@@ -159,9 +156,6 @@ class Engine:
 
     def rounded(self, width: int) -> int:
         return -(-width // self.bucket) * self.bucket
-
-    # --- one token
-    # --------------------------------------------------------------------------------------------------
 
     def step(self, token: Tensor) -> Tensor:
         """The logits [n, V] after one more token [n] a row."""

@@ -19,7 +19,8 @@ See it agree with the plain way: python -m pytest tests/fast/test_twins.py
 """
 
 from collections import Counter, deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from statistics import fmean
 from typing import Sequence
 
 import torch
@@ -29,6 +30,7 @@ from tqdm import tqdm
 from t1mini.fast.decode import Engine, Replayed
 from t1mini.model import Qwen
 from t1mini.rollout import Rollouts, noise_keys, require_finite
+from t1mini.runs.batches import pad
 from t1mini.runs.machine import Clock
 from t1mini.sampler import Sampling, fold, sample
 
@@ -43,94 +45,83 @@ def generate(model: Qwen, prompts: Sequence[Sequence[int]], k: int, sampling: Sa
              lengths: Tensor | None = None, progress: str = "", clock: Clock | None = None) -> Rollouts:
     """t1mini.rollout.generate, sooner. `clock` notes where the time goes."""
     keys = noise_keys(model, prompts, k, max_new_tokens, seed, step, prompt_indices)  # [N]
-    limits = torch.full_like(keys, max_new_tokens) if lengths is None else lengths.to(keys.device)
-    rows, slots = fit(len(keys), k, int(limits.max()), max(map(len, prompts)), max_batch_tokens)
-    schedule = Schedule(model, prompts, k, keys, limits, rows, slots, sampling, eos_id, clock or Clock())
+    limits = [max_new_tokens] * len(keys) if lengths is None else lengths.tolist()
+    responses = [Response(i, limit, eos_id) for i, limit in enumerate(limits)]
     with torch.autocast(model.device.type, enabled=False):  # the engine casts what it has to by itself
-        with tqdm(total=len(keys), desc=progress, unit="response", leave=False, disable=not progress) as bar:
-            schedule.run(bar)
-    return schedule.rollouts()
+        Schedule(model, prompts, keys, responses, sampling, max_batch_tokens, clock or Clock()).run(progress)
+    ids, logprobs, masses = zip(*(zip(*response.sampled) for response in responses))
+    wide = torch.promote_types(model.dtype, torch.float32)
+    as_tensor = lambda values, dtype=None: torch.tensor(list(values), dtype=dtype, device=model.device)
+    return Rollouts(pad(ids, 0, model.device), as_tensor(map(len, ids)), as_tensor(r.finished for r in responses),
+                    pad(logprobs, 0.0, model.device, wide), as_tensor(map(fmean, masses), wide))
 
 
 @dataclass
-class Row:
-    """Which response a row of the engine holds, at which slot's prompt, and how many tokens went through."""
+class Response:
+    """A response on its way: its tokens, with log-probability and kept mass, and the slot of its prompt."""
 
-    response: int | None = None
-    slot: int | None = None
-    tokens: int = 0
+    number: int
+    limit: int  # of its tokens
+    eos_id: int | None
+    sampled: list[tuple[int, float, float]] = field(default_factory=list)
+    slot: int = 0
+
+    @property
+    def finished(self) -> bool:
+        return bool(self.sampled) and self.sampled[-1][0] == self.eos_id
+
+    @property
+    def over(self) -> bool:
+        return self.finished or len(self.sampled) == self.limit
 
 
 class Schedule:
-    """Samples k responses to each prompt, at most limits [N] tokens each; keys [N] are their noise."""
+    """Samples the responses to each prompt; keys [N] are their noise."""
 
-    def __init__(self, model: Qwen, prompts: Sequence[Sequence[int]], k: int, keys: Tensor, limits: Tensor,
-                 rows: int, slots: int, sampling: Sampling, eos_id: int | None, clock: Clock):
-        N, limit, self.device, longest = len(keys), int(limits.max()), model.device, max(map(len, prompts))
-        self.engine = Engine(model, rows, slots, k, longest, longest + limit)
-        self.prompts, self.k, self.clock, self.sampling = prompts, k, clock, vars(sampling)
-        self.eos_id = -1 if eos_id is None else eos_id
-        # one response more than there are: what rows without one do is noted there
-        self.noise, self.limits = (torch.cat((x, x.new_zeros(1))) for x in (keys, limits))
-        self.ids = torch.zeros(N + 1, limit, dtype=torch.long, device=self.device)
-        self.logprobs = torch.zeros(N + 1, limit, dtype=self.engine.wide, device=self.device)
-        self.kept = torch.zeros(N + 1, dtype=self.engine.wide, device=self.device)
-        self.lengths = torch.zeros(N + 1, dtype=torch.long, device=self.device)
-        self.finished = torch.zeros(N + 1, dtype=torch.bool, device=self.device)
-
-        self.waiting, self.rows = deque(range(N)), [Row() for _ in range(rows)]
-        self.slot_of, self.free_slots = {}, list(range(slots))[::-1]  # of the prompts that are in the engine
-        self.unfinished = [k] * len(prompts)
+    def __init__(self, model: Qwen, prompts: Sequence[Sequence[int]], keys: Tensor, responses: list[Response],
+                 sampling: Sampling, budget: int, clock: Clock):
+        self.device, self.prompts, self.keys, self.clock = model.device, prompts, keys, clock
+        self.k, self.sampling = len(responses) // len(prompts), vars(sampling)
+        limit, longest = max(response.limit for response in responses), max(map(len, prompts))
+        rows, slots = fit(len(responses), self.k, limit, longest, budget)
+        self.engine = Engine(model, rows, slots, self.k, longest, longest + limit)
+        self.waiting, self.rows = deque(responses), [None] * rows  # the response of each row, or None
         self.prompt_logits = None  # [slots, V], after each prompt
-        self.token, self.row_noise = torch.zeros(2, rows, dtype=torch.long, device=self.device)
+        self.token, self.row_keys = torch.zeros(2, rows, dtype=torch.long, device=self.device)
         self.make_window()
 
     def make_window(self):
         """What the rows sample between two looks: ids, log-probabilities and kept mass, each [W, n]."""
-        shape = WINDOW.get(self.device.type, WINDOW["cpu"]), len(self.rows)
-        self.window = [torch.zeros(shape, dtype=dtype, device=self.device)
-                       for dtype in (torch.long, self.engine.wide, self.engine.wide)]
+        shape, wide = (WINDOW.get(self.device.type, 4), len(self.rows)), self.engine.wide
+        self.window = [torch.zeros(shape, dtype=dtype, device=self.device) for dtype in (torch.long, wide, wide)]
         self.place = torch.zeros(1, dtype=torch.long, device=self.device)  # in the window
 
-    def rollouts(self) -> Rollouts:
-        lengths = self.lengths[:-1]
-        width = int(lengths.max())
-        return Rollouts(self.ids[:-1, :width], lengths, self.finished[:-1], self.logprobs[:-1, :width],
-                        self.kept[:-1] / lengths)
-
-    def run(self, bar: tqdm):
+    def run(self, progress: str):
         """Decodes until every response has ended."""
         decode = Replayed(self.decode, self.device)
-        self.admit()
-        while live := [row for row in self.rows if row.response is not None]:
-            responses = self.responses()
-            most = int((self.limits - self.lengths)[responses].max())  # the last ones may have fewer to go
-            steps = min(len(self.window[0]), most)
-            if self.engine.reserve(max(row.tokens for row in live) + steps):
-                decode.forget()
-            self.place.zero_()
-            for _ in range(steps):
-                decode()
-            for row in self.rows:
-                row.tokens += steps
-            self.record(responses, *(noted[:steps] for noted in self.window))
-            bar.update(self.release(responses))
-            if self.waiting:
-                self.admit()
-            elif self.shrink():
-                decode.forget()
-            self.clock.lap("schedule")
-
-    def responses(self) -> Tensor:
-        """The response of each row [n]; of one without, the number after the last."""
-        numbers = [len(self.ids) - 1 if row.response is None else row.response for row in self.rows]
-        return torch.tensor(numbers, device=self.device)
+        with tqdm(total=len(self.waiting), desc=progress, unit="response", leave=False, disable=not progress) as bar:
+            self.admit()
+            while live := [response for response in self.rows if response]:
+                steps = max(response.limit - len(response.sampled) for response in live)
+                steps = min(steps, len(self.window[0]))  # the last ones may have fewer to go
+                if self.engine.reserve(max(len(response.sampled) for response in live) + steps - 1):
+                    decode.forget()
+                self.place.zero_()
+                for _ in range(steps):
+                    decode()
+                self.record(self.rows, *(noted[:steps] for noted in self.window))
+                bar.update(self.release())
+                if self.waiting:
+                    self.admit()
+                elif self.shrink():
+                    decode.forget()
+                self.clock.lap("schedule")
 
     def decode(self):
         """One token for every row, noted in the window."""
         logits = self.engine.step(self.token)
         self.lap("decode")
-        row_keys = fold(self.row_noise, self.engine.column)
+        row_keys = fold(self.row_keys, self.engine.column)
         sampled = sample(logits, row_keys=row_keys, return_kept_mass=True, **self.sampling)
         self.token.copy_(sampled[0])
         for noted, values in zip(self.window, sampled):
@@ -142,79 +133,70 @@ class Schedule:
         if self.device.type == "cpu":  # within a graph nothing can be timed
             self.clock.lap(part)
 
-    def record(self, responses: Tensor, tokens: Tensor, logprobs: Tensor, mass: Tensor):
-        """Adds tokens [W, m] and what goes with them to `responses` [m], each up to its end."""
-        t = self.lengths[responses] + torch.arange(len(tokens), device=self.device)[:, None]  # [W, m]
-        ends = tokens == self.eos_id
-        before_end = ends.cumsum(0) - ends.long() == 0
-        counts = before_end & (t < self.limits[responses]) & ~self.finished[responses]
-        places = responses.expand_as(t)[counts], t[counts]
-        self.ids[places], self.logprobs[places] = tokens[counts], logprobs[counts]
-        self.kept[responses] += (mass * counts).sum(0)
-        self.lengths[responses] += counts.sum(0)
-        self.finished[responses] |= (ends & counts).any(0)
+    def record(self, rows: list[Response | None], *noted: Tensor):
+        """Adds what was sampled, each [W, m], to the responses of rows [m], up to the end of each."""
+        for response, *of_row in zip(rows, *(values.T.tolist() for values in noted)):
+            for sampled in zip(*of_row) if response else ():
+                if not response.over:
+                    response.sampled.append(sampled)
 
-    def release(self, responses: Tensor) -> int:
+    def release(self) -> int:
         """Frees the rows whose responses have ended. Returns how many."""
-        over = (self.finished | (self.lengths >= self.limits))[responses].tolist()
-        ended = [row for row, done in zip(self.rows, over) if done and row.response is not None]
-        for row in ended:
-            p = row.response // self.k
-            self.unfinished[p] -= 1
-            if self.unfinished[p] == 0:
-                self.free_slots.append(self.slot_of.pop(p))
-            row.response = row.slot = None
-        return len(ended)
+        before = self.rows.count(None)
+        self.rows = [None if response and response.over else response for response in self.rows]
+        return self.rows.count(None) - before
 
     def shrink(self) -> bool:
         """Lets rows without a response leave, but for some where a graph is worth it. True if any left."""
-        live = [i for i, row in enumerate(self.rows) if row.response is not None]
+        live = [i for i, response in enumerate(self.rows) if response]
         enough = len(self.rows) // 2 if self.device.type == "cuda" else len(self.rows) - 1
         if not live or len(live) > enough:
             return False
         self.rows = [self.rows[i] for i in live]
-        slots = Counter(row.slot for row in self.rows)
-        kept = sorted(slots)
-        for row in self.rows:
-            row.slot = kept.index(row.slot)
-        live, width = torch.tensor(live, device=self.device), max(row.tokens for row in self.rows)
-        self.engine.select(live, torch.tensor(kept, device=self.device), max(slots.values()), width)
-        self.engine.arrange([row.slot for row in self.rows])
-        self.token, self.row_noise = self.token[live], self.row_noise[live]
+        beside = Counter(response.slot for response in self.rows)
+        slots, live = torch.tensor(sorted(beside), device=self.device), torch.tensor(live, device=self.device)
+        for response in self.rows:
+            response.slot = sorted(beside).index(response.slot)
+        width = max(len(response.sampled) for response in self.rows)
+        self.engine.select(live, slots, max(beside.values()), width)
+        self.engine.arrange([response.slot for response in self.rows])
+        self.token, self.row_keys = self.token[live], self.row_keys[live]
         self.make_window()
         return True
 
     def admit(self):
         """Gives free rows to waiting responses whose prompt has or finds a slot, and samples first tokens."""
-        begun, new = [], []
+        slot_of = {response.number // self.k: response.slot for response in self.rows if response}
+        free, new, begun = set(range(self.engine.slots)) - set(slot_of.values()), {}, []
         for i, row in enumerate(self.rows):
-            if row.response is None and self.waiting:
-                p = self.waiting[0] // self.k
-                if p not in self.slot_of:
-                    if not self.free_slots:
-                        break
-                    self.slot_of[p] = self.free_slots.pop()
-                    new.append(p)
-                row.response, row.slot, row.tokens = self.waiting.popleft(), self.slot_of[p], 0
-                begun.append(i)
+            if row or not self.waiting:
+                continue
+            p = self.waiting[0].number // self.k
+            if p not in slot_of:
+                if not free:
+                    break
+                new[p] = slot_of[p] = free.pop()
+            self.rows[i] = self.waiting.popleft()
+            self.rows[i].slot = slot_of[p]
+            begun.append(i)
         if new:
-            self.prefill(new)
-        self.engine.arrange([row.slot for row in self.rows])
+            self.prefill(list(new.values()), [self.prompts[p] for p in new])
+        self.engine.arrange([response.slot if response else None for response in self.rows])
         if begun:
-            rows = [(i, self.rows[i].slot, self.rows[i].response) for i in begun]
-            rows, slots, responses = torch.tensor(rows, device=self.device).T
+            responses = [self.rows[i] for i in begun]
+            rows = torch.tensor(begun, device=self.device)
+            slots, numbers = torch.tensor([(r.slot, r.number) for r in responses], device=self.device).T
             self.engine.begin(rows, slots)
-            self.row_noise[rows] = self.noise[responses]
-            logits, row_keys = self.prompt_logits[slots], fold(self.noise[responses], 0)
+            self.row_keys[rows] = self.keys[numbers]
+            logits, row_keys = self.prompt_logits[slots], fold(self.keys[numbers], 0)
             sampled = sample(logits, row_keys=row_keys, return_kept_mass=True, **self.sampling)
             self.token[rows] = sampled[0]
             self.record(responses, *(values[None] for values in sampled))
             self.clock.lap("sampling")
 
-    def prefill(self, new: list[int]):
-        """Brings prompts into their slots. UserError where the model's logits are not finite."""
-        slots = [self.slot_of[p] for p in new]
-        logits = self.engine.prefill(slots, [self.prompts[p] for p in new])
+    def prefill(self, slots: list[int], prompts: list[Sequence[int]]):
+        """Brings prompts into slots. UserError where the model's logits are not finite."""
+        logits = self.engine.prefill(slots, prompts)
         require_finite(logits)
         if self.prompt_logits is None:
             self.prompt_logits = logits.new_zeros(self.engine.slots, logits.shape[1])

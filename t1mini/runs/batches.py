@@ -14,16 +14,16 @@ import torch
 from torch import Tensor
 
 
-def pad(sequences: Sequence[Sequence[int]], pad_id: int, device="cpu") -> Tensor:
-    """Sequences of ids as one tensor [N, T], padded on the right.
+def pad(sequences: Sequence[Sequence], filling, device="cpu", dtype=torch.long) -> Tensor:
+    """Sequences as one tensor [N, T], padded on the right.
 
-    >>> pad([[1, 2, 3], [4]], pad_id=0)
+    >>> pad([[1, 2, 3], [4]], 0)
     tensor([[1, 2, 3],
             [4, 0, 0]])
     """
     width = max(map(len, sequences))
-    rows = [[*ids, *[pad_id] * (width - len(ids))] for ids in sequences]
-    return torch.tensor(rows, dtype=torch.long, device=device)
+    rows = [[*values, *[filling] * (width - len(values))] for values in sequences]
+    return torch.tensor(rows, dtype=dtype, device=device)
 
 
 def length_mask(lengths: Tensor, width: int) -> Tensor:

@@ -31,7 +31,7 @@ def test_no_rows_make_no_batches():
 
 
 def test_padding_is_on_the_right_up_to_the_longest():
-    padded = pad([[5, 6], [], [7, 8, 9]], pad_id=4)
+    padded = pad([[5, 6], [], [7, 8, 9]], 4)
     assert padded.dtype == torch.long and padded.tolist() == [[5, 6, 4], [4, 4, 4], [7, 8, 9]]
 
 
