@@ -1,12 +1,11 @@
 """The engine: one token for every row as fast as the machine allows. It computes what t1mini.model computes.
 
-    fused weights   q, k and v in one matrix product, gate and up in another; norm weights and the 1/sqrt(d)
-                    of attention multiplied into the matrices, once a rollout; bfloat16 copies for bfloat16
+    fused weights   q, k and v in one matrix product, gate and up in another; the norms' weights multiplied
+                    into them, once a rollout; bfloat16 copies where the model computes in bfloat16
     shared prompt   a prompt's keys and values are kept once; its K responses attend to them together, as one
                     matrix product. Scores over prompt and own tokens meet before the softmax: it is exact
     own tokens      a row's keys and values, in a cache as wide as the longest response so far: a product over
                     a part of a block would copy it. `bias` hides what a row has not written yet
-    RoPE            weights are reordered so that pairs lie side by side: one complex product turns them
 
 Left out: any decision. Which response sits in which row, and when it leaves, is t1mini.fast.schedule's. The
 plain way, t1mini.model with t1mini.kv_cache, is its slow twin. A step runs no Python that depends on data,
@@ -23,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from t1mini.fast.forward import causal_attention, hidden_states
+from t1mini.fast.forward import causal_attention, hidden_states, rotated
 from t1mini.model import Layer, Qwen, rope_angles
 from t1mini.runs.batches import length_mask, pad
 
@@ -43,13 +42,11 @@ class Engine:
         self.dtype = torch.get_autocast_dtype(self.device.type) if self.casts else model.dtype
         self.wide = torch.promote_types(model.dtype, torch.float32)
         self.bucket = BUCKET.get(self.device.type, BUCKET["cpu"])
-        self.pairs = torch.arange(c.head_dim, device=self.device).view(2, -1).T.flatten()  # 0, d/2, 1, ...
         self.layers = [self.fuse(layer) for layer in model.layers]
         self.head = (model.head_weight * model.norm.weight).detach().to(self.dtype)
-        self.eps = torch.full((), c.rms_norm_eps, dtype=self.wide, device=self.device)
         positions = torch.arange(longest + 1, device=self.device)[None]
-        angles = rope_angles(positions, c.head_dim, c.rope_theta, self.wide)
-        self.rotations = torch.stack(angles, dim=-1)[0].flatten(1)  # [longest + 1, d], cos beside sin
+        cos, sin = rope_angles(positions, c.head_dim, c.rope_theta, self.wide)
+        self.cos, self.sin = cos[0], sin[0]  # [longest + 1, d / 2]
 
         empty = lambda *shape: torch.zeros(shape, dtype=self.dtype, device=self.device)
         kv, d = c.num_key_value_heads, c.head_dim
@@ -66,23 +63,14 @@ class Engine:
 
     def fuse(self, layer: Layer) -> dict[str, Tensor | None]:
         """A layer's weights, joined. Norms scale their matrices' columns: W (w * x) = (W w) x."""
-        attention, mlp, c = layer.self_attn, layer.mlp, self.config
-        scale, norm = c.head_dim**-0.5, layer.input_layernorm.weight
-        paired = lambda x: x.unflatten(0, (-1, c.head_dim))[:, self.pairs].flatten(0, 1)
-        q_scale = 1.0 if c.qk_norm else scale  # a norm would undo it
-        q, k, v = ((m.weight * norm, m.bias) for m in (attention.q_proj, attention.k_proj, attention.v_proj))
+        a, mlp = layer.self_attn, layer.mlp
+        heads = a.q_proj, a.k_proj, a.v_proj
         gate_up = torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight])
-        gate_up = gate_up * layer.post_attention_layernorm.weight
-        joined = {"qkv": torch.cat([paired(q[0]) * q_scale, paired(k[0]), v[0]]),
-                  "out": attention.o_proj.weight.T, "gate_up": gate_up, "down": mlp.down_proj.weight.T}
-        if c.qkv_bias:
-            joined["bias"] = torch.cat([paired(q[1]) * q_scale, paired(k[1]), v[1]])
-        joined = {name: w.detach().to(self.dtype) for name, w in joined.items()}
-        if c.qk_norm:  # [heads + kv, d]
-            q_norm, k_norm = attention.q_norm.weight[self.pairs] * scale, attention.k_norm.weight[self.pairs]
-            norms = [q_norm.expand(c.num_attention_heads, -1), k_norm.expand(c.num_key_value_heads, -1)]
-            joined["qk_norm"] = torch.cat(norms).detach().to(self.wide)
-        return joined
+        joined = {"qkv": torch.cat([m.weight for m in heads]) * layer.input_layernorm.weight,
+                  "bias": torch.cat([m.bias for m in heads]) if self.config.qkv_bias else None,
+                  "gate_up": gate_up * layer.post_attention_layernorm.weight,
+                  "out": a.o_proj.weight.T, "down": mlp.down_proj.weight.T}
+        return {name: w if w is None else w.detach().to(self.dtype) for name, w in joined.items()}
 
     def prefill(self, slots: Sequence[int], prompts: Sequence[Sequence[int]]) -> Tensor:
         """Puts prompts into slots. Returns the logits after each [len(prompts), V]."""
@@ -97,7 +85,7 @@ class Engine:
             def attend(layer: int, qkv: Tensor) -> Tensor:
                 states = qkv.transpose(1, 2)[:, -2 * kv :].to(self.dtype)
                 keys, values = states.chunk(2, dim=1)  # [P, kv, S, d]
-                self.prompt_keys[layer][into, :, : ids.shape[1]] = keys[..., self.pairs]
+                self.prompt_keys[layer][into, :, : ids.shape[1]] = keys
                 self.prompt_values[layer][into, :, : ids.shape[1]] = values
                 return causal_attention(qkv, kv)
 
@@ -131,7 +119,7 @@ class Engine:
         self.place.copy_(torch.tensor([next(left) if place is None else place for place in places]))
 
     def select(self, rows: Tensor, slots: Tensor, k: int, width: int):
-        """Keeps `rows` [m] with their first `width` tokens, and the prompts in `slots`, k rows beside each."""
+        """Keeps `rows` [m], their first `width` tokens, and the prompts in `slots`, k rows beside each."""
         width = min(self.rounded(width), self.keys[0].shape[2])
         for states in (self.keys, self.values):  # a layer at a time, so that there never are two caches
             for i in range(len(states)):
@@ -166,34 +154,24 @@ class Engine:
         blocks = torch.arange(n * kv, device=self.device).view(n, kv) * C
         at = (blocks + column[:, None]).flatten()  # where they go in keys and values
         x = F.embedding(token, self.model.embed_tokens.weight).to(self.wide)  # [n, H]
-        rotation = F.embedding(self.start + column, self.rotations)
-        rotation = torch.view_as_complex(rotation.view(n, 1, -1, 2))  # [n, 1, d / 2]
-        for i, w in enumerate(self.layers):
-            qkv = F.linear(self.normed(x), w["qkv"], w.get("bias")).view(n, heads + 2 * kv, c.head_dim)
-            qk = qkv[:, : heads + kv].to(self.wide)
+        angles = [F.embedding(self.start + column, table)[:, None, None] for table in (self.cos, self.sin)]
+        for i, (layer, w) in enumerate(zip(self.model.layers, self.layers)):
+            qkv = F.linear(self.normed(x), w["qkv"], w["bias"]).view(n, 1, heads + 2 * kv, c.head_dim)
             if c.qk_norm:
-                qk = self.unit(qk) * w["qk_norm"]
-            qk = torch.view_as_complex(qk.unflatten(-1, (-1, 2))) * rotation
-            qk = torch.view_as_real(qk).flatten(-2).to(self.dtype)
-            for states, new in ((self.keys[i], qk[:, heads:]), (self.values[i], qkv[:, heads + kv :])):
+                q, k, v = qkv.split((heads, kv, kv), dim=2)
+                qkv = torch.cat((layer.self_attn.q_norm(q), layer.self_attn.k_norm(k), v), dim=2)
+            q, k, v = rotated(qkv, *angles, heads + kv).squeeze(1).split((heads, kv, kv), dim=1)  # [n, .., d]
+            for states, new in ((self.keys[i], k), (self.values[i], v)):
                 states.view(-1, c.head_dim).index_copy_(0, at, new.reshape(-1, c.head_dim))
-            x = self.add_product(x, self.attend(i, qk[:, :heads]), w["out"])
+            x = x + self.attend(i, q * c.head_dim**-0.5) @ w["out"]
             gate, up = F.linear(self.normed(x), w["gate_up"]).chunk(2, dim=-1)
-            x = self.add_product(x, F.silu(gate, inplace=True).mul_(up), w["down"])
+            x = x + (F.silu(gate) * up) @ w["down"]
         self.column.add_(1)
         return F.linear(self.normed(x), self.head)
 
-    def unit(self, x: Tensor) -> Tensor:
-        norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-        return x * torch.addcmul(self.eps, norm, norm, value=1 / x.shape[-1]).rsqrt_()
-
     def normed(self, x: Tensor) -> Tensor:
         """RMSNorm without its weight, which is in the next matrix."""
-        return self.unit(x).to(self.dtype)
-
-    def add_product(self, x: Tensor, a: Tensor, w: Tensor) -> Tensor:
-        """x + a @ w, in x."""
-        return x.addmm_(a, w) if x.dtype == a.dtype else x.add_(a @ w)
+        return F.rms_norm(x, x.shape[-1:], eps=self.config.rms_norm_eps).to(self.dtype)
 
     def attend(self, layer: int, q: Tensor) -> Tensor:
         """q [n, heads, d] over the prompt's and the row's own keys and values: [n, heads * d]"""

@@ -121,15 +121,15 @@ class _Rotate(torch.autograd.Function):
     def forward(ctx, x, cos, sin, heads):
         ctx.heads = heads
         ctx.save_for_backward(cos, sin)
-        return _turned(x, cos, sin, heads)
+        return rotated(x, cos, sin, heads)
 
     @staticmethod
     def backward(ctx, dy):
         cos, sin = ctx.saved_tensors
-        return _turned(dy, cos, -sin, ctx.heads), None, None, None
+        return rotated(dy, cos, -sin, ctx.heads), None, None, None
 
 
-def _turned(x: Tensor, cos: Tensor, sin: Tensor, heads: int) -> Tensor:
+def rotated(x: Tensor, cos: Tensor, sin: Tensor, heads: int) -> Tensor:
     y = torch.empty_like(x, dtype=torch.promote_types(x.dtype, cos.dtype))  # rounded once
     (a, b), (ya, yb) = x[:, :, :heads].chunk(2, dim=-1), y[:, :, :heads].chunk(2, dim=-1)
     torch.mul(a, cos, out=ya).addcmul_(b, sin, value=-1)

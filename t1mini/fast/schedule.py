@@ -7,9 +7,9 @@
     record     tokens up to each row's end go into the result; what a row sampled after its end is dropped
     release    ended rows are free again. Once nothing waits, they leave, and the batch becomes smaller
 
-This is continuous batching: lengths are heavy-tailed, and a batch that waits for its longest response mostly
-decodes rows that have ended. The number of rows follows from a budget of tokens: every row may grow to the limit, and prompts
-are kept once.
+This is continuous batching: lengths are heavy-tailed, and a batch that waits for its longest response
+mostly decodes rows that have ended. The number of rows follows from a budget of tokens: every row may grow
+to the limit, and prompts are kept once.
 
 On a GPU the decoding of one token, sampling included, is captured as a CUDA graph and replayed: a small model
 spends more time on starting some 40 kernels a layer than on running them. A graph is bound to its tensors, so
@@ -53,7 +53,8 @@ def generate(model: Qwen, prompts: Sequence[Sequence[int]], k: int, sampling: Sa
     ids, logprobs, masses = zip(*(response.sampled for response in responses))
     wide = torch.promote_types(model.dtype, torch.float32)
     as_tensor = lambda values, dtype=None: torch.tensor(list(values), dtype=dtype, device=model.device)
-    return Rollouts(pad(ids, 0, model.device), as_tensor(map(len, ids)), as_tensor(r.finished for r in responses),
+    return Rollouts(pad(ids, 0, model.device), as_tensor(map(len, ids)),
+                    as_tensor(response.finished for response in responses),
                     pad(logprobs, 0.0, model.device, wide), as_tensor(map(fmean, masses), wide))
 
 
@@ -104,13 +105,15 @@ class Schedule:
     def make_window(self):
         """What the rows sample between two looks: ids, log-probabilities and kept mass, each [W, n]."""
         shape, wide = (WINDOW.get(self.device.type, 4), len(self.rows)), self.engine.wide
-        self.window = [torch.zeros(shape, dtype=dtype, device=self.device) for dtype in (torch.long, wide, wide)]
+        kinds = torch.long, wide, wide
+        self.window = [torch.zeros(shape, dtype=kind, device=self.device) for kind in kinds]
         self.place = torch.zeros(1, dtype=torch.long, device=self.device)  # in the window
 
     def run(self, progress: str):
         """Decodes until every response has ended."""
         decode = Replayed(self.decode, self.device)
-        with tqdm(total=len(self.waiting), desc=progress, unit="response", leave=False, disable=not progress) as bar:
+        total = len(self.waiting)
+        with tqdm(total=total, desc=progress, unit="response", leave=False, disable=not progress) as bar:
             self.admit()
             while live := [response for response in self.rows if response is not None]:
                 steps = max(response.limit - len(response) for response in live)
