@@ -16,7 +16,7 @@ from t1mini.runs.tokenizer import Tokenizer
 from t1mini.verifier import extract_answer, verify
 
 GOLDEN = Path(__file__).parent / "golden/qwen2-tiny"
-FILES = ("attempts.jsonl", "traces.jsonl", "hard.jsonl")
+FILES = ("attempts/000000.jsonl", "attempts/000006.jsonl", "traces.jsonl", "hard.jsonl")
 
 
 @pytest.fixture
@@ -32,28 +32,28 @@ def words(tmp_path, monkeypatch):
 def test_a_run_stopped_or_killed_ends_as_one_that_was_not(words, tmp_path, monkeypatch, capsys, number, code):
     whole, run = tmp_path / "whole", tmp_path / "run"
     assert main([*words, "--out", str(whole)]) == 0
-    assert len((whole / "attempts.jsonl").read_text().splitlines()) == 8 and "never solved" in capsys.readouterr().out
-    assert [json.loads(line)["problem"] for line in (whole / "hard.jsonl").open()] == [f"{i} + 1?" for i in range(8)]
+    assert "never solved" in capsys.readouterr().out
+    assert [json.loads(line) for line in (whole / "hard.jsonl").open()] == [{"question": f"{i} + 1?", "answer": f"{i + 1}"} for i in range(8)]
     with monkeypatch.context() as patch:
-        attempt = collect.attempt
-        patch.setattr(collect, "attempt", lambda *a: (os.kill(os.getpid(), number), attempt(*a))[1])
+        respond = collect.respond
+        patch.setattr(collect, "respond", lambda *a: (os.kill(os.getpid(), number), respond(*a))[1])
         assert main([*words, "--out", str(run)]) == code
     assert f"stopped after 3 of 8 problems; go on with python -m t1mini collect --resume {run}" in capsys.readouterr().err
-    (run / "attempts/000003.jsonl.part").write_text('{"problem": "3 + 1?", "answ')  # what a run leaves that is killed while it writes
+    (run / "attempts/000003.jsonl.part").write_text('{"question": "3 + 1?", "answ')  # what a run leaves that is killed while it writes
     shutil.copytree(run, tmp_path / "other")
     assert main(["collect", "--resume", str(run)]) == 0
     assert all((run / name).read_bytes() == (whole / name).read_bytes() for name in FILES)
     rows = (tmp_path / "train.jsonl").read_text()
-    for content, message in ((rows.replace("1 + 1?", "1 + 2?"), "was made from other problems"), (rows, "attempts/000000.jsonl, line 3")):
+    for content, message in ((rows.replace("1 + 1?", "1 + 2?"), "was made from other problems"), (rows, "attempts/000000.jsonl, line 6")):
         (tmp_path / "train.jsonl").write_text(content)
         (tmp_path / "other/attempts/000000.jsonl").write_bytes((run / "attempts/000000.jsonl").read_bytes()[: -5 if content == rows else None])
         assert main(["collect", "--resume", str(tmp_path / "other")]) == 2
         assert message in capsys.readouterr().err
 
 
-def attempts(*answers: str, gold="7", finished=True) -> dict:
-    return {"problem": "3 + 4?", "answer": gold, "attempts": [
-        {"response": f"<think>I get {a}.</think> So \\boxed{{{a}}}.", "finished": finished, "correct": a == gold} for a in answers]}
+def attempts(*answers: str, gold="7", finished=True) -> list[dict]:
+    return [{"question": "3 + 4?", "answer": gold, "text": f"<think>I get {a}.</think> So \\boxed{{{a}}}.", "overlong": not finished,
+             "garbled": False, "correct": a == gold and finished} for a in answers]
 
 
 def test_a_trace_has_different_failures_then_a_success():
@@ -67,7 +67,7 @@ def test_a_trace_has_different_failures_then_a_success():
 
 
 def test_what_gives_no_trace_is_counted():
-    rows = [attempts("7", "7", "7"), attempts("1", "2"), attempts("1", "7"), attempts("1" * 5000, "7"), attempts("1", "7", finished=False)]
-    traces, outcomes = make_traces(rows, Tokenizer.from_dir(GOLDEN), CollectConfig(trace_tokens=900))
-    assert outcomes == {"too easy": 1, "never solved": 1, "kept": 1, "too long": 1, "no clean failure beside a clean success": 1}
+    rows = [attempts("7", "7", "7"), attempts("1", "2"), attempts("1", "7"), attempts("1" * 5000, "7"), attempts("1") + attempts("2", finished=False), attempts("1", finished=False) + attempts("7")]
+    outcomes, traces = make_traces(rows, Tokenizer.from_dir(GOLDEN), CollectConfig(trace_tokens=900))
+    assert outcomes == {"too easy": 1, "never solved": 2, "kept": 1, "too long": 1, "no clean failure beside a clean success": 1}
     assert len(traces) == 1 and verify(traces[0]["response"], "7")

@@ -16,7 +16,6 @@ See the problems: python -m t1mini data
 """
 
 import json
-import os
 import random
 import re
 from itertools import combinations_with_replacement
@@ -27,7 +26,8 @@ from t1mini.runs.folder import write_text
 from t1mini.runs.jsonl import read_rows
 from t1mini.runs.settings import UserError
 from t1mini.runs.tokenizer import Tokenizer
-from t1mini.tasks.chains import LARGEST_VALUE, OPERATORS, Problem, all_chains, blind_search, values_of
+from t1mini.tasks.chains import LARGEST_VALUE, OPERATORS, Problem, all_chains, values_of
+from t1mini.tasks.chains import blind_search  # noqa: F401  of this task
 
 WORDS = ["make", "from", ":", "=", ",", *OPERATORS, "low", "high", "check", "ok", "stop", "answer", "none"]
 FORCED_ANSWER, END_OF_THINKING = "answer ", "answer"
@@ -36,17 +36,18 @@ SPLITS = ("train", "validation", "test")
 
 # --- what a response says
 
-_ON = " [-+*/] [0-9]+"  # from a number, or from a value, on to the next
-_STEP = f"[0-9]+{_ON} = [0-9]+"
-_ATTEMPT = re.compile(f"(?<![0-9]){_STEP}(?:{_ON} = [0-9]+)+")  # sought from each number's first digit only
-_ANSWER = re.compile(rf"(?:.* )?answer \s*([0-9]+(?:{_ON}){{2,3}})\s*", re.DOTALL)  # the last of several
+_NUMBER = "[0-9]{1,2}"
+_ON = f" [-+*/] {_NUMBER}"  # from a number, or from a value, on to the next
+_STEP = f"{_NUMBER}{_ON} = {_NUMBER}"
+_ATTEMPT = re.compile(rf"\b{_STEP}(?:{_ON} = {_NUMBER})+\b")
+_ANSWER = re.compile(rf"(?:.* )?answer \s*({_NUMBER}(?:{_ON}){{2,3}})\s*", re.DOTALL)  # the last of several
 
 
 def _response_of(operations: int) -> str:
     """Attempts of so many operations with their verdicts, then an answer."""
-    attempt, check = f"{_STEP}(?:{_ON} = [0-9]+){{{operations - 1}}}", " , ".join([_STEP] * operations)
+    attempt, check = f"{_STEP}(?:{_ON} = {_NUMBER}){{{operations - 1}}}", " , ".join([_STEP] * operations)
     verdict = f"(?:low|high|check {check} (?:ok|low|high))"
-    return f"(?:{attempt} {verdict} )*(?:stop )?answer (?:none|[0-9]+(?:{_ON}){{{operations}}})"
+    return f"(?:{attempt} {verdict} )*(?:stop )?answer (?:none|{_NUMBER}(?:{_ON}){{{operations}}})"
 
 
 _RESPONSE = re.compile(f"{_response_of(2)}|{_response_of(3)}")
@@ -61,7 +62,7 @@ def prompt_text(problem: Problem) -> str:
     return f"make {problem.target} from {' '.join(map(str, problem.numbers))} :"
 
 
-def prompt_ids(problem: Problem, tokenizer: Tokenizer) -> list[int]:
+def prompt_ids(problem, tokenizer) -> list[int]:
     return tokenizer.encode(prompt_text(problem))
 
 
@@ -81,31 +82,25 @@ def is_correct(problem: Problem, response: str) -> bool:
     return answer is not None and _reaches(problem, answer.split(" "))
 
 
-def vote_is_correct(problem: Problem, answer: str) -> bool:
-    return is_correct(problem, f"answer {answer}")
-
-
-def attempts(response: str) -> list[tuple[str, ...]]:
+def attempts(response: str) -> list[tuple]:
     """The keys of each attempt of a response, in order; a commuting first pair is put in order.
 
     >>> attempts("4 + 3 = 7 * 11 = 77 check 4 + 3 = 7 , 7 * 11 = 77 ok answer 4 + 3 * 11")
     [('3', '+', '4', '*', '11')]
     """
-    found = []
-    for attempt in _ATTEMPT.findall(response):
-        a, op, b, *rest = re.sub(" = [0-9]+", "", attempt).split(" ")
-        if op in "+*" and (len(a), a) > (len(b), b):  # as numbers, but of any length
-            a, b = b, a
-        found.append((a, op, b, *rest))
-    return found
+    found = [re.sub(" = [0-9]+", "", attempt).split() for attempt in _ATTEMPT.findall(response)]
+    for keys in found:
+        if keys[1] in "+*":
+            keys[0], keys[2] = sorted((keys[0], keys[2]), key=int)
+    return [tuple(keys) for keys in found]
 
 
-def hits(problem: Problem, tried: list[tuple[str, ...]]) -> int:
+def hits(problem, tried: list[tuple]) -> int:
     """How many attempts do reach the target, whatever the response says of them."""
     return sum(_reaches(problem, attempt) for attempt in tried)
 
 
-def repetition(response: str, ids: Sequence[int]) -> tuple[Sequence, int]:
+def repetition(response, ids) -> tuple[Sequence, int]:
     """What may not occur too often, and in runs of how many: single attempts."""
     return attempts(response), 1
 
@@ -115,16 +110,10 @@ def is_grammatical(response: str) -> bool:
     return _RESPONSE.fullmatch(response) is not None
 
 
-def _reaches(problem: Problem, keys: Sequence[str]) -> bool:
-    if any(len(key) > 2 for key in keys):
-        return False
+def _reaches(problem, keys) -> bool:
     numbers = tuple(map(int, keys[::2]))
     values = values_of(numbers, keys[1::2])
     return tuple(sorted(numbers)) == problem.numbers and values[-1] == problem.target
-
-
-def yardsticks(problems: Sequence[Problem], attempts_made: float) -> dict[str, float]:
-    return {"blind_search": blind_search(problems, attempts_made)}
 
 
 # --- tokenizer and problems
@@ -134,7 +123,7 @@ def make_tokenizer() -> Tokenizer:
     return Tokenizer.for_words([*map(str, range(LARGEST_VALUE + 1)), *WORDS])
 
 
-def require_tokenizer(tokenizer: Tokenizer, folder: str):
+def require_tokenizer(tokenizer, folder):
     """UserError unless this is the tokenizer that problems and traces are written for."""
     own = make_tokenizer()
     if tokenizer.eos_id != own.eos_id or tokenizer.backend.get_vocab() != own.backend.get_vocab():
@@ -152,8 +141,9 @@ def make_splits(count: int = 3, largest: int = 15, seed: int = 0) -> dict[str, l
     sets = list(combinations_with_replacement(range(1, largest + 1), count))
     rng.shuffle(sets)
     tenth = round(len(sets) / 10)
-    splits = {name: [] for name in SPLITS}
+    splits = {}
     for name, part in zip(SPLITS, (sets[2 * tenth :], sets[:tenth], sets[tenth : 2 * tenth])):
+        splits[name] = []
         for numbers in sorted(part):
             targets = sorted({chain.value for chain in all_chains(numbers)} - {0, *numbers})
             if count > 3 and name != "train":
@@ -169,20 +159,14 @@ def save_problems(path: Path, problems: Sequence[Problem]):
 
 def load_problems(path: str | Path) -> list[Problem]:
     """Reads what `save_problems` wrote. UserError names the file, the line and what is wrong with it."""
-    if not os.path.exists(path):
-        raise UserError(f"there are no problems at {path}; write them with python -m t1mini data")
-    problems = []
-    for i, row in read_rows(path):
-        place = f'{path}, line {i}: want {{"numbers": [3, 4, 11], "target": 77}}'
-        problems.append(make_problem(row.get("numbers"), row.get("target"), place))
-    if not problems:
-        raise UserError(f"{path} holds no problem; write some with python -m t1mini data")
-    return problems
+    place = '{}, line {}: want {{"numbers": [3, 4, 11], "target": 77}}'.format
+    return [make_problem(row.get("numbers"), row.get("target"), place(path, i)) for i, row in read_rows(path)]
 
 
 def make_problem(numbers: list[int], target: int, place: str) -> Problem:
     """A problem, its numbers put in order. UserError, naming `place`, unless there are three or four."""
     given = [*numbers, target] if isinstance(numbers, list) else []
-    if len(given) not in (4, 5) or not all(type(x) is int and 1 <= x <= LARGEST_VALUE for x in given):
+    whole = all(type(x) is int and 0 < x <= LARGEST_VALUE for x in given)
+    if len(given) not in (4, 5) or not whole:
         raise UserError(f"{place}: need three or four numbers and a target, all whole, 1 to {LARGEST_VALUE}")
     return Problem(tuple(sorted(numbers)), target)

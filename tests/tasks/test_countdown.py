@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from t1mini import tasks
 from t1mini.runs.settings import UserError
 from t1mini.tasks.chains import OPERATORS, Problem, all_chains, blind_success, solutions
 from t1mini.tasks.countdown import (SPLITS, attempts, final_answer, hits, is_correct, is_grammatical, load_problems, make_problem,
@@ -127,8 +128,7 @@ def test_attempts_are_read_in_order_with_commuting_pairs_put_in_order_and_count_
 
 
 def test_numbers_of_any_length_are_read_without_harm():
-    huge = attempts("9" * 5000 + " + 4 = 7 * 11 = 77 low answer none")
-    assert len(huge) == 1 and hits(PROBLEM, huge) == 0
+    assert attempts("9" * 5000 + " + 4 = 7 * 11 = 77 low 3 + 4 = 7 * 11 = 777 high answer none") == []
     assert attempts("9" * 10**6) == []  # at once: a search begun at every digit would take hours
     assert final_answer("answer " * 10**5 + "9" * 10**5) is None
 
@@ -164,12 +164,12 @@ def test_a_problem_needs_three_or_four_numbers_and_a_target_within_1_to_99(numbe
 
 
 @pytest.mark.parametrize("content, message", [
-    (None, "there are no problems at"), (b"", "holds no problem"), (b"\xff\xfe", "line 1"),
+    (None, "there are no problems at"), (b"", "there are no problems at"), (b"\xff\xfe", "line 1"),
     *((b'{"numbers": [3, 4, 11], "target": 77}\n' + line, "line 2") for line in (b"7", b"{", b'{"target": 77}', b'{"numbers": 3, "target": 77}'))])
 def test_a_file_without_problems_or_with_a_bad_line_is_reported_by_name(content, message, tmp_path):
     path = tmp_path / "problems.jsonl"
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(UserError, match=message) as error:
-        load_problems(path)
+        tasks.load_problems("countdown", path, "train")
     assert str(path) in str(error.value)
