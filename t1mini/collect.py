@@ -15,7 +15,6 @@ Run it: python -m t1mini collect --preset qwen2.5-0.5b --init Qwen2.5-0.5B-Instr
 
 import random
 import re
-from collections import Counter
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -23,9 +22,9 @@ from tqdm import tqdm
 
 from t1mini.evaluate import EvaluateConfig, lines, pick_problems, respond, responses
 from t1mini.runs.checkpoint import load_policy
-from t1mini.runs.folder import RunFolder, Stopped, Stopping, write_text
+from t1mini.runs.folder import RunFolder, write_text
 from t1mini.runs.jsonl import read_rows
-from t1mini.runs.settings import UserError, setting
+from t1mini.runs.settings import setting
 from t1mini.tasks import maths
 from t1mini.verifier import extract_answer
 
@@ -43,8 +42,6 @@ TOO_EASY = 0.9  # no trace of problems that more than this share of the attempts
 class CollectConfig(EvaluateConfig):
     resume: str = setting("", "folder of an earlier collect to go on with; its own settings are used")
     task: str = setting("math", "what the problems are", choices=("math",))
-    init: str = setting("", "checkpoint folder of the model that makes the attempts")
-    data: str = setting("", "file of problems, or folder of train.jsonl, as t1mini.tasks.maths reads them")
     split: str = setting("train", "which problems of a folder", choices=("train",))
     samples: int = setting(16, "attempts at each problem", "1 to 65_536")
     at_most: float = setting(0.3, "hard problems: largest share of attempts that solve one", "0 to 1")
@@ -58,71 +55,61 @@ def run(config: CollectConfig):
     maths.require_tokenizer(tokenizer, config.init)
     with RunFolder.open(config, "collect") as folder:
         groups = collect(policy, tokenizer, problems, config, folder)
-        outcomes, traces = make_traces(groups, tokenizer, config)
+        traces = make_traces(groups, tokenizer, config)
         hard = [problem._asdict() for problem, group in zip(problems, groups)
                 if solved(group) <= config.at_most]
         folder.write_text("traces.jsonl", lines(traces))
         folder.write_text("hard.jsonl", lines(hard))
-    report = {"problems": len(problems), **outcomes, "hard": len(hard)}
-    print("\n".join(f"{what:44}{count:>8}" for what, count in report.items()))
+    print(f"{len(problems)} problems: {len(traces)} traces, {len(hard)} hard problems")
 
 
-def collect(policy, tokenizer, problems: list, config: CollectConfig, folder: RunFolder) -> list[list[dict]]:
+def collect(policy, tokenizer, problems: list, config: CollectConfig, folder) -> list[list[dict]]:
     """The attempts at each problem: those of an earlier sitting, and the others, made now."""
     groups = []
     (folder.path / "attempts").mkdir(exist_ok=True)
-    with Stopping() as stop:
-        for start in tqdm(range(0, len(problems), BATCH), desc="attempts", unit="batch"):
-            batch, path = problems[start : start + BATCH], folder.path / f"attempts/{start:06}.jsonl"
-            if not path.exists():
-                indices = range(start, start + len(batch))
-                _, verdicts = respond(policy, tokenizer, batch, config, indices)
-                write_text(path, lines(responses(batch, verdicts)))
-            rows = [row for _, row in read_rows(path, "attempts")]
-            groups += [rows[i : i + config.samples] for i in range(0, len(rows), config.samples)]
-            if [group[0].get("question") for group in groups[start:]] != [p.question for p in batch]:
-                raise UserError(f"{path} was made from other problems than --data; choose another --out")
-            if signal := stop.due():
-                raise Stopped(signal, f"stopped after {len(groups)} of {len(problems)} problems")
+    for start in tqdm(range(0, len(problems), BATCH), desc="attempts", unit="batch"):
+        batch, path = problems[start : start + BATCH], folder.path / f"attempts/{start:06}.jsonl"
+        if not path.exists():
+            _, verdicts = respond(policy, tokenizer, batch, config, range(start, start + len(batch)))
+            write_text(path, lines(responses(batch, verdicts)))
+        rows = [row for _, row in read_rows(path, "attempts")]
+        groups += [rows[i : i + config.samples] for i in range(0, len(rows), config.samples)]
     return groups
 
 
-def solved(group: list[dict]) -> float:
+def solved(group) -> float:
     """The share of a problem's attempts that are right."""
     return fmean(attempt["correct"] for attempt in group)
 
 
-def make_traces(groups: list[list[dict]], tokenizer, config: CollectConfig) -> tuple[Counter, list[dict]]:
-    """How many problems came to which outcome, and lines for SFT of those that were kept."""
-    rng, outcomes, traces = random.Random(config.seed), Counter(), []
+def make_traces(groups: list[list[dict]], tokenizer, config: CollectConfig) -> list[dict]:
+    """Lines for SFT: a trace of each problem with a clean failure and a clean success, unless it is too easy
+    or the trace too long.
+    """
+    rng, traces = random.Random(config.seed), []
     for group in groups:
         response = make_trace(group, config.failed, rng)
-        reasons = {
-            "never solved": solved(group) == 0,
-            "too easy": solved(group) > TOO_EASY,
-            "no clean failure beside a clean success": not response,
-            "too long": len(tokenizer.encode(response)) > config.trace_tokens,
-        }
-        outcome = next((reason for reason, holds in reasons.items() if holds), "kept")
-        outcomes[outcome] += 1
-        if outcome == "kept":
+        fits = len(tokenizer.encode(response)) <= config.trace_tokens
+        if response and fits and solved(group) <= TOO_EASY:
             traces.append({"question": group[0]["question"], "response": response})
-    return outcomes, traces
+    return traces
 
 
 def make_trace(group: list[dict], failed: int, rng: random.Random) -> str:
     """Up to `failed` failed attempts with different answers, then a right one; "" without either."""
-    right, wrong = set(), {}
-    for attempt in group:
-        answer = extract_answer(attempt["text"])
-        text = re.sub(r"\\boxed\s*\{([^{}]*)\}|</?think>", r"\1", attempt["text"]).strip()
-        if attempt["correct"] and not attempt["garbled"]:
-            right.add(text)
-        elif answer and not attempt["overlong"] and not attempt["garbled"]:
-            wrong[answer] = text
+    clean = [attempt for attempt in group if not attempt["overlong"] and not attempt["garbled"]]
+    right = {thinking(attempt) for attempt in clean if attempt["correct"]}
+    missed = [attempt for attempt in clean if not attempt["correct"]]
+    wrong = {extract_answer(attempt["text"]): thinking(attempt) for attempt in missed}
+    wrong.pop(None, "")  # no answer, nothing to doubt
     if not right or not wrong:
         return ""
     answers = rng.sample(sorted(wrong), rng.randint(1, min(failed, len(wrong))))
     doubts = [rng.choice(DOUBTS).format(answer=answer) for answer in answers]
     attempts = [*map(wrong.get, answers), rng.choice(sorted(right))]
     return maths.response_text(attempts, [*doubts, ASSENT], group[0]["answer"])
+
+
+def thinking(attempt: dict) -> str:
+    """An attempt as a part of the thinking: without tags and boxes of its own."""
+    return re.sub(r"\\boxed\s*\{([^{}]*)\}|</?think>", r"\1", attempt["text"]).strip()

@@ -72,11 +72,11 @@ def run(config: EvaluateConfig):
 def pick_problems(config: EvaluateConfig) -> list:
     """The problems to evaluate on. UserError for fewer than the two that an interval needs."""
     problems = load_problems(config.task, config.data, config.split)
-    wanted = min(config.problems or len(problems), len(problems))
-    if wanted < 2:
-        raise UserError(f"--problems {config.problems} of the {len(problems)} in {config.data}: "
-                        "an interval needs at least 2")
-    return problems if wanted == len(problems) else random.Random(config.seed).sample(problems, wanted)
+    if 0 < config.problems < len(problems):
+        problems = random.Random(config.seed).sample(problems, config.problems)
+    if len(problems) < 2:
+        raise UserError(f"--problems {config.problems} of {config.data}: an interval needs at least 2")
+    return problems
 
 
 def respond(policy, tokenizer, problems: list, config: EvaluateConfig, indices=None) -> tuple:
@@ -94,13 +94,14 @@ def respond(policy, tokenizer, problems: list, config: EvaluateConfig, indices=N
     return rollouts, verdicts
 
 
-def responses(problems: list, verdicts: list[list[Verdict]]) -> list[dict]:
+def responses(problems: list, verdicts: list[list[Verdict]]):
     """A row a response: its problem and its verdict."""
-    return [{**problem._asdict(), **vars(verdict), "reward": verdict.reward}
-            for problem, group in zip(problems, verdicts) for verdict in group]
+    for problem, group in zip(problems, verdicts):
+        for verdict in group:
+            yield {**problem._asdict(), **vars(verdict), "reward": verdict.reward}
 
 
-def lines(rows: list[dict]) -> str:
+def lines(rows) -> str:
     """Rows as JSON lines."""
     return "".join(json.dumps(row) + "\n" for row in rows)
 
@@ -127,10 +128,11 @@ def summarise(task, problems: list, verdicts: list[list[Verdict]]) -> dict:
     return results
 
 
-def majority_is_correct(task, group: list[Verdict]) -> bool:
+def majority_is_correct(task, group: list[Verdict]):
+    """Whether the commonest answer is right; an overlong response gave none."""
     answers = [None if verdict.overlong else task.final_answer(verdict.text) for verdict in group]
-    correct = dict(zip(answers, (verdict.correct for verdict in group)))
-    return correct[majority_at_k(answers, len(answers))]
+    winner = majority_at_k(answers, len(answers))
+    return group[answers.index(winner)].correct
 
 
 def table(results: dict[str, dict]) -> str:

@@ -18,9 +18,8 @@ from dataclasses import dataclass
 from typing import Sequence
 
 import numpy as np
-from tqdm import tqdm
 
-from t1mini.evaluate import EvaluateConfig, pick_problems, respond
+from t1mini.evaluate import EvaluateConfig, pick_problems, respond, table
 from t1mini.fast import twins
 from t1mini.rollout import Rollouts
 from t1mini.runs.checkpoint import load_policy
@@ -32,23 +31,23 @@ from t1mini.tasks import TASKS
 
 @dataclass(frozen=True)
 class ScaleConfig(EvaluateConfig):
-    init: tuple = setting(("data/tiny-sft", "data/tiny-rl"), "checkpoint folders, a curve for each", qwen=("",))
+    init: tuple = setting(("data/tiny-sft", "data/tiny-rl"), "checkpoint folders, a curve for each",
+                          qwen=("",))
     budgets: tuple = setting((16, 32, 48, 64, 96, 128, 160, 192), "tokens of thinking", "0 to 1_048_576",
                              qwen=(64, 128, 256, 384, 512, 768, 1024))
     answer_tokens: int = setting(8, "tokens a forced answer may take", "1 to 65_536", qwen=32)
 
 
 def run(config: ScaleConfig):
-    longest = max(config.budgets)
-    if longest > config.max_new_tokens:
-        raise UserError(f"--budgets {longest}: no response is longer than --max-new-tokens "
+    if max(config.budgets) > config.max_new_tokens:
+        raise UserError(f"--budgets {max(config.budgets)}: no response is longer than --max-new-tokens "
                         f"{config.max_new_tokens}")
     problems = pick_problems(config)
     policies = {path: load_policy(path, config.device) for path in config.init}
     for path, (_, tokenizer) in policies.items():
         TASKS[config.task].require_tokenizer(tokenizer, path)
+    curves = {}
     with RunFolder(default_out(config, "scale"), config) as folder:
-        curves = {}
         for path, policy in policies.items():
             thinking, _ = respond(*policy, problems, config)
             curves[path] = budget_curve(*policy, problems, thinking, config)
@@ -59,24 +58,24 @@ def run(config: ScaleConfig):
 def budget_curve(policy, tokenizer, problems: list, thinking: Rollouts, config: ScaleConfig) -> np.ndarray:
     """Correct or not at each budget, where the same `thinking` is cut: [budgets, problems, samples]"""
     task, (generate, _) = TASKS[config.task], twins(config)
-    shape = len(config.budgets), len(problems), config.samples
     asked = [problem for problem in problems for _ in range(config.samples)]  # by the row
     opener = tokenizer.encode(task.FORCED_ANSWER)
     correct = []
-    for step, budget in enumerate(tqdm(config.budgets, desc="budgets", leave=False), 1):
+    for step, budget in enumerate(config.budgets, 1):
         answers = [tokenizer.decode(ids) for ids in thinking.unpadded]
         cut = (~thinking.finished | (thinking.lengths > budget)).nonzero().flatten().tolist()
+        forced = []
+        for row in cut:
+            kept = thoughts(thinking.ids(row), budget, tokenizer, task.END_OF_THINKING)
+            forced.append([*task.prompt_ids(asked[row], tokenizer), *kept, *opener])
         if cut:
-            forced = [[*task.prompt_ids(asked[row], tokenizer),
-                       *thoughts(thinking.ids(row), budget, tokenizer, task.END_OF_THINKING), *opener]
-                      for row in cut]
             ends = generate(policy, forced, 1, config.sampling(tokenizer.size), seed=config.seed, step=step,
                             prompt_indices=cut, max_new_tokens=config.answer_tokens, eos_id=tokenizer.eos_id,
-                            max_batch_tokens=config.max_batch_tokens)
+                            max_batch_tokens=config.max_batch_tokens, progress=f"{budget} tokens")
             for row, ids in zip(cut, ends.unpadded):
                 answers[row] = task.FORCED_ANSWER + tokenizer.decode(ids)
-        correct.append([task.is_correct(*pair) for pair in zip(asked, answers)])
-    return np.array(correct, dtype=float).reshape(shape)
+        correct += [task.is_correct(*pair) for pair in zip(asked, answers)]
+    return np.array(correct, dtype=float).reshape(-1, len(problems), config.samples)
 
 
 def thoughts(ids: list[int], budget: int, tokenizer, end: str) -> list[int]:
@@ -110,8 +109,6 @@ def write_curves(folder, curves: dict[str, np.ndarray], budgets: Sequence[int]):
 
 
 def curve_table(curves: dict[str, np.ndarray], budgets: Sequence[int]) -> str:
-    """Curves as plain text, a line a policy."""
-    width = max(map(len, ["thinking budget", *curves])) + 2
-    line = (f"{{:{width}}}" + "{:>8}" * len(budgets)).format
-    lines = [line(label, *map("{:.1%}".format, curve.mean(axis=(1, 2)))) for label, curve in curves.items()]
-    return "\n".join([line("thinking budget", *budgets), *lines])
+    """Accuracies as plain text: a line a budget, a column a policy."""
+    names = [f"{budget} tokens" for budget in budgets]
+    return table({label: dict(zip(names, curve.mean(axis=(1, 2)))) for label, curve in curves.items()})

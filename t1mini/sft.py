@@ -68,19 +68,18 @@ class SFTConfig(Teacher, TrainingConfig):
 
 
 def run(config: SFTConfig):
-    from_file = config.task == "math"  # other chains of thought are the teacher's
-    new = not config.init and not from_file
+    math = config.task == "math"
+    new = not math and not config.init
     model, tokenizer = new_policy(config) if new else load_policy(config.init, config.device)
     TASKS[config.task].require_tokenizer(tokenizer, config.init)
-    rng = random.Random(config.seed)
-    if from_file:
-        examples = read_examples(config.data, tokenizer)[: config.traces]
+    if math:
+        source = read_examples(config.data, tokenizer)
     else:
-        problems = load_problems(config.task, config.data, "train")
+        source = load_problems(config.task, config.data, "train")
+    rng = random.Random(config.seed)
     with RunFolder.open(config, "sft", leads(config.batch)) as folder:
         with team(config, "sft", config.batch) as ranks:
-            if not from_file:
-                examples = teacher_examples(problems, config, tokenizer, rng)
+            examples = source[: config.traces] if math else teacher_examples(source, config, tokenizer, rng)
             train(model, tokenizer, examples, rng, config, folder, ranks)
     if folder:
         print(f"saved {folder.path / 'final'}")
@@ -112,30 +111,29 @@ def train(model, tokenizer, examples: list[Example], rng, config: SFTConfig, fol
     started = time.perf_counter()
     with state:
         for step in state.updates(len(batches), "SFT"):
-            batch = [examples[i] for i in batches[step]]
+            batch, done = [examples[i] for i in batches[step]], step + 1
             try:
                 state.losses.append(sft_step(step, batch, optimiser, config, score))
             except NotFinite as refused:
-                state.refuse(step + 1, str(refused), refused.rows)
-            if state.losses and ((step + 1) % 20 == 0 or step + 1 == len(batches)):
+                state.refuse(done, str(refused), refused.rows)
+            if state.losses and (done % 20 == 0 or done == len(batches)):
                 loss = torch.stack(state.losses).mean().item()
                 state.losses = []
                 state.bar.set_postfix(loss=f"{loss:.3f}")
-                state.record({"step": step + 1, "loss": loss}, {"seconds": time.perf_counter() - started})
-            state.after(step + 1)
+                state.record({"step": done, "loss": loss}, {"seconds": time.perf_counter() - started})
+            state.after(done)
         if folder:
             save_policy(model, tokenizer, folder.path / "final", DTYPES[config.save_precision])
 
 
-def sft_step(step: int, batch: list[Example], optimiser, config: SFTConfig, score) -> torch.Tensor:
+def sft_step(step: int, batch: list[Example], optimiser, config: SFTConfig, score):
     """One update on a batch, of which this rank takes its share. Returns the batch's loss, or NotFinite."""
     tokens = sum(len(example.response) for example in batch)  # of the whole batch, whoever scores them
-    mine = optimiser.team.share(batch)
-    lengths = [len(example.prompt) + len(example.response) for example in mine]
-    total = torch.zeros((), device=optimiser.model.device)
+    model, mine = optimiser.model, optimiser.team.share(batch)
+    total = torch.zeros((), device=model.device)
+    lengths = [len(prompt) + len(response) for prompt, response in mine]
     for picks in micro_batches(lengths, config.micro_batch_tokens):
-        prompts, responses = zip(*(mine[i] for i in picks))
-        loss = sft_loss(optimiser.model, prompts, responses, score, normaliser=tokens)
+        loss = sft_loss(model, *zip(*(mine[i] for i in picks)), score, tokens)
         loss.backward()
         total += loss.detach()
     optimiser.team.sum(total)
@@ -143,7 +141,7 @@ def sft_step(step: int, batch: list[Example], optimiser, config: SFTConfig, scor
     return total
 
 
-def sft_loss(model: Qwen, prompts: Sequence, responses: Sequence, score=score, normaliser=None) -> torch.Tensor:
+def sft_loss(model: Qwen, prompts: Sequence, responses: Sequence, score=score, normaliser=None):
     """Mean negative log-probability of the response tokens, end token included, prompt excluded.
 
     `normaliser` is the number of response tokens of the whole batch; by default those given.

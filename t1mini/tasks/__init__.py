@@ -29,6 +29,6 @@ def load_problems(task: str, path: str, split: str) -> list:
     file = os.path.join(path, f"{split}.jsonl") if os.path.isdir(path or ".") else path
     problems = TASKS[task].load_problems(file) if os.path.isfile(file) else []
     if not problems:
-        raise UserError(f"there are no problems at {file}; --data takes a file or folder of them, and those of "
-                        "Countdown are written with python -m t1mini data")
+        raise UserError(f"there are no problems at {file}; --data takes a file or folder of them, and "
+                        "python -m t1mini data writes Countdown's")
     return problems

@@ -39,31 +39,31 @@ class Chain(NamedTuple):
     values: tuple[int, ...]
 
     @property
-    def value(self) -> int:
+    def value(self):
         return self.values[-1]
 
     @property
-    def steps(self) -> list[tuple]:
+    def steps(self):
         """(value before, operation, number, value after) of each operation."""
         return list(zip((self.numbers[0], *self.values), self.ops, self.numbers[1:], self.values))
 
-    def __str__(self) -> str:
+    def __str__(self):
         return f"{self.numbers[0]}" + "".join(f" {op} {number}" for _, op, number, _ in self.steps)
 
 
 def compute(a: int | None, op: str, b: int) -> int | None:
-    """a op b, or None where it is not an integer within 0 ... 99.
+    """a op b, for b >= 1, or None where it is not an integer within 0 ... 99.
 
     >>> compute(12, "/", 4), compute(12, "/", 5), compute(3, "-", 5), compute(50, "*", 2)
     (3, None, None, None)
     """
-    if a is None or op == "/" and (b == 0 or a % b):
+    if a is None or op == "/" and a % b:
         return None
-    value = {"+": a + b, "-": a - b, "*": a * b, "/": a // (b or 1)}[op]
+    value = {"+": a + b, "-": a - b, "*": a * b, "/": a // b}[op]
     return value if 0 <= value <= LARGEST_VALUE else None
 
 
-def values_of(numbers: Sequence[int], ops: Sequence[str]) -> list:
+def values_of(numbers: Sequence[int], ops: Sequence[str]):
     """The value after each operation, None from the first that is not allowed.
 
     >>> values_of((3, 4, 11), "+*"), values_of((3, 4, 11), "-*")

@@ -26,8 +26,7 @@ from t1mini.runs.folder import write_text
 from t1mini.runs.jsonl import read_rows
 from t1mini.runs.settings import UserError
 from t1mini.runs.tokenizer import Tokenizer
-from t1mini.tasks.chains import LARGEST_VALUE, OPERATORS, Problem, all_chains, values_of
-from t1mini.tasks.chains import blind_search  # noqa: F401  of this task
+from t1mini.tasks.chains import LARGEST_VALUE, OPERATORS, Problem, all_chains, blind_search, values_of  # noqa
 
 WORDS = ["make", "from", ":", "=", ",", *OPERATORS, "low", "high", "check", "ok", "stop", "answer", "none"]
 FORCED_ANSWER, END_OF_THINKING = "answer ", "answer"
@@ -43,7 +42,7 @@ _ATTEMPT = re.compile(rf"\b{_STEP}(?:{_ON} = {_NUMBER})+\b")
 _ANSWER = re.compile(rf"(?:.* )?answer \s*({_NUMBER}(?:{_ON}){{2,3}})\s*", re.DOTALL)  # the last of several
 
 
-def _response_of(operations: int) -> str:
+def _response_of(operations):
     """Attempts of so many operations with their verdicts, then an answer."""
     attempt, check = f"{_STEP}(?:{_ON} = {_NUMBER}){{{operations - 1}}}", " , ".join([_STEP] * operations)
     verdict = f"(?:low|high|check {check} (?:ok|low|high))"
@@ -53,7 +52,7 @@ def _response_of(operations: int) -> str:
 _RESPONSE = re.compile(f"{_response_of(2)}|{_response_of(3)}")
 
 
-def prompt_text(problem: Problem) -> str:
+def prompt_text(problem: Problem):
     """The question as the model reads it.
 
     >>> prompt_text(Problem((3, 4, 11), 77))
@@ -62,7 +61,7 @@ def prompt_text(problem: Problem) -> str:
     return f"make {problem.target} from {' '.join(map(str, problem.numbers))} :"
 
 
-def prompt_ids(problem, tokenizer) -> list[int]:
+def prompt_ids(problem, tokenizer):
     return tokenizer.encode(prompt_text(problem))
 
 
@@ -72,14 +71,14 @@ def final_answer(response: str) -> str | None:
     return found and found[1]
 
 
-def is_correct(problem: Problem, response: str) -> bool:
+def is_correct(problem: Problem, response: str):
     """True if the final answer uses the numbers once each and, left to right, exactly makes the target.
 
     >>> [is_correct(Problem((3, 4, 11), 77), response) for response in ("answer 3 + 4 * 11", "answer 7 * 11")]
     [True, False]
     """
     answer = final_answer(response)
-    return answer is not None and _reaches(problem, answer.split(" "))
+    return answer is not None and _reaches(problem, answer.split())
 
 
 def attempts(response: str) -> list[tuple]:
@@ -91,42 +90,40 @@ def attempts(response: str) -> list[tuple]:
     found = [re.sub(" = [0-9]+", "", attempt).split() for attempt in _ATTEMPT.findall(response)]
     for keys in found:
         if keys[1] in "+*":
-            keys[0], keys[2] = sorted((keys[0], keys[2]), key=int)
+            keys[:3:2] = sorted(keys[:3:2], key=int)  # the numbers on both sides
     return [tuple(keys) for keys in found]
 
 
-def hits(problem, tried: list[tuple]) -> int:
+def hits(problem, tried: list[tuple]):
     """How many attempts do reach the target, whatever the response says of them."""
     return sum(_reaches(problem, attempt) for attempt in tried)
 
 
-def repetition(response, ids) -> tuple[Sequence, int]:
+def repetition(response, ids):
     """What may not occur too often, and in runs of how many: single attempts."""
     return attempts(response), 1
 
 
-def is_grammatical(response: str) -> bool:
+def is_grammatical(response: str):
     """True if the whole response reads as attempts with verdicts and then an answer, right or wrong."""
     return _RESPONSE.fullmatch(response) is not None
 
 
-def _reaches(problem, keys) -> bool:
-    numbers = tuple(map(int, keys[::2]))
-    values = values_of(numbers, keys[1::2])
-    return tuple(sorted(numbers)) == problem.numbers and values[-1] == problem.target
+def _reaches(problem, keys):
+    numbers, ops = tuple(map(int, keys[::2])), keys[1::2]
+    return tuple(sorted(numbers)) == problem.numbers and values_of(numbers, ops)[-1] == problem.target
 
 
 # --- tokenizer and problems
 
-def make_tokenizer() -> Tokenizer:
+def make_tokenizer():
     """One token a word, and every number from 0 to 99 a word."""
     return Tokenizer.for_words([*map(str, range(LARGEST_VALUE + 1)), *WORDS])
 
 
 def require_tokenizer(tokenizer, folder):
     """UserError unless this is the tokenizer that problems and traces are written for."""
-    own = make_tokenizer()
-    if tokenizer.eos_id != own.eos_id or tokenizer.backend.get_vocab() != own.backend.get_vocab():
+    if tokenizer.backend.get_vocab() != make_tokenizer().backend.get_vocab():
         raise UserError(f"{folder}: its tokenizer is not Countdown's; start from a model such as "
                         "data/tiny-sft")
 
@@ -159,8 +156,9 @@ def save_problems(path: Path, problems: Sequence[Problem]):
 
 def load_problems(path: str | Path) -> list[Problem]:
     """Reads what `save_problems` wrote. UserError names the file, the line and what is wrong with it."""
-    place = '{}, line {}: want {{"numbers": [3, 4, 11], "target": 77}}'.format
-    return [make_problem(row.get("numbers"), row.get("target"), place(path, i)) for i, row in read_rows(path)]
+    want = 'want {"numbers": [3, 4, 11], "target": 77}'
+    return [make_problem(row.get("numbers"), row.get("target"), f"{path}, line {i}: {want}")
+            for i, row in read_rows(path)]
 
 
 def make_problem(numbers: list[int], target: int, place: str) -> Problem:

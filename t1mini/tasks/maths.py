@@ -14,7 +14,7 @@ Look at files and what they share: python -m t1mini data --files train.jsonl tes
 
 import re
 from pathlib import Path
-from typing import NamedTuple, Sequence
+from typing import NamedTuple
 
 from t1mini.answers.latex import normalise
 from t1mini.chain_of_thought import merge
@@ -32,23 +32,23 @@ class Problem(NamedTuple):
     answer: str
 
 
-def prompt_text(problem: Problem) -> str:
+def prompt_text(problem: Problem):
     """What the model is asked."""
     return (f"{problem.question}\n\nThink step by step inside <think> and </think>: try, check, and try "
             "again where a check fails. Then give the final answer within \\boxed{}.")
 
 
-def response_text(attempts: Sequence[str], critiques: Sequence[str], answer: str) -> str:
+def response_text(attempts: list[str], critiques: list[str], answer: str):
     """What it is taught to write: attempts, each followed by its critique, and the answer."""
     answer = f"The final answer is \\boxed{{{answer}}}."
     return "<think>\n" + merge(attempts, critiques, answer, opener="</think>", separator="\n\n")
 
 
-def prompt_ids(problem, tokenizer) -> list[int]:
+def prompt_ids(problem, tokenizer):
     return tokenizer.chat_prompt(prompt_text(problem))
 
 
-def is_correct(problem, response) -> bool:
+def is_correct(problem, response):
     return verify(response, problem.answer)
 
 
@@ -58,22 +58,22 @@ def final_answer(response: str) -> str | None:
     return answer and normalise(answer)
 
 
-def attempts(response) -> list[str]:
+def attempts(response):
     """The words at which thinking turns round: wait, perhaps, alternatively."""
     return _TURNS.findall(response)
 
 
-def hits(problem, tried) -> int:
+def hits(problem, tried):
     """None that could be told: attempts in words are not checked one by one."""
     return 0
 
 
-def repetition(response, ids) -> tuple[Sequence, int]:
+def repetition(response, ids):
     """What may not occur too often, and in runs of how many: the response's tokens, in runs of NGRAM."""
     return ids, NGRAM
 
 
-def is_grammatical(response) -> bool:
+def is_grammatical(response):
     """Words need no grammar."""
     return True
 
@@ -95,11 +95,11 @@ def load_problems(path: str | Path) -> list[Problem]:
 def parse_row(row: dict, place: str) -> Problem:
     """A problem of one of the header's three kinds; `place` is named in errors."""
     row = {name.casefold(): value for name, value in row.items()}
-    question, answer, solution = row.get("question", row.get("problem")), row.get("answer"), row.get("solution")
+    question, answer = row.get("question", row.get("problem")), row.get("answer")
     if not isinstance(question, str) or not question.strip():
         raise UserError(f'{place}: no text under "question" or "problem"')
-    if answer is None and isinstance(solution, str):
-        answer = extract_answer(solution)
+    if answer is None:
+        answer = extract_answer(str(row.get("solution")))
     text = str(answer) if type(answer) in (int, float, str) else ""
     _, hashes, answer = text.rpartition("####")
     cut_off = "question" in row and not hashes and len(text.split()) > 20  # a solution without its last line
@@ -109,7 +109,7 @@ def parse_row(row: dict, place: str) -> Problem:
     return Problem(question.strip(), answer.strip())
 
 
-def shared(a: Sequence[Problem], b: Sequence[Problem]) -> int:
+def shared(a: list[Problem], b: list[Problem]):
     """How many questions of `a` are in `b` as well, but for spacing, case and punctuation."""
     key = lambda problem: re.sub(r"[\W_]+", "", problem.question.casefold())
     known = set(map(key, b))

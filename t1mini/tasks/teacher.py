@@ -10,11 +10,10 @@ See some: python -m t1mini data --show 5
 import math
 import random
 from dataclasses import dataclass
-from typing import Sequence
 
 from t1mini.chain_of_thought import merge
 from t1mini.runs.settings import setting
-from t1mini.tasks.chains import LARGEST_VALUE, OPERATORS, Chain, Problem, all_chains, compute, solutions
+from t1mini.tasks.chains import LARGEST_VALUE, OPERATORS, Chain, Problem, all_chains, compute
 
 
 @dataclass(frozen=True)
@@ -24,21 +23,9 @@ class Teacher:
     spread: float = setting(40.0, "teacher: chains weigh exp(-|value - target| / spread)", "above 0")
     give_up: float = setting(0.1, "teacher: chance of giving up after a miss", "0 to 1")
     repeat: float = setting(0.06, "teacher: chance of repeating an attempt", "0 to 1")
-    slip: float = setting(0.02, "teacher: chance of a slip in arithmetic, in an attempt's last value", "0 to 1")
-    misjudge: float = setting(0.02, "teacher: chance of a wrong verdict: low for high, ok for either", "0 to 1")
+    slip: float = setting(0.02, "teacher: chance of a slip in an attempt's last value", "0 to 1")
+    misjudge: float = setting(0.02, "teacher: chance of a wrong verdict: low for high, ok for low", "0 to 1")
     most_attempts: int = setting(12, "teacher: attempts at a problem", "1 or more")
-
-
-def make_trace(problem: Problem, wrong_attempts: Sequence[Chain], rng: random.Random) -> str:
-    """A faultless trace: the given wrong attempts, each judged, then one of the problem's solutions, checked.
-
-    >>> p = Problem((3, 4, 11), 77)
-    >>> make_trace(p, [Chain((3, 11, 4), "+*", (14, 56))], random.Random(0))
-    '3 + 11 = 14 * 4 = 56 low 3 + 4 = 7 * 11 = 77 check 3 + 4 = 7 , 7 * 11 = 77 ok answer 3 + 4 * 11'
-    """
-    tried = [*wrong_attempts, rng.choice(solutions(problem))]
-    critiques = [critique(chain, chain.value, problem.target) for chain in tried]
-    return merge([attempt_text(chain, chain.value) for chain in tried], critiques, str(tried[-1]))
 
 
 def teach(problem: Problem, teacher: Teacher, rng: random.Random) -> str:
@@ -81,7 +68,7 @@ def critique(chain: Chain, seen: int, target: int, misjudged: bool = False) -> s
     return f"check {steps} {verdict}"
 
 
-def _draw(untried, target, spread, rng) -> Chain:
+def _draw(untried, target, spread, rng):
     """One of the untried chains, sooner one that comes near the target."""
     misses = [abs(chain.value - target) for chain in untried]
     nearest = min(misses)
@@ -89,10 +76,10 @@ def _draw(untried, target, spread, rng) -> Chain:
     return untried.pop(rng.choices(range(len(untried)), weights)[0])
 
 
-def _slip(chain, rng) -> int:
+def _slip(chain, rng):
     """A wrong last value, near the right one or with the wrong operation."""
     before, _, number, right = chain.steps[-1]
     near = [right + distance for distance in (-10, -2, -1, 1, 2, 10)]
     other = [compute(before, op, number) for op in OPERATORS]
-    allowed = {*range(LARGEST_VALUE + 1)} - {right}
-    return rng.choice([value for value in near + other if value in allowed])
+    allowed = range(LARGEST_VALUE + 1)
+    return rng.choice([value for value in near + other if value in allowed and value != right])

@@ -15,7 +15,7 @@ from t1mini.runs.settings import UserError
 from t1mini.tasks.chains import OPERATORS, Problem, all_chains, blind_success, solutions
 from t1mini.tasks.countdown import (SPLITS, attempts, final_answer, hits, is_correct, is_grammatical, load_problems, make_problem,
                                     make_splits, prompt_text, save_problems)
-from t1mini.tasks.teacher import make_trace
+from t1mini.tasks.teacher import Teacher, teach
 
 SPLIT, SPLIT4 = make_splits(), make_splits(4, largest=7)
 DATA = Path(__file__).parents[2] / "data"
@@ -139,8 +139,7 @@ def test_numbers_of_any_length_are_read_without_harm():
 ], ids=["one word less", "one word twice", "cut short", "one word of the prompt", "going on after the answer"])
 def test_a_trace_with_one_fault_is_not_grammatical(corrupt):
     for problem in (PROBLEM, Problem((2, 3, 4, 11), 79)):
-        wrong = [chain for chain in all_chains(problem.numbers) if chain.value != problem.target]
-        words = make_trace(problem, wrong[:3], random.Random(0)).split()
+        words = teach(problem, Teacher(spread=1, give_up=0, repeat=0, slip=0, misjudge=0, most_attempts=99), random.Random(0)).split()
         assert not any(is_grammatical(" ".join(corrupt(words, i))) for i in range(len(words)))
 
 
