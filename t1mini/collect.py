@@ -50,7 +50,7 @@ class CollectConfig(EvaluateConfig):
 
 
 def run(config: CollectConfig):
-    problems = list({problem.question: problem for problem in pick_problems(config)}.values())  # each once
+    problems = pick_problems(config)
     policy, tokenizer = load_policy(config.init, config.device)
     maths.require_tokenizer(tokenizer, config.init)
     with RunFolder.open(config, "collect") as folder:

@@ -22,7 +22,7 @@ FILES = ("attempts/000000.jsonl", "attempts/000006.jsonl", "traces.jsonl", "hard
 @pytest.fixture
 def words(tmp_path, monkeypatch):
     monkeypatch.setattr(collect, "BATCH", 3)
-    problems = [{"question": f"{i % 8} + 1?", "answer": f"#### {i % 8 + 1}"} for i in range(9)]  # one of them twice
+    problems = [{"question": f"{i} + 1?", "answer": f"#### {i + 1}"} for i in range(9)]
     (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in problems))
     return ["collect", "--init", str(GOLDEN), "--data", str(tmp_path / "train.jsonl"), "--samples", "2", "--max-new-tokens", "8",
             "--max-batch-tokens", "300", "--threads", "1"]
@@ -32,8 +32,8 @@ def words(tmp_path, monkeypatch):
 def test_a_run_stopped_or_killed_ends_as_one_that_was_not(words, tmp_path, monkeypatch, capsys, number, code):
     whole, run = tmp_path / "whole", tmp_path / "run"
     assert main([*words, "--out", str(whole)]) == 0
-    assert "8 problems: 0 traces, 8 hard problems" in capsys.readouterr().out
-    assert [json.loads(line) for line in (whole / "hard.jsonl").open()] == [{"question": f"{i} + 1?", "answer": f"{i + 1}"} for i in range(8)]
+    assert "9 problems: 0 traces, 9 hard problems" in capsys.readouterr().out
+    assert [json.loads(line) for line in (whole / "hard.jsonl").open()] == [{"question": f"{i} + 1?", "answer": f"{i + 1}"} for i in range(9)]
     with monkeypatch.context() as patch:
         respond = collect.respond
         patch.setattr(collect, "respond", lambda *a: respond(*a) if a[-1][0] < 3 else os.kill(os.getpid(), number))

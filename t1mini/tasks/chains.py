@@ -76,7 +76,7 @@ def values_of(numbers: Sequence[int], ops: Sequence[str]):
 
 
 @lru_cache(maxsize=None)
-def all_chains(numbers: tuple[int, ...]) -> tuple[Chain, ...]:
+def all_chains(numbers: tuple[int, ...]) -> tuple:
     """Every valid chain over the numbers, a commuting first pair counted once."""
     orders = sorted(set(permutations(numbers)))
     chains = [Chain(order, "".join(ops), tuple(values_of(order, ops)))
@@ -86,7 +86,7 @@ def all_chains(numbers: tuple[int, ...]) -> tuple[Chain, ...]:
 
 
 @lru_cache(maxsize=None)
-def solutions(problem: Problem) -> tuple[Chain, ...]:
+def solutions(problem: Problem) -> tuple:
     """The chains that hit the target."""
     return tuple(chain for chain in all_chains(problem.numbers) if chain.value == problem.target)
 

@@ -26,7 +26,7 @@ from t1mini.runs.folder import write_text
 from t1mini.runs.jsonl import read_rows
 from t1mini.runs.settings import UserError
 from t1mini.runs.tokenizer import Tokenizer
-from t1mini.tasks.chains import LARGEST_VALUE, OPERATORS, Problem, all_chains, blind_search, values_of  # noqa
+from t1mini.tasks.chains import LARGEST_VALUE, OPERATORS, Problem, all_chains, blind_search, values_of
 
 WORDS = ["make", "from", ":", "=", ",", *OPERATORS, "low", "high", "check", "ok", "stop", "answer", "none"]
 FORCED_ANSWER, END_OF_THINKING = "answer ", "answer"
@@ -128,13 +128,13 @@ def require_tokenizer(tokenizer, folder):
                         "data/tiny-sft")
 
 
-def make_splits(count: int = 3, largest: int = 15, seed: int = 0) -> dict[str, list[Problem]]:
+def make_splits(count: int = 3, largest: int = 15) -> dict[str, list[Problem]]:
     """Every solvable problem over `count` numbers from 1 ... largest: no set of numbers is in two splits.
 
     A target is at least 1 and not among the numbers. Validation and test get a tenth of the sets each; of
     four numbers, which have some forty targets a set, two targets each.
     """
-    rng = random.Random(seed)
+    rng = random.Random(0)
     sets = list(combinations_with_replacement(range(1, largest + 1), count))
     rng.shuffle(sets)
     tenth = round(len(sets) / 10)

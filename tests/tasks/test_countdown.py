@@ -68,8 +68,6 @@ def test_splits_share_no_three_numbers_and_together_hold_every_problem():
     triples = [{problem.numbers for problem in SPLIT[name]} for name in SPLITS]
     assert all(a.isdisjoint(b) for a, b in combinations(triples, 2)) and list(map(len, triples)) == [544, 68, 68]
     assert sorted(sum(SPLIT.values(), [])) == sorted(p for numbers in TRIPLES for p in problems_of(numbers))
-    other = make_splits(seed=1)
-    assert sorted(sum(other.values(), [])) == sorted(sum(SPLIT.values(), [])) and other["test"] != SPLIT["test"]
 
 
 def test_four_numbers_keep_two_targets_of_every_set_that_is_held_out():
