@@ -119,7 +119,7 @@ def summarise(task, problems: list, verdicts: list[list[Verdict]]) -> dict:
     results = {"problems": len(problems), "samples": n}
     for name, score in scores.items():
         results[name] = float(np.mean(score))
-        results["interval" if score is correct else f"{name} interval"] = clustered_interval(score)
+        results["interval" if name == "pass@1" else f"{name} interval"] = clustered_interval(score)
     for name in ("length", "repetitive", "overlong", "garbled", "attempts"):
         results[name] = total(name) / len(flat)
     results["hits_per_attempt"] = total("hits") / max(1, total("attempts"))

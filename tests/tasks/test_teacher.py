@@ -53,11 +53,8 @@ def test_a_faultless_teacher_is_always_right_and_never_repeats_itself():
 
 
 def test_a_small_spread_tries_near_chains_first():
-    def mean_distance(spread):
-        tried = [abs(judged(t)[0][0] - p.target) for p, t in traces(PROBLEMS * 5, spread=spread)]
-        return sum(tried) / len(tried)
-
-    assert mean_distance(10.0) < 0.7 * mean_distance(1e6)
+    distance = lambda spread: sum(abs(judged(trace)[0][0] - p.target) for p, trace in traces(PROBLEMS * 5, spread=spread))
+    assert distance(10.0) < 0.7 * distance(1e6)
     for problem, trace in traces(spread=1e-3, slip=1.0):  # every hit slips, so that all chains are tried
         distances = [abs(value - problem.target) for value, *_ in judged(trace)]
         assert distances == sorted(distances) and len(distances) == len(all_chains(problem.numbers))
