@@ -29,7 +29,7 @@ from t1mini.runs.tokenizer import Tokenizer
 from t1mini.tasks.chains import LARGEST_VALUE, OPERATORS, Problem, all_chains, blind_search, values_of
 
 WORDS = ["make", "from", ":", "=", ",", *OPERATORS, "low", "high", "check", "ok", "stop", "answer", "none"]
-FORCED_ANSWER, END_OF_THINKING = "answer ", "answer"
+FORCED_ANSWER, END_OF_THINKING = "answer ", "answer"  # these and `blind_search`: see t1mini.tasks
 SPLITS = ("train", "validation", "test")
 
 
