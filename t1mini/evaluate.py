@@ -12,7 +12,6 @@ all); what the responses look like; and, for Countdown, two yardsticks of the se
 Run it: python -m t1mini evaluate --init data/tiny-rl
 """
 
-import dataclasses
 import json
 import random
 from dataclasses import dataclass
@@ -20,17 +19,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from t1mini.fast import twins
-from t1mini.model import Qwen
 from t1mini.penalties import Verdict, judge_rollouts
-from t1mini.rollout import Rollouts
 from t1mini.runs.checkpoint import load_policy
 from t1mini.runs.folder import RunFolder
 from t1mini.runs.settings import PRECISIONS, SMALL_CACHE, StageConfig, UserError, default_out, setting
-from t1mini.runs.tokenizer import Tokenizer
 from t1mini.sampler import Sampling
 from t1mini.statistics import clustered_interval, majority_at_k, pass_at_k
 from t1mini.tasks import TASKS, load_problems
 from t1mini.tasks.countdown import SPLITS
+
+FORMATS = {"problems": "{}", "samples": "{}", "interval": "{0[0]:.1%} - {0[1]:.1%}",
+           "length": "{:.1f}", "attempts": "{:.1f}"}  # others are shares
 
 
 @dataclass(frozen=True)
@@ -54,20 +53,18 @@ class EvaluateConfig(StageConfig):
                              choices=PRECISIONS, gpu="bfloat16")
     plain: bool = setting(False, "the plain twin of generate, for reading along")
 
-    def sampling(self, vocab_limit: int) -> Sampling:
+    def sampling(self, vocab_limit) -> Sampling:
         return Sampling(self.temperature, self.top_k, self.top_p, self.min_p, vocab_limit)
 
 
 def run(config: EvaluateConfig):
-    problems = pick_problems(config)
+    problems, task = pick_problems(config), TASKS[config.task]
     policy, tokenizer = load_policy(config.init, config.device)
-    TASKS[config.task].require_tokenizer(tokenizer, config.init)
+    task.require_tokenizer(tokenizer, config.init)
     with RunFolder(default_out(config, "evaluate"), config) as folder:
         _, verdicts = respond(policy, tokenizer, problems, config)
-        results = summarise(TASKS[config.task], problems, verdicts)
-        rows = [{**problem._asdict(), **dataclasses.asdict(verdict), "reward": verdict.reward}
-                for problem, group in zip(problems, verdicts) for verdict in group]
-        folder.write_text("responses.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+        results = summarise(task, problems, verdicts)
+        folder.write_text("responses.jsonl", lines(responses(problems, verdicts)))
         folder.write_results("evaluation.json", results)
     print(table({config.init: results}))
 
@@ -75,64 +72,76 @@ def run(config: EvaluateConfig):
 def pick_problems(config: EvaluateConfig) -> list:
     """The problems to evaluate on. UserError for fewer than the two that an interval needs."""
     problems = load_problems(config.task, config.data, config.split)
-    wanted = config.problems or len(problems)
-    if min(wanted, len(problems)) < 2:
-        raise UserError(f"--problems {config.problems} of the {len(problems)} in {config.data}: "
-                        "an interval needs at least 2")
-    return problems if wanted >= len(problems) else random.Random(config.seed).sample(problems, wanted)
+    if 0 < config.problems < len(problems):
+        problems = random.Random(config.seed).sample(problems, config.problems)
+    if len(problems) < 2:
+        raise UserError(f"--problems {config.problems} of {config.data}: an interval needs at least 2")
+    return problems
 
 
-def respond(policy: Qwen, tokenizer: Tokenizer, problems: list,
-            config: EvaluateConfig) -> tuple[Rollouts, list[list[Verdict]]]:
-    """`samples` responses to each problem, prompt-major, and what they are worth [problems][samples]."""
+def respond(policy, tokenizer, problems: list, config: EvaluateConfig, indices=None) -> tuple:
+    """Rollouts of `samples` responses to each problem, and the verdicts on them [problems][samples].
+
+    `indices` name the problems for the noise (default: 0, 1, ...).
+    """
     task, (generate, _) = TASKS[config.task], twins(config)
     prompts = [task.prompt_ids(problem, tokenizer) for problem in problems]
     rollouts = generate(policy, prompts, config.samples, config.sampling(tokenizer.size), seed=config.seed,
-                        max_new_tokens=config.max_new_tokens, eos_id=tokenizer.eos_id,
+                        max_new_tokens=config.max_new_tokens, eos_id=tokenizer.eos_id, prompt_indices=indices,
                         max_batch_tokens=config.max_batch_tokens, progress="responses")
-    return rollouts, judge_rollouts(task, problems, rollouts, tokenizer, max_new_tokens=config.max_new_tokens,
-                                    repeat_limit=config.repeat_limit)
+    verdicts = judge_rollouts(task, problems, rollouts, tokenizer, max_new_tokens=config.max_new_tokens,
+                              repeat_limit=config.repeat_limit)
+    return rollouts, verdicts
+
+
+def responses(problems: list, verdicts: list[list[Verdict]]):
+    """A row a response: its problem and its verdict."""
+    for problem, group in zip(problems, verdicts):
+        for verdict in group:
+            yield {**problem._asdict(), **vars(verdict), "reward": verdict.reward}
+
+
+def lines(rows) -> str:
+    """Rows as JSON lines."""
+    return "".join(json.dumps(row) + "\n" for row in rows)
 
 
 def summarise(task, problems: list, verdicts: list[list[Verdict]]) -> dict:
     """Every figure of an evaluation (see the header): tokens or attempts a response, or shares."""
-    correct = np.array([[v.correct for v in group] for group in verdicts], dtype=float)  # [problems, samples]
-    n = correct.shape[1]
-    flat = [v for group in verdicts for v in group]
-    mean = lambda name: float(np.mean([getattr(v, name) for v in flat]))
-    at_k = [pass_at_k(n, int(c), n) for c in correct.sum(axis=1)]
-    majority = [_majority_is_correct(task, problem, group) for problem, group in zip(problems, verdicts)]
-    return {
-        "problems": len(problems), "samples": n,
-        "pass@1": float(correct.mean()), "interval": clustered_interval(correct),
-        f"pass@{n}": float(np.mean(at_k)), f"pass@{n} interval": clustered_interval(np.array(at_k)[:, None]),
-        f"majority@{n}": float(np.mean(majority)),
-        f"majority@{n} interval": clustered_interval(np.array(majority)[:, None]),
-        **{name: mean(name) for name in ("length", "repetitive", "overlong", "garbled", "attempts")},
-        "hits_per_attempt": sum(v.hits for v in flat) / max(1, sum(v.attempts for v in flat)),
-        **task.yardsticks(problems, mean("attempts")),
+    flat, n = sum(verdicts, []), len(verdicts[0])
+    total = lambda name: sum(getattr(verdict, name) for verdict in flat)
+    correct = [[verdict.correct for verdict in group] for group in verdicts]  # [problems, samples]
+    scores = {
+        "pass@1": correct,
+        f"pass@{n}": [[pass_at_k(n, sum(group), n)] for group in correct],
+        f"majority@{n}": [[majority_is_correct(task, group)] for group in verdicts],
     }
+    results = {"problems": len(problems), "samples": n}
+    for name, score in scores.items():
+        results[name] = float(np.mean(score))
+        results["interval" if name == "pass@1" else f"{name} interval"] = clustered_interval(score)
+    for name in ("length", "repetitive", "overlong", "garbled", "attempts"):
+        results[name] = total(name) / len(flat)
+    results["hits_per_attempt"] = total("hits") / max(1, total("attempts"))
+    if hasattr(task, "blind_search"):
+        results["blind_search"] = task.blind_search(problems, results["attempts"])
+    return results
+
+
+def majority_is_correct(task, group: list[Verdict]):
+    """Whether the commonest answer is right; an overlong response gave none."""
+    answers = [None if verdict.overlong else task.final_answer(verdict.text) for verdict in group]
+    winner = majority_at_k(answers, len(answers))
+    return group[answers.index(winner)].correct
 
 
 def table(results: dict[str, dict]) -> str:
     """Evaluations side by side as plain text."""
-    names = [name for name in next(iter(results.values())) if "interval" not in name]
     width = max(17, *(len(label) + 2 for label in results))
-    lines = [" " * 20 + "".join(f"{label:>{width}}" for label in results)]
-    for name in names:
-        lines.append(f"{name:20}" + "".join(f"{_show(name, r[name]):>{width}}" for r in results.values()))
-    intervals = ["{:.1%} - {:.1%}".format(*r["interval"]) for r in results.values()]
-    lines.insert(4, f"{'  95% interval':20}" + "".join(f"{interval:>{width}}" for interval in intervals))
+    line = ("{:20}" + f"{{:>{width}}}" * len(results)).format
+    lines = [line("", *results)]
+    for name in next(iter(results.values())):
+        if not name.endswith(" interval"):
+            shown = [FORMATS.get(name, "{:.1%}").format(result[name]) for result in results.values()]
+            lines.append(line("  95% interval" if name == "interval" else name, *shown))
     return "\n".join(lines)
-
-
-def _majority_is_correct(task, problem, group: list[Verdict]) -> bool:
-    answers = [task.final_answer(v.text) if not v.overlong else None for v in group]
-    winner = majority_at_k(answers, len(answers))
-    return winner is not None and task.vote_is_correct(problem, winner)
-
-
-def _show(name: str, value: float) -> str:
-    if name in ("problems", "samples"):
-        return str(value)
-    return f"{value:.1f}" if name in ("length", "attempts") else f"{value:.1%}"

@@ -18,23 +18,21 @@ from dataclasses import dataclass
 from typing import Sequence
 
 import numpy as np
-from tqdm import tqdm
 
-from t1mini.evaluate import EvaluateConfig, pick_problems, respond
+from t1mini.evaluate import EvaluateConfig, pick_problems, respond, table
 from t1mini.fast import twins
-from t1mini.model import Qwen
 from t1mini.rollout import Rollouts
 from t1mini.runs.checkpoint import load_policy
 from t1mini.runs.folder import RunFolder
 from t1mini.runs.settings import UserError, default_out, setting
-from t1mini.runs.tokenizer import Tokenizer
 from t1mini.statistics import clustered_interval
 from t1mini.tasks import TASKS
 
 
 @dataclass(frozen=True)
 class ScaleConfig(EvaluateConfig):
-    init: tuple = setting(("data/tiny-sft", "data/tiny-rl"), "checkpoint folders, a curve for each", qwen=())
+    init: tuple = setting(("data/tiny-sft", "data/tiny-rl"), "checkpoint folders, a curve for each",
+                          qwen=("",))
     budgets: tuple = setting((16, 32, 48, 64, 96, 128, 160, 192), "tokens of thinking", "0 to 1_048_576",
                              qwen=(64, 128, 256, 384, 512, 768, 1024))
     answer_tokens: int = setting(8, "tokens a forced answer may take", "1 to 65_536", qwen=32)
@@ -45,49 +43,47 @@ def run(config: ScaleConfig):
         raise UserError(f"--budgets {max(config.budgets)}: no response is longer than --max-new-tokens "
                         f"{config.max_new_tokens}")
     problems = pick_problems(config)
-    if not config.init:
-        raise UserError("--init: which checkpoint folders?")
     policies = {path: load_policy(path, config.device) for path in config.init}
     for path, (_, tokenizer) in policies.items():
         TASKS[config.task].require_tokenizer(tokenizer, path)
+    curves = {}
     with RunFolder(default_out(config, "scale"), config) as folder:
-        curves = {path: budget_curve(*policy, problems, respond(*policy, problems, config)[0], config)
-                  for path, policy in policies.items()}
+        for path, policy in policies.items():
+            thinking, _ = respond(*policy, problems, config)
+            curves[path] = budget_curve(*policy, problems, thinking, config)
         write_curves(folder, curves, config.budgets)
     print(curve_table(curves, config.budgets))
 
 
-def budget_curve(policy: Qwen, tokenizer: Tokenizer, problems: list, thinking: Rollouts,
-                 config: ScaleConfig) -> np.ndarray:
+def budget_curve(policy, tokenizer, problems: list, thinking: Rollouts, config: ScaleConfig) -> np.ndarray:
     """Correct or not at each budget, where the same `thinking` is cut: [budgets, problems, samples]"""
     task, (generate, _) = TASKS[config.task], twins(config)
-    samples = len(thinking.lengths) // len(problems)
-    prompts = [task.prompt_ids(problem, tokenizer) for problem in problems]
-    lengths, finished = thinking.lengths.tolist(), thinking.finished.tolist()
+    asked = [problem for problem in problems for _ in range(config.samples)]  # by the row
     opener = tokenizer.encode(task.FORCED_ANSWER)
-    rows, correct = range(len(lengths)), []
-    for i, budget in enumerate(tqdm(config.budgets, desc="budgets", leave=False)):
-        done = [row for row in rows if finished[row] and lengths[row] <= budget]
-        answers = {row: tokenizer.decode(thinking.ids(row)) for row in done}
-        cut = [row for row in rows if row not in answers]
-        kept = [thoughts(thinking.ids(row), budget, tokenizer, task.END_OF_THINKING) for row in cut]
-        forced = [[*prompts[row // samples], *ids, *opener] for row, ids in zip(cut, kept)]
+    correct = []
+    for step, budget in enumerate(config.budgets, 1):
+        answers = [tokenizer.decode(ids) for ids in thinking.unpadded]
+        cut = (~thinking.finished | (thinking.lengths > budget)).nonzero().flatten().tolist()
+        forced = []
+        for row in cut:
+            kept = thoughts(thinking.ids(row), budget, tokenizer, task.END_OF_THINKING)
+            forced.append([*task.prompt_ids(asked[row], tokenizer), *kept, *opener])
         if cut:
-            ends = generate(policy, forced, 1, config.sampling(tokenizer.size), seed=config.seed,
-                            step=1 + i, prompt_indices=cut,  # noise of its own
-                            max_new_tokens=config.answer_tokens, eos_id=tokenizer.eos_id,
-                            max_batch_tokens=config.max_batch_tokens)
-            answers |= {row: task.FORCED_ANSWER + tokenizer.decode(ends.ids(j)) for j, row in enumerate(cut)}
-        correct.append([task.is_correct(problems[row // samples], answers[row]) for row in rows])
-    return np.array(correct, dtype=float).reshape(len(config.budgets), len(problems), samples)
+            ends = generate(policy, forced, 1, config.sampling(tokenizer.size), seed=config.seed, step=step,
+                            prompt_indices=cut, max_new_tokens=config.answer_tokens, eos_id=tokenizer.eos_id,
+                            max_batch_tokens=config.max_batch_tokens, progress=f"{budget} tokens")
+            for row, ids in zip(cut, ends.unpadded):
+                answers[row] = task.FORCED_ANSWER + tokenizer.decode(ids)
+        correct += [task.is_correct(*pair) for pair in zip(asked, answers)]
+    return np.array(correct, dtype=float).reshape(-1, len(problems), config.samples)
 
 
-def thoughts(ids: list[int], budget: int, tokenizer: Tokenizer, end: str) -> list[int]:
+def thoughts(ids: list[int], budget: int, tokenizer, end: str) -> list[int]:
     """The first `budget` tokens of the thinking, which ends before the text `end`, be that several."""
     marker = tokenizer.encode(end)
-    if len(marker) == 1 or end not in tokenizer.decode(ids):
-        return truncate_thinking(ids, budget, marker[0] if len(marker) == 1 else -1)
-    has_ended = lambda n: end in tokenizer.decode(ids[: n + 1])
+    if len(marker) == 1:
+        return truncate_thinking(ids, budget, marker[0])
+    has_ended = lambda i: end in tokenizer.decode(ids[: i + 1])
     return ids[: min(budget, bisect.bisect_left(range(len(ids)), True, key=has_ended))]
 
 
@@ -101,20 +97,18 @@ def truncate_thinking(ids: Sequence[int], budget: int, end_id: int) -> list[int]
     return ids[: min(budget, ids.index(end_id))] if end_id in ids else ids[:budget]
 
 
-def write_curves(folder: RunFolder, curves: dict[str, np.ndarray], budgets: Sequence[int]):
+def write_curves(folder, curves: dict[str, np.ndarray], budgets: Sequence[int]):
     """budget_curve.csv: a row a policy and budget, with the 95% interval over problems."""
     rows = []
-    for label, scores in curves.items():
-        for budget, at_budget in zip(budgets, scores):
-            low, high = clustered_interval(at_budget)
-            rows.append({"policy": label, "budget": budget, "accuracy": float(at_budget.mean()),
-                         "low": low, "high": high})
+    for label, curve in curves.items():
+        for budget, scores in zip(budgets, curve):
+            low, high = clustered_interval(scores)
+            accuracy = float(scores.mean())
+            rows.append(dict(policy=label, budget=budget, accuracy=accuracy, low=low, high=high))
     folder.write_rows("budget_curve.csv", rows)
 
 
 def curve_table(curves: dict[str, np.ndarray], budgets: Sequence[int]) -> str:
-    width = max(map(len, ["thinking budget", *curves])) + 2
-    lines = [f"{'thinking budget':{width}}" + "".join(f"{budget:>8}" for budget in budgets)]
-    lines += [f"{label:{width}}" + "".join(f"{accuracy:>8.1%}" for accuracy in scores.mean(axis=(1, 2)))
-              for label, scores in curves.items()]
-    return "\n".join(lines)
+    """Accuracies as plain text: a line a budget, a column a policy."""
+    names = [f"{budget} tokens" for budget in budgets]
+    return table({label: dict(zip(names, curve.mean(axis=(1, 2)))) for label, curve in curves.items()})

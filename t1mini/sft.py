@@ -15,7 +15,7 @@ Run it: python -m t1mini sft
 import random
 import time
 from dataclasses import dataclass
-from typing import Callable, NamedTuple, Sequence
+from typing import NamedTuple, Sequence
 
 import torch
 from tqdm import tqdm
@@ -33,8 +33,7 @@ from t1mini.runs.settings import TrainingConfig, UserError, setting
 from t1mini.runs.state import TrainingState
 from t1mini.runs.team import Team, leads, team
 from t1mini.runs.tokenizer import Tokenizer
-from t1mini.tasks import TASKS, load_problems
-from t1mini.tasks import countdown, maths
+from t1mini.tasks import TASKS, countdown, load_problems, maths
 from t1mini.tasks.teacher import Teacher, teach
 
 INITIAL_STD = 0.06  # of random weights; at the usual 0.02 so small a model takes much longer to get going
@@ -48,7 +47,7 @@ class Example(NamedTuple):
 
 
 @dataclass(frozen=True)
-class SFTConfig(TrainingConfig):
+class SFTConfig(Teacher, TrainingConfig):
     task: str = setting("countdown", "what the problems are", choices=tuple(TASKS), qwen="math")
     data: str = setting("data", "file, or folder of train.jsonl: problems, or traces of collect", qwen="")
     init: str = setting("", "checkpoint folder to start from (default: random weights of the shape below)")
@@ -66,32 +65,21 @@ class SFTConfig(TrainingConfig):
     micro_batch_tokens: int = setting(8192, "tokens of one forward and backward pass", "1 or more", gpu=65536,
                                       qwen=16384)
     state_every: int = setting(200, "updates between saves of the state to resume from", "1 or more", qwen=50)
-    spread: float = setting(Teacher.spread, "teacher: chains weigh exp(-|value - target| / spread)",
-                            "above 0")
-    give_up: float = setting(Teacher.give_up, "teacher: chance of giving up after a miss", "0 to 1")
-    repeat: float = setting(Teacher.repeat, "teacher: chance of repeating an attempt", "0 to 1")
-    slip: float = setting(Teacher.slip, "teacher: chance of a slip in arithmetic", "0 to 1")
-    misjudge: float = setting(Teacher.misjudge, "teacher: chance of a wrong verdict", "0 to 1")
-
-    @property
-    def teacher(self) -> Teacher:
-        return Teacher(self.spread, self.give_up, self.repeat, self.slip, self.misjudge)
 
 
 def run(config: SFTConfig):
-    if config.task == "math" and not config.init:
-        raise UserError("--init: --task math needs a checkpoint folder to start from")
-    model, tokenizer = load_policy(config.init, config.device) if config.init else new_policy(config)
+    math = config.task == "math"
+    new = not math and not config.init
+    model, tokenizer = new_policy(config) if new else load_policy(config.init, config.device)
     TASKS[config.task].require_tokenizer(tokenizer, config.init)
-    rng = random.Random(config.seed)
-    if config.task == "math":
-        examples = read_examples(config.data, tokenizer)[: config.traces]
+    if math:
+        source = read_examples(config.data, tokenizer)
     else:
-        problems = load_problems(config.task, config.data, "train")
+        source = load_problems(config.task, config.data, "train")
+    rng = random.Random(config.seed)
     with RunFolder.open(config, "sft", leads(config.batch)) as folder:
         with team(config, "sft", config.batch) as ranks:
-            if config.task != "math":
-                examples = teacher_examples(problems, config, tokenizer, rng)
+            examples = source[: config.traces] if math else teacher_examples(source, config, tokenizer, rng)
             train(model, tokenizer, examples, rng, config, folder, ranks)
     if folder:
         print(f"saved {folder.path / 'final'}")
@@ -109,8 +97,7 @@ def new_policy(config: SFTConfig) -> tuple[Qwen, Tokenizer]:
     return Qwen(shape).initialise(config.seed).to(config.device), tokenizer
 
 
-def train(model: Qwen, tokenizer: Tokenizer, examples: list[Example], rng: random.Random, config: SFTConfig,
-          folder: RunFolder | None, team: Team = Team()):
+def train(model, tokenizer, examples: list[Example], rng, config: SFTConfig, folder, team: Team = Team()):
     """Trains `model` in place, in batches of traces of like length; a metrics row every 20 updates.
 
     Only the rank that leads the team has a `folder`.
@@ -124,30 +111,29 @@ def train(model: Qwen, tokenizer: Tokenizer, examples: list[Example], rng: rando
     started = time.perf_counter()
     with state:
         for step in state.updates(len(batches), "SFT"):
-            batch = [examples[i] for i in batches[step]]
+            batch, done = [examples[i] for i in batches[step]], step + 1
             try:
-                state.losses.append(sft_step(step, batch, model, optimiser, config.micro_batch_tokens, score))
+                state.losses.append(sft_step(step, batch, optimiser, config, score))
             except NotFinite as refused:
-                state.refuse(step + 1, str(refused), refused.rows)
-            if state.losses and ((step + 1) % 20 == 0 or step + 1 == len(batches)):
+                state.refuse(done, str(refused), refused.rows)
+            if state.losses and (done % 20 == 0 or done == len(batches)):
                 loss = torch.stack(state.losses).mean().item()
                 state.losses = []
                 state.bar.set_postfix(loss=f"{loss:.3f}")
-                state.record({"step": step + 1, "loss": loss}, {"seconds": time.perf_counter() - started})
-            state.after(step + 1)
+                state.record({"step": done, "loss": loss}, {"seconds": time.perf_counter() - started})
+            state.after(done)
         if folder:
             save_policy(model, tokenizer, folder.path / "final", DTYPES[config.save_precision])
 
 
-def sft_step(step: int, batch: list[Example], model: Qwen, optimiser: Optimiser, token_budget: int,
-             score: Callable) -> torch.Tensor:
+def sft_step(step: int, batch: list[Example], optimiser, config: SFTConfig, score):
     """One update on a batch, of which this rank takes its share. Returns the batch's loss, or NotFinite."""
     tokens = sum(len(example.response) for example in batch)  # of the whole batch, whoever scores them
+    model, mine = optimiser.model, optimiser.team.share(batch)
     total = torch.zeros((), device=model.device)
-    mine = optimiser.team.share(batch)
-    lengths = [len(example.prompt) + len(example.response) for example in mine]
-    for picks in micro_batches(lengths, token_budget):
-        loss = sft_loss(model, *zip(*(mine[i] for i in picks)), score=score, normaliser=tokens)
+    lengths = [len(prompt) + len(response) for prompt, response in mine]
+    for picks in micro_batches(lengths, config.micro_batch_tokens):
+        loss = sft_loss(model, *zip(*(mine[i] for i in picks)), score, tokens)
         loss.backward()
         total += loss.detach()
     optimiser.team.sum(total)
@@ -155,8 +141,7 @@ def sft_step(step: int, batch: list[Example], model: Qwen, optimiser: Optimiser,
     return total
 
 
-def sft_loss(model: Qwen, prompts: Sequence[list[int]], responses: Sequence[list[int]],
-             score: Callable = score, normaliser: float | None = None) -> torch.Tensor:
+def sft_loss(model: Qwen, prompts: Sequence, responses: Sequence, score=score, normaliser=None):
     """Mean negative log-probability of the response tokens, end token included, prompt excluded.
 
     `normaliser` is the number of response tokens of the whole batch; by default those given.
@@ -165,18 +150,14 @@ def sft_loss(model: Qwen, prompts: Sequence[list[int]], responses: Sequence[list
     return -(logprobs * mask).sum() / (normaliser or mask.sum())
 
 
-def teacher_examples(problems: list[countdown.Problem], config: SFTConfig, tokenizer: Tokenizer,
-                     rng: random.Random) -> list[Example]:
+def teacher_examples(problems: Sequence, config: SFTConfig, tokenizer, rng) -> list[Example]:
     """Countdown: traces of the teacher."""
     chosen = [rng.choice(problems) for _ in range(config.traces)]
-    examples = []
-    for problem in tqdm(chosen, desc="traces", leave=False):
-        response = tokenizer.encode(teach(problem, config.teacher, rng))
-        examples.append(Example(countdown.prompt_ids(problem, tokenizer), [*response, tokenizer.eos_id]))
-    return examples
+    return [example(countdown, problem, teach(problem, config, rng), tokenizer)
+            for problem in tqdm(chosen, desc="traces", leave=False)]
 
 
-def read_examples(path: str, tokenizer: Tokenizer) -> list[Example]:
+def read_examples(path: str, tokenizer) -> list[Example]:
     """Mathematics: lines of {"question": ..., "response": ...}. UserError names file, line and why."""
     examples = []
     for i, row in read_rows(path, "traces"):
@@ -184,8 +165,11 @@ def read_examples(path: str, tokenizer: Tokenizer) -> list[Example]:
         if not all(isinstance(text, str) and text.strip() for text in (question, response)):
             raise UserError(f'{path}, line {i}: want {{"question": "...", "response": "..."}}, '
                             "as the collect stage writes")
-        prompt = maths.prompt_ids(maths.Problem(question, ""), tokenizer)
-        examples.append(Example(prompt, [*tokenizer.encode(response), tokenizer.eos_id]))
+        examples.append(example(maths, maths.Problem(question, ""), response, tokenizer))
     if not examples:
         raise UserError(f"{path} holds no trace")
     return examples
+
+
+def example(task, problem, response, tokenizer) -> Example:
+    return Example(task.prompt_ids(problem, tokenizer), [*tokenizer.encode(response), tokenizer.eos_id])

@@ -16,13 +16,13 @@ from t1mini.runs.tokenizer import Tokenizer
 from t1mini.verifier import extract_answer, verify
 
 GOLDEN = Path(__file__).parent / "golden/qwen2-tiny"
-FILES = ("attempts.jsonl", "traces.jsonl", "hard.jsonl")
+FILES = ("attempts/000000.jsonl", "attempts/000006.jsonl", "traces.jsonl", "hard.jsonl")
 
 
 @pytest.fixture
 def words(tmp_path, monkeypatch):
     monkeypatch.setattr(collect, "BATCH", 3)
-    problems = [{"question": f"{i % 8} + 1?", "answer": f"#### {i % 8 + 1}"} for i in range(9)]  # one of them twice
+    problems = [{"question": f"{i} + 1?", "answer": f"#### {i + 1}"} for i in range(9)]
     (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in problems))
     return ["collect", "--init", str(GOLDEN), "--data", str(tmp_path / "train.jsonl"), "--samples", "2", "--max-new-tokens", "8",
             "--max-batch-tokens", "300", "--threads", "1"]
@@ -32,28 +32,26 @@ def words(tmp_path, monkeypatch):
 def test_a_run_stopped_or_killed_ends_as_one_that_was_not(words, tmp_path, monkeypatch, capsys, number, code):
     whole, run = tmp_path / "whole", tmp_path / "run"
     assert main([*words, "--out", str(whole)]) == 0
-    assert len((whole / "attempts.jsonl").read_text().splitlines()) == 8 and "never solved" in capsys.readouterr().out
-    assert [json.loads(line)["problem"] for line in (whole / "hard.jsonl").open()] == [f"{i} + 1?" for i in range(8)]
+    assert "9 problems: 0 traces, 9 hard problems" in capsys.readouterr().out
+    assert [json.loads(line) for line in (whole / "hard.jsonl").open()] == [{"question": f"{i} + 1?", "answer": f"{i + 1}"} for i in range(9)]
     with monkeypatch.context() as patch:
-        attempt = collect.attempt
-        patch.setattr(collect, "attempt", lambda *a: (os.kill(os.getpid(), number), attempt(*a))[1])
+        respond = collect.respond
+        patch.setattr(collect, "respond", lambda *a: respond(*a) if a[-1][0] < 3 else os.kill(os.getpid(), number))
         assert main([*words, "--out", str(run)]) == code
-    assert f"stopped after 3 of 8 problems; go on with python -m t1mini collect --resume {run}" in capsys.readouterr().err
-    (run / "attempts/000003.jsonl.part").write_text('{"problem": "3 + 1?", "answ')  # what a run leaves that is killed while it writes
+    assert f"stopped; go on with python -m t1mini collect --resume {run}" in capsys.readouterr().err
+    assert [path.name for path in (run / "attempts").iterdir()] == ["000000.jsonl"]
+    (run / "attempts/000003.jsonl.part").write_text('{"question": "3 + 1?", "answ')  # what a run leaves that is killed while it writes
     shutil.copytree(run, tmp_path / "other")
     assert main(["collect", "--resume", str(run)]) == 0
     assert all((run / name).read_bytes() == (whole / name).read_bytes() for name in FILES)
-    rows = (tmp_path / "train.jsonl").read_text()
-    for content, message in ((rows.replace("1 + 1?", "1 + 2?"), "was made from other problems"), (rows, "attempts/000000.jsonl, line 3")):
-        (tmp_path / "train.jsonl").write_text(content)
-        (tmp_path / "other/attempts/000000.jsonl").write_bytes((run / "attempts/000000.jsonl").read_bytes()[: -5 if content == rows else None])
-        assert main(["collect", "--resume", str(tmp_path / "other")]) == 2
-        assert message in capsys.readouterr().err
+    (tmp_path / "other/attempts/000000.jsonl").write_bytes((run / "attempts/000000.jsonl").read_bytes()[:-5])
+    assert main(["collect", "--resume", str(tmp_path / "other")]) == 2
+    assert "attempts/000000.jsonl, line 6" in capsys.readouterr().err
 
 
-def attempts(*answers: str, gold="7", finished=True) -> dict:
-    return {"problem": "3 + 4?", "answer": gold, "attempts": [
-        {"response": f"<think>I get {a}.</think> So \\boxed{{{a}}}.", "finished": finished, "correct": a == gold} for a in answers]}
+def attempts(*answers: str, gold="7", finished=True) -> list[dict]:
+    return [{"question": "3 + 4?", "answer": gold, "text": f"<think>I get {a}.</think> So \\boxed{{{a}}}.", "overlong": not finished,
+             "garbled": False, "correct": a == gold and finished} for a in answers]
 
 
 def test_a_trace_has_different_failures_then_a_success():
@@ -66,8 +64,9 @@ def test_a_trace_has_different_failures_then_a_success():
         assert extract_answer(trace) == "7"
 
 
-def test_what_gives_no_trace_is_counted():
-    rows = [attempts("7", "7", "7"), attempts("1", "2"), attempts("1", "7"), attempts("1" * 5000, "7"), attempts("1", "7", finished=False)]
-    traces, outcomes = make_traces(rows, Tokenizer.from_dir(GOLDEN), CollectConfig(trace_tokens=900))
-    assert outcomes == {"too easy": 1, "never solved": 1, "kept": 1, "too long": 1, "no clean failure beside a clean success": 1}
-    assert len(traces) == 1 and verify(traces[0]["response"], "7")
+def test_traces_come_from_a_clean_failure_beside_a_clean_success_and_are_not_too_long():
+    kept = attempts("1", "7")
+    rows = [attempts("7", "7", "7"), attempts("1", "2"), kept, attempts("1" * 5000, "7"), attempts("1", finished=False) + attempts("7"),
+            attempts("1", *"7" * 15)]
+    traces = make_traces(rows, Tokenizer.from_dir(GOLDEN), CollectConfig(trace_tokens=900))
+    assert len(traces) == 1 and traces[0]["question"] == "3 + 4?" and verify(traces[0]["response"], "7")

@@ -16,14 +16,8 @@ END = 9
 
 
 @pytest.mark.parametrize("ids, budget, expected", [
-    ([5, 6, 7, END, 8], 10, [5, 6, 7]),
-    ([5, 6, 7, END, 8], 3, [5, 6, 7]),
-    ([5, 6, 7, END, 8], 2, [5, 6]),
-    ([5, 6, 7], 10, [5, 6, 7]),
-    ([5, 6, 7], 0, []),
-    ([END, 5], 4, []),
-    ([], 4, []),
-])
+    *(([5, 6, 7, END, 8], budget, [5, 6, 7][:budget]) for budget in (10, 3, 2)),
+    ([5, 6, 7], 10, [5, 6, 7]), ([5, 6, 7], 0, []), ([END, 5], 4, []), ([], 4, [])])
 def test_thinking_ends_at_the_budget_or_at_its_end(ids, budget, expected):
     assert truncate_thinking(ids, budget, END) == expected
 

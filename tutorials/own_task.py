@@ -38,13 +38,11 @@ in_order = lambda problem: " ".join(map(str, sorted(problem.numbers)))
 final_answer = lambda response: f" {response}".rpartition(" answer ")[2].strip() if opened(response) else None
 opened = lambda response: " answer " in f" {response}"
 is_correct = lambda problem, response: final_answer(response) == in_order(problem)
-vote_is_correct = lambda problem, answer: answer == in_order(problem)
 attempts = lambda response: [piece.strip().removesuffix(" no").removesuffix(" yes")
                              for piece in response.partition("answer")[0].split("try ")[1:]]
 hits = lambda problem, tried: sum(attempt.strip() == in_order(problem) for attempt in tried)
 repetition = lambda response, ids: (attempts(response), 1)  # the same attempt, again and again
 is_grammatical = lambda response: response.startswith("try ") and response.count("answer") == 1
-yardsticks = lambda problems, attempts_made: {}
 require_tokenizer = lambda tokenizer, folder: None
 TASKS["order"] = sys.modules[__name__]
 

@@ -5,10 +5,10 @@ A task is a module. Both have the same functions, and a third task would be a th
     load_problems(path)                 its problems from a file
     prompt_ids(problem, tokenizer)      the question as the model reads it;  prompt_text(problem) as we do
     is_correct(problem, response)       the reward
-    final_answer(response)              for majority votes;  vote_is_correct(problem, answer)
+    final_answer(response)              for majority votes, in one spelling
     attempts(response), hits(problem, attempts)     what the thinking tried, and how often it was right
     repetition(response, ids), is_grammatical(response)     what the penalties look at
-    yardsticks(problems, attempts)      what a policy that makes so many attempts is compared with
+    blind_search(problems, attempts)    the accuracy of blind luck with so many attempts, if that is known
     FORCED_ANSWER, END_OF_THINKING      where inference scaling cuts in
     require_tokenizer(tokenizer, folder)
 
@@ -16,14 +16,19 @@ Countdown is embedded and exact; mathematics is for real checkpoints.
 See a whole third task: python tutorials/own_task.py
 """
 
-from pathlib import Path
+import os
 
+from t1mini.runs.settings import UserError
 from t1mini.tasks import countdown, maths
 
 TASKS = {"countdown": countdown, "math": maths}
 
 
 def load_problems(task: str, path: str, split: str) -> list:
-    """The problems of a file, or of SPLIT.jsonl in a folder."""
-    file = Path(path)
-    return TASKS[task].load_problems(file if file.suffix and not file.is_dir() else file / f"{split}.jsonl")
+    """The problems of a file, or of SPLIT.jsonl in a folder. UserError where there are none."""
+    file = os.path.join(path, f"{split}.jsonl") if os.path.isdir(path or ".") else path
+    problems = TASKS[task].load_problems(file) if os.path.isfile(file) else []
+    if not problems:
+        raise UserError(f"there are no problems at {file}; --data takes a file or folder of them, and "
+                        "python -m t1mini data writes Countdown's")
+    return problems

@@ -9,11 +9,14 @@ same words.
 See how hard the problems are: python -m t1mini data
 """
 
-import math
 from functools import lru_cache
-from itertools import permutations, product
+from itertools import accumulate, permutations, product
 from statistics import fmean
 from typing import NamedTuple, Sequence
+
+import numpy as np
+
+from t1mini.statistics import pass_at_k
 
 LARGEST_VALUE = 99
 OPERATORS = "+-*/"
@@ -36,65 +39,62 @@ class Chain(NamedTuple):
     values: tuple[int, ...]
 
     @property
-    def value(self) -> int:
+    def value(self):
         return self.values[-1]
 
     @property
-    def steps(self) -> list[tuple[int, str, int, int]]:
+    def steps(self):
         """(value before, operation, number, value after) of each operation."""
         return list(zip((self.numbers[0], *self.values), self.ops, self.numbers[1:], self.values))
 
-    def __str__(self) -> str:
-        return " ".join([str(self.numbers[0]), *(f"{op} {number}" for _, op, number, _ in self.steps)])
+    def __str__(self):
+        return f"{self.numbers[0]}" + "".join(f" {op} {number}" for _, op, number, _ in self.steps)
 
 
 def compute(a: int | None, op: str, b: int) -> int | None:
-    """a op b, or None where it is not an integer within 0 ... 99.
+    """a op b, for b >= 1, or None where it is not an integer within 0 ... 99.
 
     >>> compute(12, "/", 4), compute(12, "/", 5), compute(3, "-", 5), compute(50, "*", 2)
     (3, None, None, None)
     """
-    if a is None or (op == "/" and (b == 0 or a % b)):
+    if a is None or op == "/" and a % b:
         return None
-    value = {"+": a + b, "-": a - b, "*": a * b, "/": a // (b or 1)}[op]
+    value = {"+": a + b, "-": a - b, "*": a * b, "/": a // b}[op]
     return value if 0 <= value <= LARGEST_VALUE else None
 
 
-def values_of(numbers: Sequence[int], ops: Sequence[str]) -> tuple[int | None, ...]:
+def values_of(numbers: Sequence[int], ops: Sequence[str]):
     """The value after each operation, None from the first that is not allowed.
 
     >>> values_of((3, 4, 11), "+*"), values_of((3, 4, 11), "-*")
-    ((7, 77), (None, None))
+    ([7, 77], [None, None])
     """
-    value, values = numbers[0], []
+    values = [numbers[0]]
     for op, number in zip(ops, numbers[1:]):
-        value = compute(value, op, number)
-        values.append(value)
-    return tuple(values)
+        values.append(compute(values[-1], op, number))
+    return values[1:]
 
 
 @lru_cache(maxsize=None)
-def all_chains(numbers: tuple[int, ...]) -> tuple[Chain, ...]:
+def all_chains(numbers: tuple[int, ...]) -> tuple:
     """Every valid chain over the numbers, a commuting first pair counted once."""
-    found = []
-    for keys in sorted(set(permutations(numbers))):
-        for ops in map("".join, product(OPERATORS, repeat=len(numbers) - 1)):
-            values = values_of(keys, ops)
-            if values[-1] is not None and (ops[0] in "-/" or keys[0] <= keys[1]):
-                found.append(Chain(keys, ops, values))
-    return tuple(found)
+    orders = sorted(set(permutations(numbers)))
+    chains = [Chain(order, "".join(ops), tuple(values_of(order, ops)))
+              for order, ops in product(orders, product(OPERATORS, repeat=len(numbers) - 1))
+              if ops[0] in "-/" or order[0] <= order[1]]
+    return tuple(chain for chain in chains if chain.value is not None)
 
 
-def solutions(problem: Problem) -> list[Chain]:
+@lru_cache(maxsize=None)
+def solutions(problem: Problem) -> tuple:
     """The chains that hit the target."""
-    return [chain for chain in all_chains(problem.numbers) if chain.value == problem.target]
+    return tuple(chain for chain in all_chains(problem.numbers) if chain.value == problem.target)
 
 
 def blind_success(problem: Problem, attempts: int) -> float:
     """Chance that a search which draws valid chains at random, never one twice, hits within `attempts`."""
-    chains, hits = len(all_chains(problem.numbers)), len(solutions(problem))
-    attempts = min(attempts, chains)
-    return 1.0 - math.comb(chains - hits, attempts) / math.comb(chains, attempts)
+    chains = len(all_chains(problem.numbers))
+    return pass_at_k(chains, len(solutions(problem)), min(attempts, chains))
 
 
 def blind_search(problems: Sequence[Problem], attempts_made: float) -> float:
@@ -102,12 +102,7 @@ def blind_search(problems: Sequence[Problem], attempts_made: float) -> float:
 
     Allowed n attempts it makes sum_{i<n} P(no hit in i) of them; n is interpolated to meet `attempts_made`.
     """
-    used = accuracy = 0.0
-    for n in range(1, 1000):
-        more_used = used + 1 - accuracy
-        more_accuracy = fmean(blind_success(problem, n) for problem in problems)
-        if more_used >= attempts_made or more_accuracy == 1:
-            share = min(1.0, (attempts_made - used) / (more_used - used))
-            return accuracy + share * (more_accuracy - accuracy)
-        used, accuracy = more_used, more_accuracy
-    return accuracy
+    most = max(len(all_chains(problem.numbers)) for problem in problems)
+    solved = [fmean(blind_success(problem, n) for problem in problems) for n in range(1, most + 1)]
+    made = accumulate((1 - share for share in solved), initial=1.0)  # allowed 1, 2, ... attempts
+    return float(np.interp(attempts_made, [0, *made][:-1], [0, *solved]))

@@ -16,7 +16,6 @@ See the problems: python -m t1mini data
 """
 
 import json
-import os
 import random
 import re
 from itertools import combinations_with_replacement
@@ -30,29 +29,30 @@ from t1mini.runs.tokenizer import Tokenizer
 from t1mini.tasks.chains import LARGEST_VALUE, OPERATORS, Problem, all_chains, blind_search, values_of
 
 WORDS = ["make", "from", ":", "=", ",", *OPERATORS, "low", "high", "check", "ok", "stop", "answer", "none"]
-FORCED_ANSWER, END_OF_THINKING = "answer ", "answer"
+FORCED_ANSWER, END_OF_THINKING = "answer ", "answer"  # these and `blind_search`: see t1mini.tasks
 SPLITS = ("train", "validation", "test")
 
 
 # --- what a response says
 
-_ON = " [-+*/] [0-9]+"  # from a number, or from a value, on to the next
-_STEP = f"[0-9]+{_ON} = [0-9]+"
-_ATTEMPT = re.compile(f"(?<![0-9]){_STEP}(?:{_ON} = [0-9]+)+")  # sought from each number's first digit only
-_ANSWER = re.compile(rf"(?:.* )?answer \s*([0-9]+(?:{_ON}){{2,3}})\s*", re.DOTALL)  # the last of several
+_NUMBER = "[0-9]{1,2}"
+_ON = f" [-+*/] {_NUMBER}"  # from a number, or from a value, on to the next
+_STEP = f"{_NUMBER}{_ON} = {_NUMBER}"
+_ATTEMPT = re.compile(rf"\b{_STEP}(?:{_ON} = {_NUMBER})+\b")
+_ANSWER = re.compile(rf"(?:.* )?answer \s*({_NUMBER}(?:{_ON}){{2,3}})\s*", re.DOTALL)  # the last of several
 
 
-def _response_of(operations: int) -> str:
+def _response_of(operations):
     """Attempts of so many operations with their verdicts, then an answer."""
-    attempt, check = f"{_STEP}(?:{_ON} = [0-9]+){{{operations - 1}}}", " , ".join([_STEP] * operations)
+    attempt, check = f"{_STEP}(?:{_ON} = {_NUMBER}){{{operations - 1}}}", " , ".join([_STEP] * operations)
     verdict = f"(?:low|high|check {check} (?:ok|low|high))"
-    return f"(?:{attempt} {verdict} )*(?:stop )?answer (?:none|[0-9]+(?:{_ON}){{{operations}}})"
+    return f"(?:{attempt} {verdict} )*(?:stop )?answer (?:none|{_NUMBER}(?:{_ON}){{{operations}}})"
 
 
 _RESPONSE = re.compile(f"{_response_of(2)}|{_response_of(3)}")
 
 
-def prompt_text(problem: Problem) -> str:
+def prompt_text(problem: Problem):
     """The question as the model reads it.
 
     >>> prompt_text(Problem((3, 4, 11), 77))
@@ -61,7 +61,7 @@ def prompt_text(problem: Problem) -> str:
     return f"make {problem.target} from {' '.join(map(str, problem.numbers))} :"
 
 
-def prompt_ids(problem: Problem, tokenizer: Tokenizer) -> list[int]:
+def prompt_ids(problem, tokenizer):
     return tokenizer.encode(prompt_text(problem))
 
 
@@ -71,89 +71,76 @@ def final_answer(response: str) -> str | None:
     return found and found[1]
 
 
-def is_correct(problem: Problem, response: str) -> bool:
+def is_correct(problem: Problem, response: str):
     """True if the final answer uses the numbers once each and, left to right, exactly makes the target.
 
     >>> [is_correct(Problem((3, 4, 11), 77), response) for response in ("answer 3 + 4 * 11", "answer 7 * 11")]
     [True, False]
     """
     answer = final_answer(response)
-    return answer is not None and _reaches(problem, answer.split(" "))
+    return answer is not None and _reaches(problem, answer.split())
 
 
-def vote_is_correct(problem: Problem, answer: str) -> bool:
-    return is_correct(problem, f"answer {answer}")
-
-
-def attempts(response: str) -> list[tuple[str, ...]]:
+def attempts(response: str) -> list[tuple]:
     """The keys of each attempt of a response, in order; a commuting first pair is put in order.
 
     >>> attempts("4 + 3 = 7 * 11 = 77 check 4 + 3 = 7 , 7 * 11 = 77 ok answer 4 + 3 * 11")
     [('3', '+', '4', '*', '11')]
     """
-    found = []
-    for attempt in _ATTEMPT.findall(response):
-        a, op, b, *rest = re.sub(" = [0-9]+", "", attempt).split(" ")
-        if op in "+*" and (len(a), a) > (len(b), b):  # as numbers, but of any length
-            a, b = b, a
-        found.append((a, op, b, *rest))
-    return found
+    found = [re.sub(" = [0-9]+", "", attempt).split() for attempt in _ATTEMPT.findall(response)]
+    for keys in found:
+        if keys[1] in "+*":
+            keys[:3:2] = sorted(keys[:3:2], key=int)  # the numbers on both sides
+    return [tuple(keys) for keys in found]
 
 
-def hits(problem: Problem, tried: list[tuple[str, ...]]) -> int:
+def hits(problem, tried: list[tuple]):
     """How many attempts do reach the target, whatever the response says of them."""
     return sum(_reaches(problem, attempt) for attempt in tried)
 
 
-def repetition(response: str, ids: Sequence[int]) -> tuple[Sequence, int]:
+def repetition(response, ids):
     """What may not occur too often, and in runs of how many: single attempts."""
     return attempts(response), 1
 
 
-def is_grammatical(response: str) -> bool:
+def is_grammatical(response: str):
     """True if the whole response reads as attempts with verdicts and then an answer, right or wrong."""
     return _RESPONSE.fullmatch(response) is not None
 
 
-def _reaches(problem: Problem, keys: Sequence[str]) -> bool:
-    if any(len(key) > 2 for key in keys):
-        return False
-    numbers = tuple(map(int, keys[::2]))
-    values = values_of(numbers, keys[1::2])
-    return tuple(sorted(numbers)) == problem.numbers and values[-1] == problem.target
-
-
-def yardsticks(problems: Sequence[Problem], attempts_made: float) -> dict[str, float]:
-    return {"blind_search": blind_search(problems, attempts_made)}
+def _reaches(problem, keys):
+    numbers, ops = tuple(map(int, keys[::2])), keys[1::2]
+    return tuple(sorted(numbers)) == problem.numbers and values_of(numbers, ops)[-1] == problem.target
 
 
 # --- tokenizer and problems
 
-def make_tokenizer() -> Tokenizer:
+def make_tokenizer():
     """One token a word, and every number from 0 to 99 a word."""
     return Tokenizer.for_words([*map(str, range(LARGEST_VALUE + 1)), *WORDS])
 
 
-def require_tokenizer(tokenizer: Tokenizer, folder: str):
+def require_tokenizer(tokenizer, folder):
     """UserError unless this is the tokenizer that problems and traces are written for."""
-    own = make_tokenizer()
-    if tokenizer.eos_id != own.eos_id or tokenizer.backend.get_vocab() != own.backend.get_vocab():
+    if tokenizer.backend.get_vocab() != make_tokenizer().backend.get_vocab():
         raise UserError(f"{folder}: its tokenizer is not Countdown's; start from a model such as "
                         "data/tiny-sft")
 
 
-def make_splits(count: int = 3, largest: int = 15, seed: int = 0) -> dict[str, list[Problem]]:
+def make_splits(count: int = 3, largest: int = 15) -> dict[str, list[Problem]]:
     """Every solvable problem over `count` numbers from 1 ... largest: no set of numbers is in two splits.
 
     A target is at least 1 and not among the numbers. Validation and test get a tenth of the sets each; of
     four numbers, which have some forty targets a set, two targets each.
     """
-    rng = random.Random(seed)
+    rng = random.Random(0)
     sets = list(combinations_with_replacement(range(1, largest + 1), count))
     rng.shuffle(sets)
     tenth = round(len(sets) / 10)
-    splits = {name: [] for name in SPLITS}
+    splits = {}
     for name, part in zip(SPLITS, (sets[2 * tenth :], sets[:tenth], sets[tenth : 2 * tenth])):
+        splits[name] = []
         for numbers in sorted(part):
             targets = sorted({chain.value for chain in all_chains(numbers)} - {0, *numbers})
             if count > 3 and name != "train":
@@ -169,20 +156,15 @@ def save_problems(path: Path, problems: Sequence[Problem]):
 
 def load_problems(path: str | Path) -> list[Problem]:
     """Reads what `save_problems` wrote. UserError names the file, the line and what is wrong with it."""
-    if not os.path.exists(path):
-        raise UserError(f"there are no problems at {path}; write them with python -m t1mini data")
-    problems = []
-    for i, row in read_rows(path):
-        place = f'{path}, line {i}: want {{"numbers": [3, 4, 11], "target": 77}}'
-        problems.append(make_problem(row.get("numbers"), row.get("target"), place))
-    if not problems:
-        raise UserError(f"{path} holds no problem; write some with python -m t1mini data")
-    return problems
+    want = 'want {"numbers": [3, 4, 11], "target": 77}'
+    return [make_problem(row.get("numbers"), row.get("target"), f"{path}, line {i}: {want}")
+            for i, row in read_rows(path)]
 
 
 def make_problem(numbers: list[int], target: int, place: str) -> Problem:
     """A problem, its numbers put in order. UserError, naming `place`, unless there are three or four."""
     given = [*numbers, target] if isinstance(numbers, list) else []
-    if len(given) not in (4, 5) or not all(type(x) is int and 1 <= x <= LARGEST_VALUE for x in given):
+    whole = all(type(x) is int and 0 < x <= LARGEST_VALUE for x in given)
+    if len(given) not in (4, 5) or not whole:
         raise UserError(f"{place}: need three or four numbers and a target, all whole, 1 to {LARGEST_VALUE}")
     return Problem(tuple(sorted(numbers)), target)

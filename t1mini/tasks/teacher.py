@@ -10,34 +10,22 @@ See some: python -m t1mini data --show 5
 import math
 import random
 from dataclasses import dataclass
-from typing import Sequence
 
 from t1mini.chain_of_thought import merge
-from t1mini.tasks.chains import LARGEST_VALUE, OPERATORS, Chain, Problem, all_chains, compute, solutions
+from t1mini.runs.settings import setting
+from t1mini.tasks.chains import LARGEST_VALUE, OPERATORS, Chain, Problem, all_chains, compute
 
 
 @dataclass(frozen=True)
 class Teacher:
-    """How often the teacher errs. Each is a probability, `spread` apart."""
+    """How often the teacher errs; of SFT these are settings."""
 
-    spread: float = 40.0  # an untried chain is drawn in proportion to exp(-|value - target| / spread)
-    give_up: float = 0.1  # after each attempt that missed
-    repeat: float = 0.06  # of an attempt: an earlier one, again
-    slip: float = 0.02  # of an attempt: its last value is off
-    misjudge: float = 0.02  # of a verdict: low for high, high for low, or ok for either
-    most_attempts: int = 12
-
-
-def make_trace(problem: Problem, wrong_attempts: Sequence[Chain], rng: random.Random) -> str:
-    """A faultless trace: the given wrong attempts, each judged, then one of the problem's solutions, checked.
-
-    >>> p = Problem((3, 4, 11), 77)
-    >>> make_trace(p, [Chain((3, 11, 4), "+*", (14, 56))], random.Random(0))
-    '3 + 11 = 14 * 4 = 56 low 3 + 4 = 7 * 11 = 77 check 3 + 4 = 7 , 7 * 11 = 77 ok answer 3 + 4 * 11'
-    """
-    tried = [*wrong_attempts, rng.choice(solutions(problem))]
-    critiques = [critique(chain, chain.value, problem.target) for chain in tried]
-    return merge([attempt_text(chain, chain.value) for chain in tried], critiques, str(tried[-1]))
+    spread: float = setting(40.0, "teacher: chains weigh exp(-|value - target| / spread)", "above 0")
+    give_up: float = setting(0.1, "teacher: chance of giving up after a miss", "0 to 1")
+    repeat: float = setting(0.06, "teacher: chance of repeating an attempt", "0 to 1")
+    slip: float = setting(0.02, "teacher: chance of a slip in an attempt's last value", "0 to 1")
+    misjudge: float = setting(0.02, "teacher: chance of a wrong verdict: low for high, ok for low", "0 to 1")
+    most_attempts: int = setting(12, "teacher: attempts at a problem", "1 or more")
 
 
 def teach(problem: Problem, teacher: Teacher, rng: random.Random) -> str:
@@ -49,9 +37,8 @@ def teach(problem: Problem, teacher: Teacher, rng: random.Random) -> str:
         chain = rng.choice(tried) if again else _draw(untried, problem.target, teacher.spread, rng)
         tried.append(chain)
         seen = _slip(chain, rng) if rng.random() < teacher.slip else chain.value
-        misjudged = rng.random() < teacher.misjudge
         attempts.append(attempt_text(chain, seen))
-        critiques.append(critique(chain, seen, problem.target, misjudged))
+        critiques.append(critique(chain, seen, problem.target, rng.random() < teacher.misjudge))
         if critiques[-1].endswith("ok"):
             return merge(attempts, critiques, str(chain))
         if rng.random() < teacher.give_up or len(tried) == teacher.most_attempts or not untried:
@@ -64,28 +51,24 @@ def attempt_text(chain: Chain, seen: int) -> str:
     >>> attempt_text(Chain((3, 11, 4), "+*", (14, 56)), 57)
     '3 + 11 = 14 * 4 = 57'
     """
-    text = str(chain.numbers[0])
-    for op, number, value in zip(chain.ops, chain.numbers[1:], (*chain.values[:-1], seen)):
-        text += f" {op} {number} = {value}"
-    return text
+    steps = zip(chain.ops, chain.numbers[1:], (*chain.values[:-1], seen))
+    return f"{chain.numbers[0]}" + "".join(f" {op} {number} = {value}" for op, number, value in steps)
 
 
 def critique(chain: Chain, seen: int, target: int, misjudged: bool = False) -> str:
-    """The verdict on an attempt seen as `seen`. A hit is computed again first, which finds out a slip."""
+    """The verdict on an attempt seen as `seen`. A hit is computed again first, which finds out a slip.
+
+    Misjudged, a miss is put on the wrong side, and what was seen as a hit is taken for one.
+    """
+    value = chain.value if seen == target and not misjudged else seen
+    verdict = "ok" if value == target else "low" if (value < target) != misjudged else "high"
     if seen != target:
-        return verdict(seen, target, misjudged)
+        return verdict
     steps = " , ".join(f"{before} {op} {number} = {after}" for before, op, number, after in chain.steps)
-    return f"check {steps} {'ok' if misjudged else verdict(chain.value, target)}"
+    return f"check {steps} {verdict}"
 
 
-def verdict(value: int, target: int, misjudged: bool = False) -> str:
-    """low, ok or high; misjudged, a miss is put on the wrong side."""
-    if value == target:
-        return "ok"
-    return "low" if (value < target) != misjudged else "high"
-
-
-def _draw(untried: list[Chain], target: int, spread: float, rng: random.Random) -> Chain:
+def _draw(untried, target, spread, rng):
     """One of the untried chains, sooner one that comes near the target."""
     misses = [abs(chain.value - target) for chain in untried]
     nearest = min(misses)
@@ -93,7 +76,7 @@ def _draw(untried: list[Chain], target: int, spread: float, rng: random.Random) 
     return untried.pop(rng.choices(range(len(untried)), weights)[0])
 
 
-def _slip(chain: Chain, rng: random.Random) -> int:
+def _slip(chain, rng):
     """A wrong last value, near the right one or with the wrong operation."""
     before, _, number, right = chain.steps[-1]
     near = [right + distance for distance in (-10, -2, -1, 1, 2, 10)]

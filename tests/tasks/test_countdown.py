@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from t1mini import tasks
 from t1mini.runs.settings import UserError
 from t1mini.tasks.chains import OPERATORS, Problem, all_chains, blind_success, solutions
 from t1mini.tasks.countdown import (SPLITS, attempts, final_answer, hits, is_correct, is_grammatical, load_problems, make_problem,
                                     make_splits, prompt_text, save_problems)
-from t1mini.tasks.teacher import make_trace
+from t1mini.tasks.teacher import Teacher, teach
 
 SPLIT, SPLIT4 = make_splits(), make_splits(4, largest=7)
 DATA = Path(__file__).parents[2] / "data"
@@ -67,8 +68,6 @@ def test_splits_share_no_three_numbers_and_together_hold_every_problem():
     triples = [{problem.numbers for problem in SPLIT[name]} for name in SPLITS]
     assert all(a.isdisjoint(b) for a, b in combinations(triples, 2)) and list(map(len, triples)) == [544, 68, 68]
     assert sorted(sum(SPLIT.values(), [])) == sorted(p for numbers in TRIPLES for p in problems_of(numbers))
-    other = make_splits(seed=1)
-    assert sorted(sum(other.values(), [])) == sorted(sum(SPLIT.values(), [])) and other["test"] != SPLIT["test"]
 
 
 def test_four_numbers_keep_two_targets_of_every_set_that_is_held_out():
@@ -78,7 +77,6 @@ def test_four_numbers_keep_two_targets_of_every_set_that_is_held_out():
     for name, numbers in zip(SPLITS[1:], sets[1:]):
         assert len(numbers) == 21 and len(set(SPLIT4[name])) == 42  # of 210 sets
         assert all(problem in problems_of(problem.numbers) for problem in SPLIT4[name])
-    assert SPLIT4 == make_splits(4, largest=7)
 
 
 @pytest.mark.parametrize("name", SPLITS)
@@ -127,8 +125,7 @@ def test_attempts_are_read_in_order_with_commuting_pairs_put_in_order_and_count_
 
 
 def test_numbers_of_any_length_are_read_without_harm():
-    huge = attempts("9" * 5000 + " + 4 = 7 * 11 = 77 low answer none")
-    assert len(huge) == 1 and hits(PROBLEM, huge) == 0
+    assert attempts("9" * 5000 + " + 4 = 7 * 11 = 77 low 3 + 4 = 7 * 11 = 777 high answer none") == []
     assert attempts("9" * 10**6) == []  # at once: a search begun at every digit would take hours
     assert final_answer("answer " * 10**5 + "9" * 10**5) is None
 
@@ -139,8 +136,7 @@ def test_numbers_of_any_length_are_read_without_harm():
 ], ids=["one word less", "one word twice", "cut short", "one word of the prompt", "going on after the answer"])
 def test_a_trace_with_one_fault_is_not_grammatical(corrupt):
     for problem in (PROBLEM, Problem((2, 3, 4, 11), 79)):
-        wrong = [chain for chain in all_chains(problem.numbers) if chain.value != problem.target]
-        words = make_trace(problem, wrong[:3], random.Random(0)).split()
+        words = teach(problem, Teacher(spread=1, give_up=0, repeat=0, slip=0, misjudge=0, most_attempts=99), random.Random(0)).split()
         assert not any(is_grammatical(" ".join(corrupt(words, i))) for i in range(len(words)))
 
 
@@ -164,12 +160,12 @@ def test_a_problem_needs_three_or_four_numbers_and_a_target_within_1_to_99(numbe
 
 
 @pytest.mark.parametrize("content, message", [
-    (None, "there are no problems at"), (b"", "holds no problem"), (b"\xff\xfe", "line 1"),
+    (None, "there are no problems at"), (b"", "there are no problems at"), (b"\xff\xfe", "line 1"),
     *((b'{"numbers": [3, 4, 11], "target": 77}\n' + line, "line 2") for line in (b"7", b"{", b'{"target": 77}', b'{"numbers": 3, "target": 77}'))])
 def test_a_file_without_problems_or_with_a_bad_line_is_reported_by_name(content, message, tmp_path):
     path = tmp_path / "problems.jsonl"
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(UserError, match=message) as error:
-        load_problems(path)
+        tasks.load_problems("countdown", path, "train")
     assert str(path) in str(error.value)

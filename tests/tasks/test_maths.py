@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from t1mini.__main__ import main
-from t1mini.runs.checkpoint import load_policy, save_policy
 from t1mini.runs.settings import UserError
 from t1mini.inference_scaling import thoughts
 from t1mini.tasks.maths import Problem, load_problems, prompt_ids, response_text, shared
@@ -83,10 +82,3 @@ def test_sft_rl_evaluation_and_scaling_run_on_gsm8k(tmp_path, capsys):
     assert any(row["correct"] for row in rows if row["answer"] == "5")
     assert all(row["correct"] == verify(row["text"], row["answer"]) for row in rows if not row["overlong"])
     assert "pass@4" in capsys.readouterr().out
-
-
-def test_a_qwen_checkpoint_keeps_its_tokenizer_and_its_ends(tmp_path):
-    save_policy(*load_policy(GOLDEN), tmp_path)
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        assert (tmp_path / name).read_bytes() == (GOLDEN / name).read_bytes()
-    assert json.loads((tmp_path / "generation_config.json").read_text())["eos_token_id"] == [423, 421]

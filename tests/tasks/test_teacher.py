@@ -1,4 +1,4 @@
-"""Faultless traces are always right, and each of the teacher's imperfections shows when it alone is turned up."""
+"""A faultless teacher is always right, and each of the teacher's imperfections shows when it alone is turned up."""
 
 import random
 import re
@@ -9,7 +9,7 @@ import pytest
 
 from t1mini.tasks.chains import Chain, Problem, all_chains, compute
 from t1mini.tasks.countdown import attempts, hits, is_correct, is_grammatical, make_splits
-from t1mini.tasks.teacher import Teacher, critique, make_trace, teach
+from t1mini.tasks.teacher import Teacher, critique, teach
 
 PROBLEM = Problem((3, 4, 11), 77)
 HIT, MISS = Chain((3, 4, 11), "+*", (7, 77)), Chain((3, 11, 4), "+*", (14, 56))
@@ -36,39 +36,25 @@ def side(value: int, target: int) -> str:
     return "ok" if value == target else "low" if value < target else "high"
 
 
-@pytest.mark.parametrize("n", [0, 1, 4])
-def test_a_made_trace_is_right_and_holds_all_wrong_attempts_in_order(n):
-    rng = random.Random(2)
-    for problem in PROBLEMS:
-        wrong = [chain for chain in all_chains(problem.numbers) if chain.value != problem.target]
-        wrong = rng.sample(wrong, min(n, len(wrong)))
-        trace = make_trace(problem, wrong, rng)
-        assert is_correct(problem, trace) and is_grammatical(trace) and hits(problem, attempts(trace)) == 1
-        assert [" ".join(attempt) for attempt in attempts(trace)][:-1] == [str(chain) for chain in wrong]
-        assert [verdict for *_, verdict, _ in judged(trace)] == [side(c.value, problem.target) for c in wrong] + ["ok"]
-
-
 def test_a_trace_of_four_numbers_goes_one_step_further():
-    trace = make_trace(Problem((2, 3, 4, 11), 79), [Chain((3, 11, 4, 2), "+*-", (14, 56, 54))], random.Random(0))
-    assert trace == ("3 + 11 = 14 * 4 = 56 - 2 = 54 low 3 + 4 = 7 * 11 = 77 + 2 = 79 "
-                     "check 3 + 4 = 7 , 7 * 11 = 77 , 77 + 2 = 79 ok answer 3 + 4 * 11 + 2")
-    assert attempts(trace) == [tuple("3 + 11 * 4 - 2".split()), tuple("3 + 4 * 11 + 2".split())]
+    trace = teach(Problem((2, 3, 4, 11), 79), replace(FAULTLESS, spread=1e-3), random.Random(0))
+    keys = attempts(trace)[-1]
+    assert len(keys) == 7 and is_grammatical(trace) and is_correct(Problem((2, 3, 4, 11), 79), trace)
+    assert trace.endswith(f"= 79 ok answer {' '.join(keys)}")
 
 
 def test_a_faultless_teacher_is_always_right_and_never_repeats_itself():
     for problem, trace in traces():
         tried = attempts(trace)
         assert is_correct(problem, trace) and is_grammatical(trace) and len(set(tried)) == len(tried)
+        assert hits(problem, tried) == 1
         for value, seen, verdict, checked in judged(trace):
             assert seen == value and verdict == side(value, problem.target) and checked == (value == problem.target)
 
 
 def test_a_small_spread_tries_near_chains_first():
-    def mean_distance(spread):
-        tried = [abs(judged(t)[0][0] - p.target) for p, t in traces(PROBLEMS * 5, spread=spread)]
-        return sum(tried) / len(tried)
-
-    assert mean_distance(10.0) < 0.7 * mean_distance(1e6)
+    distance = lambda spread: sum(abs(judged(trace)[0][0] - p.target) for p, trace in traces(PROBLEMS * 5, spread=spread))
+    assert distance(10.0) < 0.7 * distance(1e6)
     for problem, trace in traces(spread=1e-3, slip=1.0):  # every hit slips, so that all chains are tried
         distances = [abs(value - problem.target) for value, *_ in judged(trace)]
         assert distances == sorted(distances) and len(distances) == len(all_chains(problem.numbers))

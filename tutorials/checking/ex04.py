@@ -113,7 +113,7 @@ def varied(cases, outcomes) -> str | None:
 
 TRACE = Task(
     "make_trace", trace_cases, traces, seeds=6, agrees=one_of, across=varied, describes=first_word,
-    answers=("t1mini.tasks.teacher.make_trace", "t1mini.tasks.teacher.teach"),
+    answers=("t1mini.tasks.teacher.teach",),
     mistakes=(_trace("verdicts: low means that the value is below the target; yours are exchanged",
                      low="high", high="low"),
               _trace('a hit is computed again before it is believed: "check ... ok"', check=False),
