@@ -15,6 +15,7 @@ Run it: python -m t1mini collect --preset qwen2.5-0.5b --init Qwen2.5-0.5B-Instr
 
 import random
 import re
+from collections import Counter
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -24,7 +25,7 @@ from t1mini.evaluate import EvaluateConfig, lines, pick_problems, respond, respo
 from t1mini.runs.checkpoint import load_policy
 from t1mini.runs.folder import RunFolder, write_text
 from t1mini.runs.jsonl import read_rows
-from t1mini.runs.settings import setting
+from t1mini.runs.settings import UserError, setting
 from t1mini.tasks import maths
 from t1mini.verifier import extract_answer
 
@@ -44,23 +45,29 @@ class CollectConfig(EvaluateConfig):
     task: str = setting("math", "what the problems are", choices=("math",))
     split: str = setting("train", "which problems of a folder", choices=("train",))
     samples: int = setting(16, "attempts at each problem", "1 to 65_536")
+    at_least: float = setting(0.0, "hard problems: least share of attempts that solve one", "0 to 1")
     at_most: float = setting(0.3, "hard problems: largest share of attempts that solve one", "0 to 1")
     failed: int = setting(2, "failed attempts in a trace, at most", "1 to 64")
     trace_tokens: int = setting(2048, "limit of a trace's length", "1 to 1_048_576")
 
 
 def run(config: CollectConfig):
-    problems = pick_problems(config)
+    first = {}
+    for problem in pick_problems(config):
+        first.setdefault(problem.question, problem)
+    problems = list(first.values())  # each question once
     policy, tokenizer = load_policy(config.init, config.device)
     maths.require_tokenizer(tokenizer, config.init)
     with RunFolder.open(config, "collect") as folder:
         groups = collect(policy, tokenizer, problems, config, folder)
-        traces = make_traces(groups, tokenizer, config)
+        traces, left_out = make_traces(groups, tokenizer, config)
         hard = [problem._asdict() for problem, group in zip(problems, groups)
-                if solved(group) <= config.at_most]
+                if config.at_least <= solved(group) <= config.at_most]
         folder.write_text("traces.jsonl", lines(traces))
         folder.write_text("hard.jsonl", lines(hard))
-    print(f"{len(problems)} problems: {len(traces)} traces, {len(hard)} hard problems")
+    table = {"problems": len(problems), "traces.jsonl: kept": len(traces), **left_out,
+             f"hard.jsonl: solved in {config.at_least:.0%} to {config.at_most:.0%}": len(hard)}
+    print("\n".join(f"{what:44}{count:>8}" for what, count in table.items()))
 
 
 def collect(policy, tokenizer, problems: list, config: CollectConfig, folder) -> list[list[dict]]:
@@ -73,6 +80,8 @@ def collect(policy, tokenizer, problems: list, config: CollectConfig, folder) ->
             _, verdicts = respond(policy, tokenizer, batch, config, range(start, start + len(batch)))
             write_text(path, lines(responses(batch, verdicts)))
         rows = [row for _, row in read_rows(path, "attempts")]
+        if [row.get("question") for row in rows[:: config.samples]] != [problem.question for problem in batch]:
+            raise UserError(f"{path} was made from other problems than --data; choose another --out")
         groups += [rows[i : i + config.samples] for i in range(0, len(rows), config.samples)]
     return groups
 
@@ -82,17 +91,19 @@ def solved(group) -> float:
     return fmean(attempt["correct"] for attempt in group)
 
 
-def make_traces(groups: list[list[dict]], tokenizer, config: CollectConfig) -> list[dict]:
-    """Lines for SFT: a trace of each problem with a clean failure and a clean success, unless it is too easy
-    or the trace too long.
-    """
-    rng, traces = random.Random(config.seed), []
+def make_traces(groups: list[list[dict]], tokenizer, config: CollectConfig) -> tuple[list[dict], Counter]:
+    """Lines for SFT, and how many problems were left out, by why."""
+    rng, traces, left_out = random.Random(config.seed), [], Counter()
     for group in groups:
         response = make_trace(group, config.failed, rng)
-        fits = len(tokenizer.encode(response)) <= config.trace_tokens
-        if response and fits and solved(group) <= TOO_EASY:
+        reasons = {"never solved": solved(group) == 0, "too easy": solved(group) > TOO_EASY,
+                   "no clean failure beside a clean success": not response,
+                   "too long": len(tokenizer.encode(response)) > config.trace_tokens}
+        if any(reasons.values()):
+            left_out["  left out: " + next(reason for reason, holds in reasons.items() if holds)] += 1
+        else:
             traces.append({"question": group[0]["question"], "response": response})
-    return traces
+    return traces, left_out
 
 
 def make_trace(group: list[dict], failed: int, rng: random.Random) -> str:

@@ -123,7 +123,8 @@ def make_tokenizer():
 
 def require_tokenizer(tokenizer, folder):
     """UserError unless this is the tokenizer that problems and traces are written for."""
-    if tokenizer.backend.get_vocab() != make_tokenizer().backend.get_vocab():
+    own = make_tokenizer()
+    if (tokenizer.backend.get_vocab(), tokenizer.eos_id) != (own.backend.get_vocab(), own.eos_id):
         raise UserError(f"{folder}: its tokenizer is not Countdown's; start from a model such as "
                         "data/tiny-sft")
 
