@@ -21,6 +21,7 @@ Run it: python -m t1mini plot thinking-budget --text
 
 import csv
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +35,8 @@ from t1mini.statistics import crossed_bootstrap, t_interval
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (1, 1)))
 POLICIES = {"sft": "SFT start", "half": "RL, half-way", "rl": "RL, final"}
+# "FIGURE, A - B", of two variants; with ": 192 tokens - 48 tokens" the gain of one
+CONTRAST = re.compile(r"(\S+)(?: from .+)?, (.+?)(?:: .+| - (.+))")
 POINTS = ("accuracy", "gain")  # figures that are scores on problems
 LABELS = {
     "pass@1": "accuracy on test problems", "variant": "",
@@ -71,14 +74,10 @@ def run(config: PlotConfig):
             found = rows_of_study(name, config.studies) if name in STUDIES else rows_of_runs(runs)
             if config.text:
                 print(table(name, found["pass@1"]) + "\n" * (name != studies[-1]))
-                continue
-            figure = draw(PANELS.get(name, PANELS["others"]), found)
+            else:
+                save(draw(PANELS.get(name, PANELS["others"]), found), Path(config.out, f"{name}.svg"))
         except (csv.Error, LookupError, TypeError, ValueError) as error:
-            raise UserError(f"{name}: its CSV files are not as train or study leaves them: {error!r}") from None
-        file = Path(config.out, f"{name}.svg")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(file, metadata={"Date": None})
-        print(f"wrote {file}")
+            raise UserError(f"{name}: its rows are not as train or study leaves them: {error!r}") from None
 
 
 def rows_of_study(name: str, folder: str) -> dict[str, list]:
@@ -121,13 +120,14 @@ def table(name: str, rows: list) -> str:
     for variant, of in variants.items():
         figures = [[float(row[column]) for row in of if row[column]] for column in columns]
         lines.append(line(variant, len(of), *(f"{np.mean(x):.3f}" if x else "-" for x in figures)))
-    contrasts = [f"{contrast}: {finding(contrast, rows)}" for contrast in STUDIES[name].contrasts]
-    return "\n".join([*lines, "", *contrasts])
+    contrasts = re.split(r"\n +", STUDIES[name].contrasts.strip())
+    return "\n".join([*lines, "", *(f"{contrast}: {finding(contrast, rows)}" for contrast in contrasts)])
 
 
 def finding(contrast: str, rows: list) -> str:
     """The difference with its interval, over the seeds that both variants have."""
-    figure, *variants = parts(contrast)
+    figure, *variants = filter(None, CONTRAST.fullmatch(contrast).groups())
+    figure = figure if variants[1:] else "gain"
     in_points, differences = figure in POINTS, []
     for of in groups(rows, "seed").values():
         runs = {row["variant"]: row for row in of}
@@ -143,20 +143,8 @@ def finding(contrast: str, rows: list) -> str:
     return f"{value} ({low:+.3g} to {high:+.3g}; {seeds} seed{'s' * (seeds > 1)}), {verdict}"
 
 
-def parts(contrast: str) -> list[str]:
-    """Figure and variants.
-
-    >>> parts("length, none - all penalties"), parts("accuracy, 0% of RL: 192 tokens - 48 tokens")
-    (['length', 'none', 'all penalties'], ['gain', '0% of RL'])
-    """
-    figure, _, variants = contrast.partition(", ")
-    if "192 tokens" in contrast:
-        figure, variants = "gain", variants.partition(": ")[0]
-    return [figure, *variants.split(" - ")]
-
-
 def scores(figure: str, row: dict):
-    """Right responses to each test problem in percent, or the gain in it [problems]; another figure as it is."""
+    """Percent right of each test problem, or the gain in it [problems]; another figure as it is."""
     percent = lambda digits: np.array([100 * int(digit, 36) for digit in digits]) / int(row["samples"])
     if figure == "accuracy":
         return percent(row["correct"])
@@ -177,7 +165,7 @@ def draw(panels: str, found: dict):
                                 "axes.spines.top": False, "axes.spines.right": False})
     axes = [panel.split() for panel in panels.split(", ")]
     axes = [(x, y) for x, y in axes if found[x]]
-    figure = matplotlib.figure.Figure(figsize=(2 + 3.4 * len(axes), 3.8), layout="tight")
+    figure = matplotlib.figure.Figure(figsize=(2 + 3.4 * len(axes), 3.8))
     order = list(groups(found[axes[0][0]], "variant"))
     for ax, (x, y) in zip(np.ravel(figure.subplots(1, len(axes))), axes):
         ax.set(xlabel=LABELS[x], ylabel=LABELS[y])
@@ -187,7 +175,8 @@ def draw(panels: str, found: dict):
                 ax.plot([float(row[x]) for row in of], [variant] * len(of), "o", color=COLOURS[i])
             else:
                 line(ax, of, x, y, color=COLOURS[i], linestyle=DASHES[i], label=variant)
-    if y != "variant":
+    dots = axes[0][1] == "variant"  # the first panel with lines is the next
+    for ax in figure.axes[dots : dots + 1]:
         ax.legend(frameon=False, fontsize=8)
     return figure
 
@@ -197,7 +186,15 @@ def line(ax, rows: list, x: str, y: str, color: str, **style):
     runs = ([(row[x], row[y]) for row in run] for run in groups(rows, "seed").values())
     points = np.array(list(zip(*runs)), dtype=float)  # [points, runs, 2]
     window = 1 if x == "budget" else min(5, len(points))
-    points = np.lib.stride_tricks.sliding_window_view(points, window, axis=0).mean(axis=-1)
-    xs, ys = points[..., 0].mean(axis=1), points[..., 1]
-    ax.plot(xs, ys.mean(axis=1), color=color, **style)
-    ax.fill_between(xs, ys.min(axis=1), ys.max(axis=1), color=color, alpha=0.15, linewidth=0)
+    points = np.lib.stride_tricks.sliding_window_view(points, window, axis=0).mean(-1)
+    xs, ys = np.moveaxis(points, -1, 0)  # [points, runs]
+    ax.plot(xs.mean(1), ys.mean(1), color=color, **style)
+    if x != "kl":  # where the runs' xs differ
+        ax.fill_between(xs.mean(1), ys.min(1), ys.max(1), color=color, alpha=0.15, linewidth=0)
+
+
+def save(figure, file: Path):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure.tight_layout()
+    figure.savefig(file, metadata={"Date": None})
+    print(f"wrote {file}")

@@ -71,42 +71,38 @@ def run(config: StudyConfig):
             for (turn, seed), (i, label) in product(enumerate(config.seeds, 1), enumerate(labels, 1)):
                 place = f"variant {i} of {len(labels)}, seed {seed} ({turn} of {len(config.seeds)})"
                 print(f"{name}: {place}: {label}", flush=True)
-                if not has_row(folder, f"{name}.csv", label, seed):
-                    add_row(folder, name, label, replace(config, seed=seed))
+                run = {"variant": label, "seed": str(seed)}
+                if not any(run.items() <= row.items() for row in folder.rows(f"{name}.csv")):
+                    add_row(folder, name, run, replace(config, seed=seed))
             print(f"see python -m t1mini plot {name} --text --studies {folder.path}")
 
 
-def has_row(folder: RunFolder, file: str, label: str, seed: int) -> bool:
-    return any((row["variant"], row["seed"]) == (label, str(seed)) for row in folder.rows(file))
-
-
-def add_row(folder: RunFolder, name: str, label: str, config: StudyConfig):
+def add_row(folder: RunFolder, name: str, run: dict, config: StudyConfig):
     """Trains one variant with one seed, measures it, and adds what was found to the study's two files."""
-    began, study, problems = time.perf_counter(), STUDIES[name], str(folder.path / "data")
-    changes = {"share": 1.0, **study.common, **study.variants[label]}
+    began, study, problems = time.perf_counter(), STUDIES[name], f"{folder.path}/data"
+    changes = {"share": 1.0, **study.common, **study.variants[run["variant"]]}
     of_sft = trained(folder, sft, stage_config(sft.SFTConfig, config, data=problems, **changes))
     policy = Path(of_sft.out, "final")
     stages, steps = {"sft": json.dumps(of_sft.to_dict()), "rl": ""}, []
     if changes["share"]:
-        of_rl = stage_config(rl.RLConfig, config, data=problems, init=str(policy), **changes)
-        if "hard" in changes:
-            of_rl = replace(of_rl, data=hard_problems(policy, problems, config))
+        of_rl = hard_problems(policy, problems, config) if "hard" in changes else problems
+        of_rl = stage_config(rl.RLConfig, config, data=of_rl, init=str(policy), **changes)
         every = 1 if of_rl.steps % 10 else of_rl.steps // 10
         of_rl = trained(folder, rl, replace(of_rl, checkpoint_every=every))
+        stages["rl"] = json.dumps(of_rl.to_dict())
         updates = max(1, round(changes["share"] * of_rl.steps))
         policy = Path(of_rl.out, f"step-{updates:04d}")
-        steps = read_rows(Path(of_rl.out, "metrics.csv"))[:updates]
-        stages["rl"] = json.dumps(of_rl.to_dict())
-    results = figures(policy, stage_config(inference_scaling.ScaleConfig, config, data=problems, samples=study.samples))
+        steps = [step for step in read_rows(Path(of_rl.out, "metrics.csv")) if int(step["step"]) <= updates]
+        others = [step for step in folder.rows(f"{name}-steps.csv") if not run.items() <= step.items()]
+        ours = [run | {column: step[column] for column in STEP_COLUMNS} for step in steps]
+        folder.write_rows(f"{name}-steps.csv", others + ours)
+    test = stage_config(inference_scaling.ScaleConfig, config, data=problems, samples=study.samples)
+    results = figures(policy, test)
     for column in ("reward", "entropy", "kl"):
         results[f"last_{column}"] = np.mean([float(step[column]) for step in steps[-10:]]) if steps else ""
-    run = {"variant": label, "seed": config.seed}
     row = {"study": name, **run, "preset": config.preset, "share_of_rl": changes["share"], **results,
            "seconds": time.perf_counter() - began, **folder.made_by, **stages}
-    on_the_way = [run | {column: step[column] for column in STEP_COLUMNS} for step in steps]
-    for file, rows in ((f"{name}-steps.csv", on_the_way), (f"{name}.csv", [row])):
-        if rows and not has_row(folder, file, label, config.seed):
-            folder.write_rows(file, folder.rows(file) + rows)
+    folder.write_rows(f"{name}.csv", [*folder.rows(f"{name}.csv"), row])
 
 
 def trained(folder: RunFolder, stage, config: StageConfig):
@@ -124,8 +120,8 @@ def hard_problems(policy: Path, problems: str, config: StudyConfig) -> str:
     of_all = stage_config(evaluate.EvaluateConfig, config, data=problems, split="train", problems=6000)
     chosen = evaluate.pick_problems(of_all)
     _, verdicts = evaluate.respond(*load_policy(policy, config.device), chosen, replace(of_all, samples=16))
-    shares = [np.mean([v.correct for v in group]) for group in verdicts]
-    countdown.save_problems(path, [problem for problem, share in zip(chosen, shares) if share <= 0.3])
+    hard = [problem for problem, group in zip(chosen, verdicts) if np.mean([v.correct for v in group]) <= 0.3]
+    countdown.save_problems(path, hard)
     return str(path)
 
 
@@ -133,28 +129,23 @@ def figures(policy: Path, config: StageConfig) -> dict:
     """A policy's evaluation, its budget curve, and how often its thinking recovers from a miss.
 
     `correct` has a digit a problem: its right responses, in base 36. `curve` is accuracy by budget, and
-    `curve_correct` has the digits by budget.
+    `curve_correct` has the digits by budget. `missed_first` is the share of responses whose first attempt
+    misses, `recovered` that of those which end right nevertheless.
     """
     problems = evaluate.pick_problems(config)
     results, curve, verdicts = measure(policy, problems, config)
-    missed, recovered = recoveries(problems, verdicts)
+    missed = [v.correct for problem, group in zip(problems, verdicts) for v in group
+              if (attempts := countdown.attempts(v.text)) and not countdown.hits(problem, attempts[:1])]
     return {
         **{name: value for name, value in results.items() if "interval" not in name},
         **dict(zip(("low", "high"), results["interval"])),
-        "missed_first": missed,
-        "recovered": recovered,
+        "missed_first": len(missed) / curve[0].size,
+        "recovered": float(np.mean(missed or 0)),
         "budgets": json.dumps(config.budgets),
         "curve": json.dumps(curve.mean(axis=(1, 2)).round(4).tolist()),
         "correct": digits([[v.correct for v in group] for group in verdicts]),
         "curve_correct": " ".join(map(digits, curve)),
     }
-
-
-def recoveries(problems: list, verdicts: list) -> tuple[float, float]:
-    """Shares of responses whose first attempt misses, and of those that end right nevertheless."""
-    missed = [v.correct for problem, group in zip(problems, verdicts) for v in group
-              if (attempts := countdown.attempts(v.text)) and not countdown.hits(problem, attempts[:1])]
-    return len(missed) / sum(map(len, verdicts)), float(np.mean(missed)) if missed else 0.0
 
 
 def digits(correct) -> str:

@@ -42,6 +42,7 @@ class TrainConfig(StageConfig):
 
 def run(config: TrainConfig):
     clock = Clock(config.device)
+    began = clock.last
     with RunFolder.open(config, "train", leads(1)) as folder:
         run, problems = folder.path, f"{folder.path}/data"
         print(f"run folder: {run}")
@@ -63,9 +64,9 @@ def run(config: TrainConfig):
         for name, policy in {"sft": "sft/final", "half": f"rl/step-{half:04d}", "rl": "rl/final"}.items():
             results[name], curves[name], _ = measure(run / policy, problems, test)
         clock.lap("evaluate")
-        seconds = clock.seconds | {"total": sum(clock.seconds.values())}
-        report = write_results(folder, config, seconds, results, curves, test.budgets)
-    print(f"\n{report}\n\n{seconds['total'] / 60:.1f} minutes. Read the final policy's thinking:")
+        clock.add("total", began)
+        report = write_results(folder, config, clock.seconds, results, curves, test.budgets)
+    print(f"\n{report}\n\n{clock.seconds['total'] / 60:.1f} minutes. Read the final policy's thinking:")
     print(f"python -m t1mini sample --init {run}/rl/final")
 
 
@@ -91,9 +92,9 @@ def ensure(stage, config: StageConfig, again: str):
 
 def measure(policy: Path, problems: list, config: StageConfig) -> tuple[dict, np.ndarray, list]:
     """Evaluation, right or not at each budget [budgets, problems, samples], verdicts [problems][samples]."""
-    model, tokenizer = load_policy(policy, config.device)
-    rollouts, verdicts = evaluate.respond(model, tokenizer, problems, config)
-    curve = inference_scaling.budget_curve(model, tokenizer, problems, rollouts, config)
+    policy = load_policy(policy, config.device)
+    rollouts, verdicts = evaluate.respond(*policy, problems, config)
+    curve = inference_scaling.budget_curve(*policy, problems, rollouts, config)
     return evaluate.summarise(countdown, problems, verdicts), curve, verdicts
 
 

@@ -14,10 +14,11 @@ import torch
 
 from t1mini import loss, rl, sft
 from t1mini.__main__ import main
+from t1mini.inference_scaling import ScaleConfig
 from t1mini.lab import study as studies
 from t1mini.lab.findings import STUDIES
-from t1mini.lab.plot import estimate, finding, parts, scores
-from t1mini.lab.study import VARIANTS, StudyConfig, digits, recoveries, variant
+from t1mini.lab.plot import CONTRAST, finding, scores
+from t1mini.lab.study import VARIANTS, StudyConfig, digits, figures, variant
 from t1mini.lab.train import ensure, stage_config
 from t1mini.penalties import judge
 from t1mini.rl import RLConfig
@@ -57,7 +58,7 @@ def test_a_stopped_study_goes_on_and_leaves_a_row_a_variant(stopped_once):
     for row in found:
         assert all(0 <= float(row[name]) <= 1 for name in ("pass@1", "overlong", "missed_first", "recovered", "share_of_rl"))
         assert row["problems"] == "3" and len(row["correct"]) == 3 and float(row["seconds"]) > 0 and row["torch"]
-        assert float(row["pass@1"]) == pytest.approx(scores("accuracy", row).mean(), abs=1e-6)
+        assert float(row["pass@1"]) == pytest.approx(scores("accuracy", row).mean() / 100, abs=1e-6)
         assert len(json.loads(row["curve"])) == len(json.loads(row["budgets"])) == len(row["curve_correct"].split())
         assert json.loads(row["sft"])["traces"] == 32 and -1 <= float(row["last_reward"]) <= 1
     assert json.loads(found[1]["rl"])["data"].endswith("hard.jsonl")
@@ -85,7 +86,7 @@ def test_rows_of_others_are_left_alone(stopped_once, tmp_path, capsys):
     out, _ = stopped_once
     shutil.copy(out / "difficulty.csv", tmp_path)  # as rows lie in tutorials/findings/studies
     before = (out / "difficulty.csv").read_bytes()
-    for folder, message in ((out, "holds rows of --prompts 2: choose another --out"), (tmp_path, "already holds files; choose another --out")):
+    for folder, message in ((out, "was begun with --prompts 2, and keeps it"), (tmp_path, "already holds files; choose another --out")):
         assert main(["study", "difficulty", *SMALL, "--prompts", "3", "--out", str(folder)]) == 2
         assert f"{folder} {message}" in capsys.readouterr().err and (folder / "difficulty.csv").read_bytes() == before
     assert len(list(tmp_path.iterdir())) == 1
@@ -108,8 +109,9 @@ def test_a_study_switches_settings_that_there_are_and_compares_its_own_variants(
     for changes in study.variants.values():
         assert known >= changes.keys() | study.common.keys()
         variant(stage_config(RLConfig, StudyConfig(), **study.common | changes))
-    assert {label for contrast in study.contrasts for label in parts(contrast)[1:]} <= study.variants.keys()
-    assert len(set(study.contrasts)) == len(study.contrasts)
+    contrasts = [line.strip() for line in study.contrasts.strip().splitlines()]
+    assert {label for contrast in contrasts for label in CONTRAST.fullmatch(contrast).groups()[1:]} <= {None, *study.variants}
+    assert len(set(contrasts)) == len(contrasts)
 
 
 def test_an_error_in_a_stage_advises_the_command_that_goes_on_with_all(tmp_path):
@@ -142,17 +144,22 @@ def test_contrasts_find_a_difference_that_is_there_and_none_that_is_not():
     assert finding("accuracy, good - poor", found).endswith(" points (+17.2 to +24.1; 3 seeds), more")
     assert finding("accuracy, poor - good", found).endswith("less")
     assert finding("accuracy, same - poor", found).endswith("not told apart")
-    assert estimate("length, good - poor", found)[0] == pytest.approx(20, abs=3)
-    assert finding("accuracy, good - missing", found) == "needs rows that are not there"
-    assert estimate("length, good - poor", found[::3]) is None and estimate("accuracy, good - poor", found[::3])[3] == 1
+    assert float(finding("length, good - poor", found).split()[0]) == pytest.approx(20, abs=3)
+    for contrast, rows in (("accuracy, good - missing", found), ("length, good - poor", found[::3])):
+        assert finding(contrast, rows) == "needs rows that are not there"
+    assert finding("accuracy, good - poor", found[::3]).endswith("1 seed), more")
     flat, rising = [np.ones((50, 4), int)] * 2, [np.ones((50, 4), int) * (np.arange(4) < 1), np.ones((50, 4), int)]
     found = [made(name, 0, curve[1], curve) for name, curve in (("early", flat), ("late", rising))]
-    assert estimate("gain from 48 to 192 tokens, late - early", found)[:3] == pytest.approx((0.75, 0.75, 0.75))
-    assert estimate("accuracy, late: 192 tokens - 48 tokens", found)[0] == pytest.approx(0.75)
+    for contrast in ("gain from 48 to 192 tokens, late - early", "accuracy, late: 192 tokens - 48 tokens"):
+        assert finding(contrast, found) == "+75 points (+75 to +75; 1 seed), more"
 
 
-def test_recoveries_by_hand():
+def test_recoveries_by_hand(monkeypatch):
     problem, right = Problem((3, 4, 11), 77), "3 + 4 = 7 * 11 = 77 check 3 + 4 = 7 , 7 * 11 = 77 ok answer 3 + 4 * 11"
     texts = [right, "3 + 11 = 14 * 4 = 56 low " + right, "3 + 11 = 14 * 4 = 56 low stop answer none", ""]
     verdicts = [judge(countdown, problem, text, [0] * 9, finished=True, max_new_tokens=50, repeat_limit=4) for text in texts]
-    assert recoveries([problem], [verdicts]) == (0.5, 0.5) and recoveries([problem], [verdicts[:1]]) == (0.0, 0.0)
+    monkeypatch.setattr(studies.evaluate, "pick_problems", lambda config: [problem])
+    for some, missed, recovered in ((verdicts, 0.5, 0.5), (verdicts[:1], 0, 0)):
+        monkeypatch.setattr(studies, "measure", lambda *_: ({"interval": (0, 1)}, np.ones((2, 1, len(some))), [some]))
+        row = figures(Path(), ScaleConfig())
+        assert (row["missed_first"], row["recovered"], row["correct"]) == (missed, recovered, str(sum(v.correct for v in some)))
