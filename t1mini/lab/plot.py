@@ -37,7 +37,6 @@ DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (1, 1)))
 POLICIES = {"sft": "SFT start", "half": "RL, half-way", "rl": "RL, final"}
 # "FIGURE, A - B", of two variants; with ": 192 tokens - 48 tokens" the gain of one
 CONTRAST = re.compile(r"(\S+)(?: from .+)?, (.+?)(?:: .+| - (.+))")
-POINTS = ("accuracy", "gain")  # figures that are scores on problems
 LABELS = {
     "pass@1": "accuracy on test problems", "variant": "",
     "step": "RL update", "budget": "thinking budget (tokens)", "test": "accuracy on test problems (%)",
@@ -80,7 +79,7 @@ def run(config: PlotConfig):
             raise UserError(f"{name}: its rows are not as train or study leaves them: {error!r}") from None
 
 
-def rows_of_study(name: str, folder: str) -> dict[str, list]:
+def rows_of_study(name: str, folder: str) -> dict:
     """By the column that a panel has as x: the rows to show, of variants and seeds."""
     rows, steps = read(f"{folder}/{name}.csv"), read_rows(Path(folder, f"{name}-steps.csv"))
     curves = [row | {"budget": budget, "test": 100 * accuracy} for row in rows
@@ -88,7 +87,7 @@ def rows_of_study(name: str, folder: str) -> dict[str, list]:
     return {"pass@1": rows, "budget": curves, "step": steps, "kl": steps}
 
 
-def rows_of_runs(runs: list) -> dict[str, list]:
+def rows_of_runs(runs: list) -> dict:
     """The same of runs of `train`."""
     curves = [row | {"variant": POLICIES[row["policy"]], "seed": run, "test": 100 * float(row["accuracy"])}
               for run in runs for row in read(f"{run}/budget_curve.csv")]
@@ -96,14 +95,14 @@ def rows_of_runs(runs: list) -> dict[str, list]:
     return {"budget": curves, "step": steps}
 
 
-def read(path: str) -> list[dict]:
+def read(path: str) -> list:
     rows = read_rows(Path(path))
     if not rows:
         raise UserError(f"cannot read {path}: there are no rows; plot takes what train or study leaves")
     return rows
 
 
-def groups(rows: list, column: str) -> dict[str, list]:
+def groups(rows: list, column: str) -> dict:
     """Rows by what they have in a column, in the order they come."""
     found = {}
     for row in rows:
@@ -128,7 +127,7 @@ def finding(contrast: str, rows: list) -> str:
     """The difference with its interval, over the seeds that both variants have."""
     figure, *variants = filter(None, CONTRAST.fullmatch(contrast).groups())
     figure = figure if variants[1:] else "gain"
-    in_points, differences = figure in POINTS, []
+    in_points, differences = figure in ("accuracy", "gain"), []
     for of in groups(rows, "seed").values():
         runs = {row["variant"]: row for row in of}
         if runs.keys() >= set(variants):

@@ -37,7 +37,6 @@ from t1mini.runs.settings import StageConfig, UserError, from_flags, setting
 from t1mini.tasks import countdown
 
 STEP_COLUMNS = ("step", "reward", "accuracy", "length", "entropy", "kl", "repetitive", "overlong", "garbled")
-FREE = ("studies", "variants", "seeds")  # in which the sittings of one folder may differ
 
 
 @dataclass(frozen=True)
@@ -60,10 +59,11 @@ def run(config: StudyConfig):
         if label not in STUDIES[name].variants:
             raise UserError(f"--variants {label}: {name} has {', '.join(map(repr, STUDIES[name].variants))}")
     config = replace(config, out=config.out or f"runs/study-{config.preset}-{config.numbers}")
-    if Path(config.out, "config.json").exists():  # UserError where it has other settings
-        settings = {name: value for name, value in config.to_dict().items() if name not in FREE}
-        from_flags(StudyConfig, settings | {"resume": config.out})
+    if Path(config.out, "config.json").exists():  # an earlier sitting, which may differ in what was made
         config = replace(config, resume=config.out)
+        kept = {name: value for name, value in config.to_dict().items()
+                if name not in ("studies", "variants", "seeds")}
+        from_flags(StudyConfig, kept)  # UserError where another setting differs
     with RunFolder.open(config, "study") as folder:
         data.write(folder.path / "data", config.numbers)
         for name in names:

@@ -15,8 +15,6 @@ Run it: python -m t1mini train
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from t1mini import evaluate, inference_scaling, rl, sft
 from t1mini.lab import data
 from t1mini.runs.checkpoint import load_policy
@@ -90,7 +88,7 @@ def ensure(stage, config: StageConfig, again: str):
         raise
 
 
-def measure(policy: Path, problems: list, config: StageConfig) -> tuple[dict, np.ndarray, list]:
+def measure(policy: Path, problems: list, config: StageConfig):
     """Evaluation, right or not at each budget [budgets, problems, samples], verdicts [problems][samples]."""
     policy = load_policy(policy, config.device)
     rollouts, verdicts = evaluate.respond(*policy, problems, config)
@@ -119,8 +117,11 @@ def write_results(folder: RunFolder, config: TrainConfig, seconds, results, curv
     return report
 
 
-def gains(curves: dict[str, np.ndarray], budgets: tuple, seed: int) -> str:
-    """What the budget curves say: differences on the same problems, in points, with paired 95% intervals."""
+def gains(curves: dict, budgets: tuple, seed: int) -> str:
+    """What the budget curves say: differences on the same problems, in points, with paired 95% intervals.
+
+    Each curve [budgets, problems, samples].
+    """
     rl, half, sft = (100 * curves[name] for name in ("rl", "half", "sft"))
     row = "{:>17}{:>26}{:>26}{:>26}".format
     lines = [row("gain, in points", "RL over SFT", "half-way over SFT", f"RL, {budgets[-1]} over this")]
