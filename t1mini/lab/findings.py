@@ -2,7 +2,7 @@
 
     variants     by name, what differs from the preset in SFT or in RL. `share` is that of RL's updates after
                  which the policy is measured (0: the SFT model); `hard` keeps what the SFT model mostly fails
-    contrasts    "figure, a - b": what to compare; t1mini.lab.plot gives each its 95% interval
+    contrasts    "figure, a - b", a line each: what to compare; t1mini.lab.plot adds its 95% interval
     common       what differs from the preset in every variant
     samples      responses to each test problem
 
@@ -17,7 +17,7 @@ from t1mini.penalties import PATTERNS
 class Study(NamedTuple):
     shows: str  # the finding, F1 to F9 of the paper's
     variants: dict[str, dict]
-    contrasts: list[str]
+    contrasts: str
     common: dict = {}
     samples: int = 4
 
@@ -32,67 +32,100 @@ STUDIES = {
     "thinking-budget": Study(
         "F5, F6: accuracy rises with the thinking budget, more so the further RL has gone",
         {f"{share:.0%} of RL": {"share": share} for share in (0.0, 0.3, 0.6, 1.0)},
-        ["accuracy, 0% of RL: 192 tokens - 48 tokens",
-         "accuracy, 100% of RL: 192 tokens - 48 tokens",
-         "gain from 48 to 192 tokens, 30% of RL - 0% of RL",
-         "gain from 48 to 192 tokens, 60% of RL - 0% of RL",
-         "gain from 48 to 192 tokens, 100% of RL - 0% of RL",
-         "length, 100% of RL - 0% of RL",
-         "recovered, 100% of RL - 0% of RL"]),
+        """
+        accuracy, 0% of RL: 192 tokens - 48 tokens
+        accuracy, 100% of RL: 192 tokens - 48 tokens
+        gain from 48 to 192 tokens, 30% of RL - 0% of RL
+        gain from 48 to 192 tokens, 60% of RL - 0% of RL
+        gain from 48 to 192 tokens, 100% of RL - 0% of RL
+        length, 100% of RL - 0% of RL
+        recovered, 100% of RL - 0% of RL
+        """),
     "start": Study(
         "F9: trial-and-error SFT is a better start than clean-solution SFT",
         {"trial and error, SFT": START, "trial and error, RL": {},
          "clean solutions, SFT": CLEAN | START, "clean solutions, RL": CLEAN},
-        ["accuracy, trial and error, RL - clean solutions, RL",
-         "accuracy, trial and error, SFT - clean solutions, SFT",
-         "accuracy, trial and error, RL - trial and error, SFT",
-         "accuracy, clean solutions, RL - clean solutions, SFT",
-         "length, trial and error, RL - clean solutions, RL"]),
+        """
+        accuracy, trial and error, RL - clean solutions, RL
+        accuracy, trial and error, SFT - clean solutions, SFT
+        accuracy, trial and error, RL - trial and error, SFT
+        accuracy, clean solutions, RL - clean solutions, SFT
+        length, trial and error, RL - clean solutions, RL
+        """),
     "sizes": Study(
         "F1: RL lifts every model size over its own SFT",
         {"small, SFT": SMALL | START, "small, RL": SMALL,
          "middle, SFT": START, "middle, RL": {},
          "large, SFT": LARGE | START, "large, RL": LARGE},
-        [f"accuracy, {size}, RL - {size}, SFT" for size in ("small", "middle", "large")]),
+        """
+        accuracy, small, RL - small, SFT
+        accuracy, middle, RL - middle, SFT
+        accuracy, large, RL - large, SFT
+        """),
     "penalties": Study(
         "F4: penalties hold length and quality",
         {"all penalties": {}, "none": dict(penalties=False),
          **{f"only {name}": dict(patterns=(name,)) for name in PATTERNS}},
-        ["accuracy, all penalties - none",
-         *(f"accuracy, all penalties - only {name}" for name in PATTERNS),
-         *(f"{figure}, none - all penalties" for figure in ("length", *PATTERNS))],
+        """
+        accuracy, all penalties - none
+        accuracy, all penalties - only repetitive
+        accuracy, all penalties - only overlong
+        accuracy, all penalties - only garbled
+        length, none - all penalties
+        repetitive, none - all penalties
+        overlong, none - all penalties
+        garbled, none - all penalties
+        """,
         common=dict(steps=150)),
     "oversampling": Study(
         "F2: larger K gives higher accuracy, longer answers, less KL for the same reward",
         {**{f"K = {k}, 32 prompts": dict(k=k) for k in (4, 16, 64)},
          **{f"K = {k}, 512 responses": dict(k=k, prompts=512 // k) for k in (4, 64)}},
-        ["accuracy, K = 64, 32 prompts - K = 4, 32 prompts",
-         "accuracy, K = 64, 32 prompts - K = 16, 32 prompts",
-         "accuracy, K = 16, 32 prompts - K = 4, 32 prompts",
-         "accuracy, K = 64, 512 responses - K = 4, 512 responses",
-         "length, K = 64, 32 prompts - K = 4, 32 prompts",
-         "last_kl, K = 64, 32 prompts - K = 4, 32 prompts"]),
+        """
+        accuracy, K = 64, 32 prompts - K = 4, 32 prompts
+        accuracy, K = 64, 32 prompts - K = 16, 32 prompts
+        accuracy, K = 16, 32 prompts - K = 4, 32 prompts
+        accuracy, K = 64, 512 responses - K = 4, 512 responses
+        length, K = 64, 32 prompts - K = 4, 32 prompts
+        last_kl, K = 64, 32 prompts - K = 4, 32 prompts
+        """),
     "temperature": Study(
         "F3: a sampling temperature above 1 is best, too high hurts",
         {**{f"temperature {t}": dict(temperature=t) for t in (0.9, 1.0, 1.1, 1.2, 1.3)},
          "1.2 with min-p 0.05": dict(min_p=0.05)},
-        [*(f"accuracy, temperature 1.2 - temperature {t}" for t in (0.9, 1.0, 1.1, 1.3)),
-         "accuracy, 1.2 with min-p 0.05 - temperature 1.2"]),
+        """
+        accuracy, temperature 1.2 - temperature 0.9
+        accuracy, temperature 1.2 - temperature 1.0
+        accuracy, temperature 1.2 - temperature 1.1
+        accuracy, temperature 1.2 - temperature 1.3
+        accuracy, 1.2 with min-p 0.05 - temperature 1.2
+        """),
     "reference": Study(
         "F7: a moving reference lets RL go further than a fixed one",
         {"frozen": dict(ema_decay=1.0),
          **{f"EMA {decay}": dict(ema_decay=decay) for decay in (0.9, 0.97, 0.99)},
          "none": dict(kl_coef=0.0)},
-        ["accuracy, EMA 0.99 - frozen",
-         "accuracy, EMA 0.9 - frozen",
-         "accuracy, none - frozen",
-         "last_kl, EMA 0.9 - frozen"],
+        """
+        accuracy, EMA 0.99 - frozen
+        accuracy, EMA 0.9 - frozen
+        accuracy, none - frozen
+        last_kl, EMA 0.9 - frozen
+        """,
         common=dict(kl_coef=0.05)),
     "entropy": Study(
         "F8: the entropy bonus keeps exploration alive",
         {f"entropy bonus {alpha}": dict(entropy_coef=alpha) for alpha in (0.0, 0.001, 0.01, 0.03)},
-        [f"{figure}, entropy bonus {alpha} - entropy bonus 0.0"
-         for figure in ("accuracy", "pass@16", "last_entropy") for alpha in (0.001, 0.01, 0.03)],
+        """
+        accuracy, entropy bonus 0.001 - entropy bonus 0.0
+        accuracy, entropy bonus 0.01 - entropy bonus 0.0
+        accuracy, entropy bonus 0.03 - entropy bonus 0.0
+        pass@16, entropy bonus 0.001 - entropy bonus 0.0
+        pass@16, entropy bonus 0.01 - entropy bonus 0.0
+        pass@16, entropy bonus 0.03 - entropy bonus 0.0
+        last_entropy, entropy bonus 0.001 - entropy bonus 0.0
+        last_entropy, entropy bonus 0.01 - entropy bonus 0.0
+        last_entropy, entropy bonus 0.03 - entropy bonus 0.0
+        """,
         samples=16),
     "credit": Study(
         "what other advantages do to length and accuracy",
@@ -100,11 +133,19 @@ STUDIES = {
          "group mean": dict(variant="mean"),
          "over the standard deviation": dict(variant="std"),
          "shared out over tokens": dict(variant="length")},
-        [f"{figure}, {other} - leave-one-out" for figure in ("accuracy", "length")
-         for other in ("group mean", "over the standard deviation", "shared out over tokens")]),
+        """
+        accuracy, group mean - leave-one-out
+        accuracy, over the standard deviation - leave-one-out
+        accuracy, shared out over tokens - leave-one-out
+        length, group mean - leave-one-out
+        length, over the standard deviation - leave-one-out
+        length, shared out over tokens - leave-one-out
+        """),
     "difficulty": Study(
         "what the filter does: problems that SFT solves in at most 30% of 16 samples",
         {"all problems": {}, "hard problems": {"hard": True}},
-        ["accuracy, hard problems - all problems",
-         "length, hard problems - all problems"]),
+        """
+        accuracy, hard problems - all problems
+        length, hard problems - all problems
+        """),
 }

@@ -21,7 +21,7 @@ Run it: python -m t1mini plot thinking-budget --text
 
 import csv
 import json
-import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,22 +32,26 @@ from t1mini.runs.folder import read_rows
 from t1mini.runs.settings import StageConfig, UserError, setting
 from t1mini.statistics import crossed_bootstrap, t_interval
 
-Rows = list[dict[str, str]]
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (1, 1)))
 POLICIES = {"sft": "SFT start", "half": "RL, half-way", "rl": "RL, final"}
-POINTS = ("accuracy", "gain")  # figures that are scores on problems
+# "FIGURE, A - B", of two variants; with ": 192 tokens - 48 tokens" the gain of one
+CONTRAST = re.compile(r"(\S+)(?: from .+)?, (.+?)(?:: .+| - (.+))")
 LABELS = {
+    "pass@1": "accuracy on test problems", "variant": "",
     "step": "RL update", "budget": "thinking budget (tokens)", "test": "accuracy on test problems (%)",
     "accuracy": "accuracy while sampling", "length": "tokens a response", "entropy": "entropy (nats a token)",
     "kl": "KL to the reference (nats a response)", "reward": "reward",
     "repetitive": "share repetitive", "overlong": "share overlong", "garbled": "share garbled",
 }
-LEARNING = ("step accuracy", "step length", "step entropy")  # what a panel shows: x, y
-PANELS = {
-    "oversampling": ("step accuracy", "step length", "kl reward"),
-    "reference": ("step accuracy", "step kl", "kl reward"),
-    "penalties": ("step length", "step repetitive", "step overlong", "step garbled"),
+PANELS = {  # the columns that the panels of a figure show, x and y
+    "budget_curve": "budget test",
+    "learning": "step accuracy, step length, step entropy",
+    "thinking-budget": "budget test, step accuracy, step length, step entropy",
+    "penalties": "pass@1 variant, step length, step repetitive, step overlong, step garbled",
+    "oversampling": "pass@1 variant, step accuracy, step length, kl reward",
+    "reference": "pass@1 variant, step accuracy, step kl, kl reward",
+    "others": "pass@1 variant, step accuracy, step length, step entropy",
 }
 
 
@@ -64,176 +68,132 @@ def run(config: PlotConfig):
     runs = [name for name in config.runs if name not in STUDIES]
     if config.text and runs:
         raise UserError(f"--text: {runs[0]} is no study; the text of a run is its report.txt")
-    figures = draw_runs(runs) if runs else {}
-    for name in studies:
-        path = f"{config.studies}/{name}.csv"
-        rows = read(path, "seed", "samples", "pass@1")
+    for name in studies + ["budget_curve", "learning"] * bool(runs):
         try:
+            found = rows_of_study(name, config.studies) if name in STUDIES else rows_of_runs(runs)
             if config.text:
-                print(table(name, rows) + "\n" * (name != studies[-1]))
+                print(table(name, found["pass@1"]) + "\n" * (name != studies[-1]))
             else:
-                figures[name] = draw_study(name, rows, read_rows(Path(config.studies, f"{name}-steps.csv")))
-        except (LookupError, TypeError, ValueError) as error:
-            raise UserError(f"{path} is not as study leaves it: {error!r}") from None
-    if config.text:
-        return
-    Path(config.out).mkdir(parents=True, exist_ok=True)
-    for name, figure in figures.items():
-        save(figure, f"{config.out}/{name}.svg")
-        print(f"wrote {config.out}/{name}.svg")
+                save(draw(PANELS.get(name, PANELS["others"]), found), Path(config.out, f"{name}.svg"))
+        except (csv.Error, LookupError, TypeError, ValueError) as error:
+            raise UserError(f"{name}: its rows are not as train or study leaves them: {error!r}") from None
 
 
-def read(path: str, *columns: str) -> Rows:
-    """The rows of a CSV file with numbers under `columns`. UserError names the file."""
-    try:
-        with open(path, newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        if rows and all(math.isfinite(float(row[column])) for row in rows for column in columns):
-            return rows
-        wrong = "no rows, or no numbers"
-    except (OSError, ValueError, TypeError, KeyError, csv.Error) as error:
-        wrong = getattr(error, "strerror", None) or error
-    raise UserError(f"cannot read {path}: {wrong}; plot takes what train or study leaves")
+def rows_of_study(name: str, folder: str) -> dict:
+    """By the column that a panel has as x: the rows to show, of variants and seeds."""
+    rows, steps = read(f"{folder}/{name}.csv"), read_rows(Path(folder, f"{name}-steps.csv"))
+    curves = [row | {"budget": budget, "test": 100 * accuracy} for row in rows
+              for budget, accuracy in zip(json.loads(row["budgets"]), json.loads(row["curve"]))]
+    return {"pass@1": rows, "budget": curves, "step": steps, "kl": steps}
 
 
-def groups(rows: Rows, column: str) -> dict[str, Rows]:
+def rows_of_runs(runs: list) -> dict:
+    """The same of runs of `train`."""
+    curves = [row | {"variant": POLICIES[row["policy"]], "seed": run, "test": 100 * float(row["accuracy"])}
+              for run in runs for row in read(f"{run}/budget_curve.csv")]
+    steps = [row | {"variant": "runs", "seed": run} for run in runs for row in read(f"{run}/rl/metrics.csv")]
+    return {"budget": curves, "step": steps}
+
+
+def read(path: str) -> list:
+    rows = read_rows(Path(path))
+    if not rows:
+        raise UserError(f"cannot read {path}: there are no rows; plot takes what train or study leaves")
+    return rows
+
+
+def groups(rows: list, column: str) -> dict:
     """Rows by what they have in a column, in the order they come."""
-    values = dict.fromkeys(row[column] for row in rows)
-    return {value: [row for row in rows if row[column] == value] for value in values}
+    found = {}
+    for row in rows:
+        found.setdefault(row[column], []).append(row)
+    return found
 
 
-def table(name: str, rows: Rows) -> str:
+def table(name: str, rows: list) -> str:
     """A study's variants, then its contrasts, as text."""
     variants = groups(rows, "variant")
-    width = max(map(len, variants)) + 2
     columns = ("pass@1", "length", "repetitive", "overlong", "last_kl", "last_entropy")
-    lines = [f"{name:{width}}{'seeds':>6}" + "".join(f"{column:>14}" for column in columns)]
+    line = f"{{:{max(map(len, variants)) + 2}}}{{:>6}}{'{:>14}' * len(columns)}".format
+    lines = [line(name, "seeds", *columns)]
     for variant, of in variants.items():
         figures = [[float(row[column]) for row in of if row[column]] for column in columns]
-        means = "".join(f"{np.mean(x):>14.3f}" if x else f"{'-':>14}" for x in figures)
-        lines.append(f"{variant:{width}}{len(of):>6}{means}")
-    contrasts = [f"{contrast}: {finding(contrast, rows)}" for contrast in STUDIES[name].contrasts]
-    return "\n".join([*lines, "", *contrasts])
+        lines.append(line(variant, len(of), *(f"{np.mean(x):.3f}" if x else "-" for x in figures)))
+    contrasts = re.split(r"\n +", STUDIES[name].contrasts.strip())
+    return "\n".join([*lines, "", *(f"{contrast}: {finding(contrast, rows)}" for contrast in contrasts)])
 
 
-def finding(contrast: str, rows: Rows) -> str:
-    """Accuracy in points, anything else as it is; with its interval."""
-    found = estimate(contrast, rows)
-    if not found:
+def finding(contrast: str, rows: list) -> str:
+    """The difference with its interval, over the seeds that both variants have."""
+    figure, *variants = filter(None, CONTRAST.fullmatch(contrast).groups())
+    figure = figure if variants[1:] else "gain"
+    in_points, differences = figure in ("accuracy", "gain"), []
+    for of in groups(rows, "seed").values():
+        runs = {row["variant"]: row for row in of}
+        if runs.keys() >= set(variants):
+            first, *second = (scores(figure, runs[variant]) for variant in variants)
+            differences.append(first - sum(second))
+    seeds = len(differences)
+    if seeds + in_points < 2:  # only problems make an interval from one seed
         return "needs rows that are not there"
-    scale, unit = (100, " points") if parts(contrast)[0] in POINTS else (1, "")
-    value, low, high = (scale * x for x in found[:3])
+    low, high = crossed_bootstrap(differences, seed=0) if in_points else t_interval(differences)
     verdict = "more" if low > 0 else "less" if high < 0 else "not told apart"
-    return f"{value:+.3g}{unit} ({low:+.3g} to {high:+.3g}; {found[3]} seed{'s' * (found[3] > 1)}), {verdict}"
+    value = f"{np.mean(differences):+.3g}{' points' * in_points}"
+    return f"{value} ({low:+.3g} to {high:+.3g}; {seeds} seed{'s' * (seeds > 1)}), {verdict}"
 
 
-def estimate(contrast: str, rows: Rows) -> tuple[float, float, float, int] | None:
-    """(estimate, low, high, seeds), over the seeds that both variants have; None for too few of them."""
-    figure, *variants = parts(contrast)
-    found = {(row["variant"], row["seed"]): scores(figure, row) for row in rows if row["variant"] in variants}
-    seeds = [seed for seed in groups(rows, "seed") if all((variant, seed) in found for variant in variants)]
-    if len(seeds) < (1 if figure in POINTS else 2):
-        return None
-    first, *second = (np.array([found[variant, seed] for seed in seeds]) for variant in variants)
-    differences = first - sum(second)  # [seeds, problems], or [seeds, 1]
-    interval = crossed_bootstrap(differences, seed=0) if figure in POINTS else t_interval(differences[:, 0])
-    return float(differences.mean()), *interval, len(seeds)
+def scores(figure: str, row: dict):
+    """Percent right of each test problem, or the gain in it [problems]; another figure as it is."""
+    percent = lambda digits: np.array([100 * int(digit, 36) for digit in digits]) / int(row["samples"])
+    if figure == "accuracy":
+        return percent(row["correct"])
+    if figure == "gain":
+        at = dict(zip(json.loads(row["budgets"]), row["curve_correct"].split()))
+        return percent(at[192]) - percent(at[48])
+    return float(row[figure])
 
 
-def parts(contrast: str) -> list[str]:
-    """Figure and variants.
-
-    >>> parts("length, none - all penalties"), parts("accuracy, 0% of RL: 192 tokens - 48 tokens")
-    (['length', 'none', 'all penalties'], ['gain', '0% of RL'])
-    """
-    figure, _, variants = contrast.partition(", ")
-    if "192 tokens" in contrast:
-        figure, variants = "gain", variants.partition(": ")[0]
-    return [figure, *variants.split(" - ")]
-
-
-def scores(figure: str, row: dict[str, str]) -> np.ndarray:
-    """The share of right responses to each test problem, or the gain in it [problems]; another figure [1]."""
-    if figure not in POINTS:
-        return np.array([float(row[figure])])
-    at = dict(zip(json.loads(row["budgets"]), row["curve_correct"].split()))
-    cuts = [row["correct"]] if figure == "accuracy" else [at[192], at[48]]
-    first, *second = (np.array([int(digit, 36) for digit in digits]) / int(row["samples"]) for digits in cuts)
-    return first - sum(second)
-
-
-def draw_runs(runs: list[str]) -> dict:
-    """budget_curve and learning, of runs of `train`."""
-    curves, logs = [], []
-    for run in runs:
-        curve = read(f"{run}/budget_curve.csv", "budget", "accuracy")
-        if groups(curve, "policy").keys() != POLICIES.keys():
-            raise UserError(f"{run}/budget_curve.csv: want the policies {', '.join(POLICIES)}, as of train")
-        for row in curve:
-            accuracy = 100 * float(row["accuracy"])
-            curves.append(row | {"variant": POLICIES[row["policy"]], "seed": run, "test": accuracy})
-        for row in read(f"{run}/rl/metrics.csv", "step", "accuracy", "length", "entropy"):
-            logs.append(row | {"variant": "runs", "seed": run})
-    panels = {"budget_curve": [(curves, "budget test")], "learning": [(logs, axes) for axes in LEARNING]}
-    return {name: draw(of) for name, of in panels.items()}
-
-
-def draw_study(name: str, rows: Rows, steps: Rows):
-    """A study's figure, from its two CSV files."""
-    first = (rows, "pass@1 variant")
-    if name == "thinking-budget":  # whose variants are moments of the same runs: the last has all steps
-        steps = [step for step in steps if step["variant"] == rows[-1]["variant"]]
-        first = [], "budget test"
-        for row in rows:
-            for budget, accuracy in zip(json.loads(row["budgets"]), json.loads(row["curve"])):
-                first[0].append(row | {"budget": budget, "test": 100 * accuracy})
-    return draw([first, *((steps, axes) for axes in PANELS.get(name, LEARNING) if steps)])
-
-
-def draw(panels: list[tuple[Rows, str]]):
-    """A figure of panels side by side, each of rows and the columns to show. UserError without matplotlib."""
+def draw(panels: str, found: dict):
+    """A figure of panels side by side, where there are rows for them. UserError without matplotlib."""
     try:
-        import matplotlib
-        from matplotlib.figure import Figure
+        import matplotlib.figure
     except ImportError:
         raise UserError("figures need matplotlib: pip install -r tutorials/requirements.txt; "
                         "studies can be read with --text") from None
-    matplotlib.rcParams.update({"svg.hashsalt": "t1mini", "font.size": 11})
-    figure = Figure(figsize=(2 + 3.4 * len(panels), 3.8))
-    order = list(groups([row for rows, _ in panels for row in rows], "variant"))
-    for ax, (rows, axes) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels):
-        x, y = axes.split()
-        ax.set(xlabel=LABELS.get(x, x), ylabel=LABELS.get(y, ""))
-        ax.spines[["top", "right"]].set_visible(False)
-        for variant, of in groups(rows, "variant").items():
-            show = dots if y == "variant" else line
-            show(ax, of, x, y, order.index(variant), variant)
-    named = [ax for ax in figure.axes if ax.get_legend_handles_labels()[0]]
-    for ax in named[:1]:
+    matplotlib.rcParams.update({"svg.hashsalt": "t1mini", "font.size": 11,
+                                "axes.spines.top": False, "axes.spines.right": False})
+    axes = [panel.split() for panel in panels.split(", ")]
+    axes = [(x, y) for x, y in axes if found[x]]
+    figure = matplotlib.figure.Figure(figsize=(2 + 3.4 * len(axes), 3.8))
+    order = list(groups(found[axes[0][0]], "variant"))
+    for ax, (x, y) in zip(np.ravel(figure.subplots(1, len(axes))), axes):
+        ax.set(xlabel=LABELS[x], ylabel=LABELS[y])
+        for variant, of in groups(found[x], "variant").items():
+            i = order.index(variant)
+            if y == "variant":
+                ax.plot([float(row[x]) for row in of], [variant] * len(of), "o", color=COLOURS[i])
+            else:
+                line(ax, of, x, y, color=COLOURS[i], linestyle=DASHES[i], label=variant)
+    dots = axes[0][1] == "variant"  # the first panel with lines is the next
+    for ax in figure.axes[dots : dots + 1]:
         ax.legend(frameon=False, fontsize=8)
     return figure
 
 
-def dots(ax, rows: Rows, x: str, y: str, i: int, label: str):
-    """A dot a run, a bar at their mean."""
-    values = [float(row[x]) for row in rows]
-    ax.plot(values, [label] * len(values), "o", color=COLOURS[i % 6])
-    ax.plot(np.mean(values), label, "|", color="black", markersize=20)
-
-
-def line(ax, rows: Rows, x: str, y: str, i: int, label: str):
-    """The mean over runs, and their range."""
-    runs = [[(float(row[x]), float(row[y])) for row in run] for run in groups(rows, "seed").values()]
-    points = min(map(len, runs))
-    found = np.array([run[:points] for run in runs])  # [runs, points, 2]
-    if x != "budget":
-        found = np.lib.stride_tricks.sliding_window_view(found, min(5, points), axis=1).mean(axis=-1)
-    xs, ys = found[..., 0].mean(axis=0), found[..., 1]
-    ax.plot(xs, ys.mean(axis=0), color=COLOURS[i % 6], linestyle=DASHES[i % 6], label=label)
+def line(ax, rows: list, x: str, y: str, color: str, **style):
+    """The mean over runs, and their range, of the points that all have; over updates, of five at a time."""
+    runs = ([(row[x], row[y]) for row in run] for run in groups(rows, "seed").values())
+    points = np.array(list(zip(*runs)), dtype=float)  # [points, runs, 2]
+    window = 1 if x == "budget" else min(5, len(points))
+    points = np.lib.stride_tricks.sliding_window_view(points, window, axis=0).mean(-1)
+    xs, ys = np.moveaxis(points, -1, 0)  # [points, runs]
+    ax.plot(xs.mean(1), ys.mean(1), color=color, **style)
     if x != "kl":  # where the runs' xs differ
-        ax.fill_between(xs, ys.min(axis=0), ys.max(axis=0), color=COLOURS[i % 6], alpha=0.15, linewidth=0)
+        ax.fill_between(xs.mean(1), ys.min(1), ys.max(1), color=color, alpha=0.15, linewidth=0)
 
 
-def save(figure, file: str):
+def save(figure, file: Path):
+    file.parent.mkdir(parents=True, exist_ok=True)
     figure.tight_layout()
     figure.savefig(file, metadata={"Date": None})
+    print(f"wrote {file}")

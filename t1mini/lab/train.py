@@ -12,29 +12,24 @@ least one), RL at the end.
 Run it: python -m t1mini train
 """
 
-import os
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from t1mini import evaluate, inference_scaling, rl, sft
-from t1mini.inference_scaling import ScaleConfig
 from t1mini.lab import data
-from t1mini.rl import RLConfig
 from t1mini.runs.checkpoint import load_policy
 from t1mini.runs.folder import RunFolder
 from t1mini.runs.machine import Clock
-from t1mini.runs.settings import QWEN, StageConfig, UserError, from_flags, setting
-from t1mini.sft import SFTConfig
+from t1mini.runs.settings import StageConfig, from_flags, setting
+from t1mini.runs.team import leads
 from t1mini.statistics import paired_bootstrap
 from t1mini.tasks import countdown
 
 
 @dataclass(frozen=True)
 class TrainConfig(StageConfig):
-    resume: str = setting("", "folder of an earlier train to go on with; its own settings are used")
+    preset: str = setting("tiny", "tiny for a CPU, gpu for a GPU", choices=("tiny", "gpu"))
+    resume: str = setting("", "folder of an earlier run to go on with; its own settings are used")
     traces: int = setting(0, "chains of thought for SFT; 0 means the preset's", "0 to 100_000_000")
     steps: int = setting(0, "RL updates; 0 means the preset's", "0 to 1_000_000")
     problems: int = setting(0, "test problems; 0 means all", "0, or 2 or more")
@@ -44,39 +39,32 @@ class TrainConfig(StageConfig):
 
 
 def run(config: TrainConfig):
-    if config.preset in QWEN:
-        raise UserError(f"--preset {config.preset}: train is for Countdown; take collect, sft, rl, evaluate")
-    if os.environ.get("WORLD_SIZE", "1") != "1":
-        raise UserError("train starts its own workers; under torchrun run data, sft, rl and evaluate")
     clock = Clock(config.device)
-    with RunFolder.open(config, "train") as folder:
-        print(f"run folder: {folder.path}")
-        data.write(folder.path / "data")
+    began = clock.last
+    with RunFolder.open(config, "train", leads(1)) as folder:
         run, problems = folder.path, f"{folder.path}/data"
-        sft_config = stage_config(SFTConfig, config, data=problems, out=f"{run}/sft")
-        rl_config = stage_config(RLConfig, config, data=problems, out=f"{run}/rl", init=f"{run}/sft/final")
-        rl_config = replace(rl_config, checkpoint_every=max(1, rl_config.steps // 2))
-        test = stage_config(ScaleConfig, config, data=problems)
-        print(f"\nSFT: {sft_config.traces} chains of thought that try, fail, check and try again")
-        ensure(sft, sft_config, folder.resume)
+        print(f"run folder: {run}")
+        data.write(run / "data")
+        of_sft = stage_config(sft.SFTConfig, config, data=problems, out=f"{run}/sft")
+        print(f"\nSFT: {of_sft.traces} chains of thought that try, fail, check and try again")
+        ensure(sft, of_sft, folder.resume)
         clock.lap("sft")
-        batch = f"{rl_config.prompts} prompts x {rl_config.k} responses"
-        print(f"\nRL: {rl_config.steps} updates of {batch} at temperature {rl_config.temperature}")
-        ensure(rl, rl_config, folder.resume)
+        of_rl = stage_config(rl.RLConfig, config, data=problems, out=f"{run}/rl", init=f"{run}/sft/final")
+        half = max(1, of_rl.steps // 2)
+        batch = f"{of_rl.prompts} prompts x {of_rl.k} responses"
+        print(f"\nRL: {of_rl.steps} updates of {batch} at temperature {of_rl.temperature}")
+        ensure(rl, replace(of_rl, checkpoint_every=half), folder.resume)
         clock.lap("rl")
-        policies = {"sft": "sft/final", "half": f"rl/step-{rl_config.checkpoint_every:04d}", "rl": "rl/final"}
+        test = stage_config(inference_scaling.ScaleConfig, config, data=problems)
         problems = evaluate.pick_problems(test)
         print(f"\nEvaluation: {len(problems)} test problems x {test.samples} responses")
         results, curves = {}, {}
-        for name, policy in policies.items():
+        for name, policy in {"sft": "sft/final", "half": f"rl/step-{half:04d}", "rl": "rl/final"}.items():
             results[name], curves[name], _ = measure(run / policy, problems, test)
         clock.lap("evaluate")
-        seconds = clock.seconds | {"total": sum(clock.seconds.values())}
-        write_summary(folder, config, seconds, results, curves, test.budgets)
-        report = "\n\n".join((evaluate.table(results), inference_scaling.curve_table(curves, test.budgets),
-                               gains(curves, test.budgets, config.seed)))
-        folder.write_text("report.txt", report + "\n")
-    print(f"\n{report}\n\n{seconds['total'] / 60:.1f} minutes. Read the final policy's thinking:")
+        clock.add("total", began)
+        report = write_results(folder, config, clock.seconds, results, curves, test.budgets)
+    print(f"\n{report}\n\n{clock.seconds['total'] / 60:.1f} minutes. Read the final policy's thinking:")
     print(f"python -m t1mini sample --init {run}/rl/final")
 
 
@@ -87,56 +75,60 @@ def stage_config(stage: type, config: StageConfig, **changes):
     return from_flags(stage, {name: values[name] for name in values if hasattr(stage, name)})
 
 
-def ensure(stage, config: SFTConfig | RLConfig, again: str):
+def ensure(stage, config: StageConfig, again: str):
     """Runs a stage unless its folder has its end; one that was stopped goes on. Errors advise `again`."""
     folder = Path(config.out)
     if (folder / "final").exists():
         return
-    if (folder / "config.json").exists():
-        config = replace(config, resume=config.out)
     try:
-        stage.run(config)
+        stage.run(replace(config, resume=config.out if (folder / "config.json").exists() else ""))
     except Exception as error:
-        advice = getattr(error, "__notes__", [])
-        error.__notes__ = [re.sub("python -m t1mini .*", lambda _: again, note) for note in advice]
+        if hasattr(error, "__notes__"):
+            error.__notes__ = [f"; go on with {again}"]
         raise
 
 
-def measure(policy: Path, problems: list, config: ScaleConfig) -> tuple[dict, np.ndarray, list]:
+def measure(policy: Path, problems: list, config: StageConfig):
     """Evaluation, right or not at each budget [budgets, problems, samples], verdicts [problems][samples]."""
-    model, tokenizer = load_policy(policy, config.device)
-    rollouts, verdicts = evaluate.respond(model, tokenizer, problems, config)
-    curve = inference_scaling.budget_curve(model, tokenizer, problems, rollouts, config)
+    policy = load_policy(policy, config.device)
+    rollouts, verdicts = evaluate.respond(*policy, problems, config)
+    curve = inference_scaling.budget_curve(*policy, problems, rollouts, config)
     return evaluate.summarise(countdown, problems, verdicts), curve, verdicts
 
 
-def write_summary(folder: RunFolder, config: TrainConfig, seconds: dict, results, curves, budgets):
+def write_results(folder: RunFolder, config: TrainConfig, seconds, results, curves, budgets) -> str:
+    """Every file of results. Returns the report."""
     folder.write_results("evaluation.json", results)
     inference_scaling.write_curves(folder, curves, budgets)
-    gaps = [float(row["logprob_gap"]) for row in folder.rows("rl/metrics.csv")]
-    means = {name: curve.mean(axis=(1, 2)).tolist() for name, curve in curves.items()}
     kept = ("pass@1", "interval", "problems", "samples")
+    means = {name: curve.mean(axis=(1, 2)).tolist() for name, curve in curves.items()}
+    gaps = [float(row["logprob_gap"]) for row in folder.rows("rl/metrics.csv")]
     folder.write_results("summary.json", {
         "seed": config.seed,
         "preset": config.preset,
-        "seconds": {name: round(s, 1) for name, s in seconds.items()},
+        "seconds": seconds,
         **{name: {key: results[name][key] for key in kept} for name in ("sft", "rl")},
-        "budget_curve": {"budgets": budgets} | means,
+        "budget_curve": {"budgets": budgets, **means},
         "logprob_gap_max": max(gaps, default=None),
     })
+    tables = evaluate.table(results), inference_scaling.curve_table(curves, budgets)
+    report = "\n\n".join([*tables, gains(curves, budgets, config.seed)])
+    folder.write_text("report.txt", report + "\n")
+    return report
 
 
-def gains(curves: dict[str, np.ndarray], budgets: tuple, seed: int) -> str:
-    """What the budget curves say: differences on the same problems, in points, with paired 95% intervals."""
-    rl, half, sft = curves["rl"], curves["half"], curves["sft"]
+def gains(curves: dict, budgets: tuple, seed: int) -> str:
+    """What the budget curves say: differences on the same problems, in points, with paired 95% intervals.
 
-    def gain(a: np.ndarray, b: np.ndarray) -> str:
-        low, high = paired_bootstrap(a, b, seed)
-        return f"{100 * (a.mean() - b.mean()):+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
-
-    columns = "{:>17}{:>26}{:>26}{:>26}".format
-    lines = [columns("gain, in points", "RL over SFT", "half-way over SFT", f"RL, {budgets[-1]} over this")]
+    Each curve [budgets, problems, samples].
+    """
+    rl, half, sft = (100 * curves[name] for name in ("rl", "half", "sft"))
+    row = "{:>17}{:>26}{:>26}{:>26}".format
+    lines = [row("gain, in points", "RL over SFT", "half-way over SFT", f"RL, {budgets[-1]} over this")]
     for i, budget in enumerate(budgets):
-        found = gain(rl[i], sft[i]), gain(half[i], sft[i]), gain(rl[-1], rl[i])
-        lines.append(columns(f"{budget} tokens", *found))
+        cells = []
+        for a, b in ((rl[i], sft[i]), (half[i], sft[i]), (rl[-1], rl[i])):
+            low, high = paired_bootstrap(a, b, seed)
+            cells.append(f"{a.mean() - b.mean():+.1f} ({low:+.1f} to {high:+.1f})")
+        lines.append(row(f"{budget} tokens", *cells))
     return "\n".join(lines)

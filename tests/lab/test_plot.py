@@ -10,10 +10,10 @@ from t1mini.lab.plot import line
 
 def test_a_line_is_the_mean_and_a_band_the_range_of_what_every_run_has():
     points = ((0, 16, 2), (0, 32, 5), (0, 48, 9), (1, 16, 4), (1, 32, 5))
-    line(ax := Mock(), [{"seed": seed, "budget": x, "test": y} for seed, x, y in points], "budget", "test", 0, "a")
+    line(ax := Mock(), [{"seed": seed, "budget": x, "test": y} for seed, x, y in points], "budget", "test", "red", label="a")
     assert [list(x) for x in ax.plot.call_args.args] == [[16, 32], [3, 5]]
     assert [list(x) for x in ax.fill_between.call_args.args] == [[16, 32], [2, 5], [4, 5]]
-    line(ax, [{"seed": 0, "step": i, "kl": i % 5} for i in range(7)], "step", "kl", 0, "a")
+    line(ax, [{"seed": 0, "step": i, "kl": i % 5} for i in range(7)], "step", "kl", "red")
     assert [list(x) for x in ax.plot.call_args.args] == [[2, 3, 4], [2, 2, 2]]
 
 

@@ -12,20 +12,15 @@ import numpy as np
 import pytest
 import torch
 
-from t1mini import loss, rl, sft
+from t1mini import inference_scaling, loss, rl, sft
 from t1mini.__main__ import main
 from t1mini.lab import study as studies
-from t1mini.lab.findings import STUDIES
-from t1mini.lab.plot import estimate, finding, parts, scores
-from t1mini.lab.study import VARIANTS, StudyConfig, digits, recoveries, variant
-from t1mini.lab.train import ensure, stage_config
+from t1mini.lab.plot import CONTRAST, finding, scores
+from t1mini.lab.study import STUDIES, VARIANTS, StudyConfig, digits, ensure, figures, stage_config, variant
 from t1mini.penalties import judge
-from t1mini.rl import RLConfig
 from t1mini.runs.folder import read_rows
 from t1mini.runs.settings import UserError
-from t1mini.sft import SFTConfig
 from t1mini.tasks import countdown
-from t1mini.tasks.countdown import Problem
 
 SMALL = ["--traces", "32", "--steps", "1", "--prompts", "2", "--problems", "3", "--threads", "1", "--seeds", "0"]
 
@@ -57,7 +52,7 @@ def test_a_stopped_study_goes_on_and_leaves_a_row_a_variant(stopped_once):
     for row in found:
         assert all(0 <= float(row[name]) <= 1 for name in ("pass@1", "overlong", "missed_first", "recovered", "share_of_rl"))
         assert row["problems"] == "3" and len(row["correct"]) == 3 and float(row["seconds"]) > 0 and row["torch"]
-        assert float(row["pass@1"]) == pytest.approx(scores("accuracy", row).mean(), abs=1e-6)
+        assert float(row["pass@1"]) == pytest.approx(scores("accuracy", row).mean() / 100, abs=1e-6)
         assert len(json.loads(row["curve"])) == len(json.loads(row["budgets"])) == len(row["curve_correct"].split())
         assert json.loads(row["sft"])["traces"] == 32 and -1 <= float(row["last_reward"]) <= 1
     assert json.loads(found[1]["rl"])["data"].endswith("hard.jsonl")
@@ -75,20 +70,19 @@ def test_runs_are_shared_rows_are_made_once_and_progress_is_said(stopped_once, m
     (start, end), (same, _) = (read_rows(out / f"{name}.csv") for name in ("thinking-budget", "difficulty"))
     assert (start["share_of_rl"], start["rl"], start["last_kl"]) == ("0", "", "")
     assert all(end[column] == same[column] for column in ("correct", "curve_correct", "last_kl", "sft", "rl"))
-    before = {path: path.read_bytes() for path in out.glob("*.csv")}
+    written = lambda: {path: path.read_bytes() for path in out.glob("*.csv")}
+    before = written()
     monkeypatch.setattr(studies, "figures", None)  # nothing is left to measure
-    assert main(command) == main(["study", "--resume", str(out)]) == 0
-    assert {path: path.read_bytes() for path in out.glob("*.csv")} == before
+    assert main(command) == main(["study", "--resume", str(out)]) == 0 and written() == before
 
 
 def test_rows_of_others_are_left_alone(stopped_once, tmp_path, capsys):
     out, _ = stopped_once
     shutil.copy(out / "difficulty.csv", tmp_path)  # as rows lie in tutorials/findings/studies
     before = (out / "difficulty.csv").read_bytes()
-    for folder, message in ((out, "holds rows of --prompts 2: choose another --out"), (tmp_path, "already holds files; choose another --out")):
+    for folder, message in ((out, "was begun with --prompts 2, and keeps it"), (tmp_path, "already holds files; choose another")):
         assert main(["study", "difficulty", *SMALL, "--prompts", "3", "--out", str(folder)]) == 2
         assert f"{folder} {message}" in capsys.readouterr().err and (folder / "difficulty.csv").read_bytes() == before
-    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_without_a_name_nothing_begins_and_four_numbers_have_a_folder_of_their_own(tmp_path, monkeypatch, capsys):
@@ -96,7 +90,7 @@ def test_without_a_name_nothing_begins_and_four_numbers_have_a_folder_of_their_o
     assert main(["study"]) == 0 and not any(tmp_path.iterdir())
     listed = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in listed] == list(STUDIES) and "6 variants   F3: a sampling temperature" in listed[5]
-    splits = {name: [Problem((1, 2, 3, 4), 10)] * 3 for name in countdown.SPLITS}
+    splits = {name: [countdown.Problem((1, 2, 3, 4), 10)] * 3 for name in countdown.SPLITS}
     monkeypatch.setattr(countdown, "make_splits", lambda count: splits if count == 4 else {})
     assert main(["study", "start", *SMALL, "--numbers", "4", "--variants", "trial and error, SFT"]) == 0
     assert [row["variant"] for row in read_rows(Path("runs/study-tiny-4/start.csv"))] == ["trial and error, SFT"]
@@ -104,24 +98,23 @@ def test_without_a_name_nothing_begins_and_four_numbers_have_a_folder_of_their_o
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_a_study_switches_settings_that_there_are_and_compares_its_own_variants(name):
-    study, known = STUDIES[name], {f.name for stage in (SFTConfig, RLConfig) for f in fields(stage)} | {"share", "hard"}
+    study, known = STUDIES[name], {f.name for stage in (sft.SFTConfig, rl.RLConfig) for f in fields(stage)} | {"share", "hard"}
     for changes in study.variants.values():
         assert known >= changes.keys() | study.common.keys()
-        variant(stage_config(RLConfig, StudyConfig(), **study.common | changes))
-    assert {label for contrast in study.contrasts for label in parts(contrast)[1:]} <= study.variants.keys()
-    assert len(set(study.contrasts)) == len(study.contrasts)
+        variant(stage_config(rl.RLConfig, StudyConfig(), **study.common | changes))
+    contrasts = [line.strip() for line in study.contrasts.strip().splitlines()]
+    assert {label for contrast in set(contrasts) for label in CONTRAST.fullmatch(contrast).groups()[1:]} <= {None, *study.variants}
 
 
 def test_an_error_in_a_stage_advises_the_command_that_goes_on_with_all(tmp_path):
-    error = UserError("stopped")
-    error.__notes__ = ["; go on with python -m t1mini rl --resume runs/x"]
+    (error := UserError("stopped")).add_note("; go on with python -m t1mini rl --resume runs/x")
     with pytest.raises(UserError):
-        ensure(Mock(run=Mock(side_effect=error)), RLConfig(out=str(tmp_path)), "python -m t1mini train --resume a\\1")
+        ensure(Mock(run=Mock(side_effect=error)), rl.RLConfig(out=str(tmp_path)), "python -m t1mini train --resume a\\1")
     assert error.__notes__ == ["; go on with python -m t1mini train --resume a\\1"]
 
 
 def test_variants_give_credit_otherwise():
-    config, rewards = RLConfig(prompts=1, k=2, variant="length"), torch.tensor([[1.0, 0.0, 0.0, -1.0]])
+    config, rewards = rl.RLConfig(prompts=1, k=2, variant="length"), torch.tensor([[1.0, 0.0, 0.0, -1.0]])
     assert torch.allclose(VARIANTS["mean"](config)["rloo_advantages"](rewards) * 4 / 3, loss.rloo_advantages(rewards))
     assert VARIANTS["std"](config)["rloo_advantages"](rewards).std() == pytest.approx(1)
     mask = torch.tensor([[1, 1, 1], [1, 0, 0]]).bool()
@@ -139,20 +132,24 @@ def test_contrasts_find_a_difference_that_is_there_and_none_that_is_not():
     rng = np.random.default_rng(0)
     found = [made(name, seed, (rng.random((300, 4)) < p).astype(int), length=100 * p + rng.normal())
              for name, p in (("good", 0.7), ("poor", 0.5), ("same", 0.5)) for seed in range(3)]
-    assert finding("accuracy, good - poor", found).endswith(" points (+17.2 to +24.1; 3 seeds), more")
-    assert finding("accuracy, poor - good", found).endswith("less")
-    assert finding("accuracy, same - poor", found).endswith("not told apart")
-    assert estimate("length, good - poor", found)[0] == pytest.approx(20, abs=3)
-    assert finding("accuracy, good - missing", found) == "needs rows that are not there"
-    assert estimate("length, good - poor", found[::3]) is None and estimate("accuracy, good - poor", found[::3])[3] == 1
+    for names, says in (("good - poor", " points (+17.2 to +24.1; 3 seeds), more"), ("poor - good", "less"), ("same - poor", "not told apart")):
+        assert finding(f"accuracy, {names}", found).endswith(says)
+    assert float(finding("length, good - poor", found).split()[0]) == pytest.approx(20, abs=3)
+    for contrast, rows in (("accuracy, good - missing", found), ("length, good - poor", found[::3])):
+        assert finding(contrast, rows) == "needs rows that are not there"
+    assert finding("accuracy, good - poor", found[::3]).endswith("1 seed), more")
     flat, rising = [np.ones((50, 4), int)] * 2, [np.ones((50, 4), int) * (np.arange(4) < 1), np.ones((50, 4), int)]
     found = [made(name, 0, curve[1], curve) for name, curve in (("early", flat), ("late", rising))]
-    assert estimate("gain from 48 to 192 tokens, late - early", found)[:3] == pytest.approx((0.75, 0.75, 0.75))
-    assert estimate("accuracy, late: 192 tokens - 48 tokens", found)[0] == pytest.approx(0.75)
+    for contrast in ("gain from 48 to 192 tokens, late - early", "accuracy, late: 192 tokens - 48 tokens"):
+        assert finding(contrast, found) == "+75 points (+75 to +75; 1 seed), more"
 
 
-def test_recoveries_by_hand():
-    problem, right = Problem((3, 4, 11), 77), "3 + 4 = 7 * 11 = 77 check 3 + 4 = 7 , 7 * 11 = 77 ok answer 3 + 4 * 11"
+def test_recoveries_by_hand(monkeypatch):
+    problem, right = countdown.Problem((3, 4, 11), 77), "3 + 4 = 7 * 11 = 77 check 3 + 4 = 7 , 7 * 11 = 77 ok answer 3 + 4 * 11"
     texts = [right, "3 + 11 = 14 * 4 = 56 low " + right, "3 + 11 = 14 * 4 = 56 low stop answer none", ""]
     verdicts = [judge(countdown, problem, text, [0] * 9, finished=True, max_new_tokens=50, repeat_limit=4) for text in texts]
-    assert recoveries([problem], [verdicts]) == (0.5, 0.5) and recoveries([problem], [verdicts[:1]]) == (0.0, 0.0)
+    monkeypatch.setattr(studies.evaluate, "pick_problems", lambda config: [problem])
+    for some, missed, recovered in ((verdicts, 0.5, 0.5), (verdicts[:1], 0, 0)):
+        monkeypatch.setattr(studies, "measure", lambda *_: ({"interval": (0, 1)}, np.ones((2, 1, len(some))), [some]))
+        row = figures(Path(), inference_scaling.ScaleConfig())
+        assert (row["missed_first"], row["recovered"], row["correct"]) == (missed, recovered, str(sum(v.correct for v in some)))

@@ -248,7 +248,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             draw(name, read_rows(path), EXPERIMENTS[by_name[name]])
         else:
             path.write_text(csv_text([row._asdict() for row in by_name[name]()]), encoding="utf-8")
-        print(f"wrote {HERE / 'figures' / name}.svg" if flags.draw else f"wrote {path}")
+            print(f"wrote {path}")
     return 0
 
 
