@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from t1mini.runs.settings import StageConfig, UserError, default_out, from_flags, parse, setting, to_flags
+from t1mini.runs.settings import Parser, StageConfig, UserError, add_flags, default_out, from_flags, setting, to_flags
 
 
 @dataclass(frozen=True)
