@@ -16,7 +16,6 @@
 A user's mistake is one line on stderr and exit code 2. A signal ends a stage with 128 and its number.
 """
 
-import argparse
 import contextlib
 import os
 import pkgutil
@@ -71,13 +70,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 def read(words: list[str]) -> StageConfig:
     """The settings of the stage that `words` name. UserError where one of them is not understood."""
-    texts = {"formatter_class": argparse.RawDescriptionHelpFormatter, "description": __doc__}
-    parser = Parser("python -m t1mini", **texts)
+    parser = Parser("python -m t1mini", __doc__)
     parser.add_argument("stage", choices=STAGES, metavar="STAGE")
     stage = parser.parse_args(words[:1]).stage
     config_class = pkgutil.resolve_name("t1mini." + STAGES[stage])
-    texts["description"] = sys.modules[config_class.__module__].__doc__
-    parser = Parser(f"python -m t1mini {stage}", allow_abbrev=False, **texts)
+    parser = Parser(f"python -m t1mini {stage}", sys.modules[config_class.__module__].__doc__)
     add_flags(parser, config_class)
     return from_flags(config_class, vars(parser.parse_args(words[1:])))
 

@@ -91,13 +91,11 @@ def load_model(folder: str | Path, device: str = "cpu", dtype: torch.dtype = tor
         stored.pop("lm_head.weight", None)  # the embedding: some files repeat it under this name
     with torch.device("meta"):  # shapes, without memory for numbers
         model = Qwen(config)
-    shapes = {name: list(p.shape) for name, p in model.named_parameters()}
-    found = {name: tensor.get_shape() for name, tensor in stored.items()}
-    for name in sorted(shapes | found):
-        ours, theirs = shapes.get(name, "missing"), found.get(name, "missing")
-        if ours != theirs:
-            shape = f"by config.json {ours}, in the weights {excerpt(theirs)}"
-            raise UserError(f"{folder}: the shape of tensor {excerpt(name)} is {shape}")
+    ours = {(name, *p.shape) for name, p in model.named_parameters()}
+    theirs = {(name, *tensor.get_shape()) for name, tensor in stored.items()}
+    for name, *shape in sorted(ours ^ theirs):
+        wrong = "missing" if (name, *shape) in ours else "not of the model in config.json"
+        raise UserError(f"{folder}: tensor {excerpt(name)} of shape {excerpt(shape)} is {wrong}")
     weights = {name: tensor[:].to(device, dtype) for name, tensor in stored.items()}
     for name, values in weights.items():
         if not values.isfinite().all():
@@ -131,11 +129,12 @@ def read_config(path: Path) -> QwenConfig:
     raw |= rope if isinstance(rope, dict) else {"rope_type": rope}
     heads = raw.get("num_attention_heads")
     given = {**DEFAULTS, "num_key_value_heads": heads, "head_dim": 2, **raw, **FAMILIES[family]}
-    shape = {f.name: given.get(f.name) for f in fields(QwenConfig)}
-    for name, value in shape.items():
-        within = RANGES.get(name, SIZES)
-        if not isinstance(value, (int, type(DEFAULTS.get(name)))) or not is_within(value, within):
-            raise UserError(f"{path}: {name} is {shortened(value)}; it must be a number, {within}")
+    shape = {}
+    for f in fields(QwenConfig):
+        value, within = given.get(f.name), RANGES.get(f.name, SIZES)
+        if type(value) not in (int, f.type) or not is_within(value, within):
+            raise UserError(f"{path}: {f.name} is {shortened(value)}; it must be a number, {within}")
+        shape[f.name] = value
     ours = {"layer_types": ["full_attention"] * shape["num_hidden_layers"], "use_sliding_window": False,
             "rope_type": "default", "type": "default", "hidden_act": "silu"}
     for name, value in ours.items():

@@ -39,7 +39,11 @@ class UserError(Exception):
 
 
 class Parser(argparse.ArgumentParser):
-    """Errors are one line, without the list of flags."""
+    """Shows a text as it is written; its errors are one line, without the list of flags."""
+
+    def __init__(self, prog: str, text: str):
+        layout = argparse.RawDescriptionHelpFormatter
+        super().__init__(prog, description=text, formatter_class=layout, allow_abbrev=False)
 
     def error(self, message: str):
         raise UserError(f"{message}; see {self.prog} --help")
@@ -57,12 +61,12 @@ def setting(default, help: str, within: str = "", choices=(), positional: bool =
     kind = type((*default, "")[0] if several else default)
     nargs = "*" if positional else "+" if several else None
     options = {"action": argparse.BooleanOptionalAction} if kind is bool else {"type": kind, "nargs": nargs}
-    values = "; ".join(f"{name}: {value}" for name, value in [("default", default), *presets.items()])
-    options["help"] = f"{help} ({values})"
-    qwen = presets.get("qwen", presets.get("gpu", default))
-    values = {"tiny": default, "gpu": default, **dict.fromkeys(QWEN, qwen), **presets}
-    rules = {"kind": kind, "within": choices or within, "positional": positional}
-    return dataclasses.field(default=default, metadata=rules | {"values": values, "options": options})
+    values = {"default": default, **presets}
+    shown = "; ".join(f"{name}: {value}" for name, value in values.items())
+    return dataclasses.field(default=default, metadata={
+        "kind": kind, "within": choices or within, "positional": positional, "values": values,
+        "options": options | {"help": f"{help} ({shown})"},
+    })
 
 
 def is_within(x, within: str | tuple) -> bool:
@@ -89,7 +93,7 @@ class StageConfig:
 
     def to_dict(self) -> dict:
         """Every setting, with the number of threads in place of 0."""
-        return dataclasses.asdict(self) | {"threads": self.threads or usable_cores()}
+        return vars(self) | {"threads": self.threads or usable_cores()}
 
 
 @dataclass(frozen=True)
@@ -137,15 +141,17 @@ def from_flags(config_class: type, flags: dict):
 
 def checked(config_class: type, given: dict):
     """The settings `given`, others as in the preset. UserError names one of another type or out of range."""
-    preset = given.get("preset", "tiny")
-    settings = {f.name: f.metadata["values"].get(preset) for f in fields(config_class)}
+    preset = given.get("preset")
+    names = ("default", "gpu", "qwen", preset) if preset in QWEN else ("default", preset)
+    settings = {f.name: f.metadata["values"][name] for name in names for f in fields(config_class)
+                if name in f.metadata["values"]}
     settings |= {name: tuple(x) if isinstance(x, list) else x for name, x in given.items()}
     config = config_class(**settings)
     for f in fields(config):
         value, kind, within = settings[f.name], f.metadata["kind"], f.metadata["within"]
         for x in value if isinstance(value, tuple) else (value,):
             if type(value) is not type(f.default) or type(x) is not kind or not is_within(x, within):
-                choices = within if isinstance(within, str) else "one of " + ", ".join(filter(None, within))
+                choices = within if isinstance(within, str) else "one of " + ", ".join(within)
                 raise UserError(f"{flag(f.name)} {x}: must be {choices or kind.__name__}")
     return config
 
@@ -161,8 +167,8 @@ def resumed(config_class: type, given: dict):
         saved.pop("made_by", None)
         begun = checked(config_class, saved)
     except (UserError, ValueError, TypeError, RecursionError) as error:
-        what = f"its config.json is of no run of this stage: {str(error)[:200]}"
-        raise UserError(f"cannot go on with {run}: {what}") from None
+        text = f"cannot go on with {run}: its config.json is of no run of this stage: {error}"
+        raise UserError(text[:500]) from None
     config = checked(config_class, vars(begun) | given)
     for name, before in vars(begun).items():
         now = getattr(config, name)
