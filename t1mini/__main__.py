@@ -30,7 +30,7 @@ from t1mini.runs.folder import Stopped, Stopping
 from t1mini.runs.machine import prepare
 from t1mini.runs.settings import Parser, StageConfig, UserError, add_flags, from_flags
 
-STAGES = {  # where its settings are; no other stage's module is imported
+STAGES = {  # where its settings are
     "train": "lab.train.TrainConfig",
     "data": "lab.data.DataConfig",
     "sft": "sft.SFTConfig",

@@ -71,10 +71,6 @@ def test_a_chat_prompt_opens_the_assistants_turn():
         countdown.make_tokenizer().chat_prompt(question)
 
 
-BAD_CONFIGS = [{}, {"eos_token": {}}, {"eos_token": 7}, {"eos_token": "<|nowhere|>"},
-               {"eos_token": "<|im_end|>", "pad_token": "<|nowhere|>"}]
-
-
 @pytest.fixture
 def folder(tmp_path):
     for name in ("tokenizer.json", "tokenizer_config.json"):
@@ -92,7 +88,10 @@ def test_a_missing_or_broken_file_is_reported_by_name(name, content, folder):
         Tokenizer.from_dir(folder)
 
 
-@pytest.mark.parametrize("config", BAD_CONFIGS)
+@pytest.mark.parametrize("config", [
+    {}, {"eos_token": {}}, {"eos_token": 7}, {"eos_token": "<|nowhere|>"},
+    {"eos_token": "<|im_end|>", "pad_token": "<|nowhere|>"},
+])
 def test_a_config_without_usable_tokens_is_reported(config, folder):
     (folder / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
     with pytest.raises(UserError, match="tokenizer_config.json: eos_token or pad_token is no token of"):
