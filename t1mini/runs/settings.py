@@ -168,7 +168,7 @@ def resumed(config_class: type, given: dict):
         begun = checked(config_class, saved)
     except (UserError, ValueError, TypeError, RecursionError) as error:
         text = f"cannot go on with {run}: its config.json is of no run of this stage: {error}"
-        raise UserError(text[:500]) from None
+        raise UserError(text[:400]) from None
     config = checked(config_class, vars(begun) | given)
     for name, before in vars(begun).items():
         now = getattr(config, name)
