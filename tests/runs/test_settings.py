@@ -68,7 +68,7 @@ def test_a_run_is_resumed_with_the_settings_it_saved(tmp_path):
 @pytest.mark.parametrize("content", [
     *(b"", b"[", b"[3]", b"7", b'"k"', b"null", b"[" * 10**5, b"\xff", b'{"k": 1' + b"0" * 5000 + b"}"),
     *(b'{"k": 1}', b'{"k": null}', b'{"k": [3, 4]}', b'{"k": true}', b'{"k": {"k": 3}}', b'{"k": "--help"}'),
-    *(b'{"help": true}', b'{"-h": true}', b'{"": 3}', b'{"kk": 3}', b'{"budgets": 0.5}', b'{"shuffle": 1}'),
+    *(b'{"help": true}', b'{"lr": NaN}', b'{"": 3}', b'{"kk": 3}', b'{"budgets": 0.5}', b'{"shuffle": 1}'),
     *(b'{"preset": []}', b'{"names": ["z"]}', b'{"lr": 1}', b'{"names": {}}', b'{"names": "xy"}', b'{"kind": "c"}'),
 ], ids=lambda content: repr(content[:20]))
 def test_a_config_from_elsewhere_is_checked(content, tmp_path):
