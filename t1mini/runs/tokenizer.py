@@ -18,7 +18,7 @@ from typing import Sequence
 import tokenizers
 from tokenizers import models, pre_tokenizers
 
-from t1mini.runs.jsonl import excerpt, read_bytes, read_object
+from t1mini.runs.jsonl import excerpt, parse_object, read_bytes
 from t1mini.runs.settings import UserError
 
 PAD, EOS = "<pad>", "<eos>"
@@ -31,21 +31,30 @@ LARGEST_FILE = 2**26  # bytes of any of them; Qwen's largest has 11 million
 class Tokenizer:
     """`eos_id` ends a response; `pad_id` fills rows that are shorter than their batch."""
 
-    def __init__(self, files: dict[str, bytes], config: dict, folder: str | Path = ""):
-        """From the files of a checkpoint's `folder`; `config` is what tokenizer_config.json says."""
-        self.files, self.path = files, Path(folder, CONFIG)
-        self.backend = read_backend(files[TOKENIZER], Path(folder, TOKENIZER))
-        self.eos_id = self.id_of(config.get("eos_token"))
-        if self.eos_id is None:
-            raise UserError(f"{self.path} names no eos_token")
-        self.pad_id = self.id_of(config.get("pad_token"), self.eos_id)
+    def __init__(self, files: dict[str, bytes], folder: str | Path = ""):
+        """From the files of a checkpoint's `folder`. UserError names the one that is broken."""
+        self.files, path = files, Path(folder, CONFIG)
+        try:
+            self.backend = tokenizers.Tokenizer.from_buffer(files[TOKENIZER])
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a bare Exception, or a panic, which is not even that
+            raise UserError(f"{Path(folder, TOKENIZER)} is not a tokenizer: {excerpt(error)}") from None
+        config = parse_object(files[CONFIG], f"cannot read {path}")
+        eos = config.get("eos_token")
+        self.eos_id, self.pad_id = self.id_of(eos), self.id_of(config.get("pad_token") or eos)
+        if None in (self.eos_id, self.pad_id):
+            raise UserError(f"{path}: eos_token or pad_token is no token of {TOKENIZER}")
+        # all that end a text: a chat model has the end of a turn and that of a document
+        self.end_ids = sorted({self.eos_id, self.id_of("<|endoftext|>")} - {None})
+        self.size = max(self.backend.get_vocab().values()) + 1  # one more than the largest id
+        self.can_chat = self.id_of("<|im_start|>") is not None
 
     @classmethod
     def from_dir(cls, folder: str | Path) -> "Tokenizer":
         """A checkpoint's. UserError names the file that is missing or unreadable."""
         names = [TOKENIZER, CONFIG, *(name for name in HANDED_ON if Path(folder, name).is_file())]
-        files = {name: read_bytes(Path(folder, name), LARGEST_FILE) for name in names}
-        return cls(files, read_object(Path(folder, CONFIG), LARGEST_FILE), folder)
+        return cls({name: read_bytes(Path(folder, name), LARGEST_FILE) for name in names}, folder)
 
     @classmethod
     def for_words(cls, words: Sequence[str]) -> "Tokenizer":
@@ -55,39 +64,18 @@ class Tokenizer:
         backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
         backend.add_special_tokens([PAD, EOS])
         config = {"eos_token": EOS, "pad_token": PAD, "tokenizer_class": "PreTrainedTokenizerFast"}
-        files = {TOKENIZER: backend.to_str(pretty=True), CONFIG: json.dumps(config, indent=1)}
-        return cls({name: text.encode() for name, text in files.items()}, config)
+        texts = {TOKENIZER: backend.to_str(pretty=True), CONFIG: json.dumps(config, indent=1)}
+        return cls({name: text.encode() for name, text in texts.items()})
 
     def save(self, folder: str | Path):
         """The files it was made from."""
         for name, content in self.files.items():
             Path(folder, name).write_bytes(content)
 
-    def id_of(self, token, otherwise: int | None = None) -> int | None:
-        """Of a token, which transformers writes as its text or as an object with it; else `otherwise`."""
+    def id_of(self, token) -> int | None:
+        """Of a token, written as text or as an object with it; None where there is none."""
         text = token.get("content") if isinstance(token, dict) else token
-        if not isinstance(text, str):
-            return otherwise
-        number = self.backend.token_to_id(text)
-        if number is None:
-            raise UserError(f"{self.path}: the tokenizer has no token {excerpt(text)}")
-        return number
-
-    @property
-    def size(self) -> int:
-        """One more than the largest id, added tokens included."""
-        return max(self.backend.get_vocab(with_added_tokens=True).values()) + 1
-
-    @property
-    def end_ids(self) -> list[int]:
-        """All ids that end a text: its own end token, and <|endoftext|> where a chat model has both."""
-        other = self.backend.token_to_id("<|endoftext|>")
-        return [self.eos_id] if other in (None, self.eos_id) else [self.eos_id, other]
-
-    @property
-    def limits(self) -> dict[str, int]:
-        """What `rollout.generate` has to know of the tokenizer."""
-        return {"eos_id": self.eos_id, "pad_id": self.pad_id, "vocab_limit": self.size}
+        return self.backend.token_to_id(text) if isinstance(text, str) else None
 
     def encode(self, text: str) -> list[int]:
         return self.backend.encode(text, add_special_tokens=False).ids
@@ -96,22 +84,8 @@ class Tokenizer:
         """Text without special tokens such as the end token, or with them."""
         return self.backend.decode(list(ids), skip_special_tokens=not special)
 
-    @property
-    def can_chat(self) -> bool:
-        return self.backend.token_to_id("<|im_start|>") is not None
-
     def chat_prompt(self, question: str) -> list[int]:
         """The question as Qwen's chat models expect it (ChatML), up to where the assistant begins."""
         if not self.can_chat:
             raise UserError("this tokenizer has no <|im_start|>: it belongs to no chat model")
         return self.encode(f"<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n")
-
-
-def read_backend(content: bytes, path: Path) -> tokenizers.Tokenizer:
-    """What tokenizer.json holds. UserError where it is not one."""
-    try:
-        return tokenizers.Tokenizer.from_buffer(content)
-    except BaseException as error:  # the package raises a bare Exception, or panics, which is not even that
-        if isinstance(error, Exception) or type(error).__name__ == "PanicException":
-            raise UserError(f"{path} is not a tokenizer: {excerpt(error)}") from None
-        raise

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
-from t1mini.runs import checkpoint
 from t1mini.runs.checkpoint import load_model, load_policy, save_model, save_policy
 from t1mini.runs.settings import UserError
 from t1mini.runs.tokenizer import Tokenizer
@@ -60,9 +60,6 @@ def same(a, b, convert=lambda tensor: tensor) -> bool:
     return all(torch.equal(convert(p), q) for p, q in zip(a.parameters(), b.parameters(), strict=True))
 
 
-# --- what is written comes back ---
-
-
 @pytest.mark.parametrize("name", ["qwen2-tiny", "qwen3-tiny"])
 def test_a_saved_model_loads_equal(name, tmp_path):
     model = load_model(GOLDEN / name)
@@ -101,23 +98,20 @@ def test_floating_point_numbers_of_any_width_are_read(folder, dtype):
     assert same(model, load_model(folder), lambda p: p.to(dtype).float())
 
 
-# --- what is broken is named ---
-
 @pytest.mark.parametrize("change, message", CONFIGS, ids=lambda text: text[:60])
 def test_a_config_that_does_not_fit_is_named(folder, change, message, monkeypatch):
-    monkeypatch.setattr(checkpoint, "read_tensor", None)  # headers are compared before any number is read
+    monkeypatch.setattr(Tensor, "to", None)  # headers are compared before any number is read
     edit_json(folder / "config.json", **json.loads(change))
     assert message.strip() in refusal(folder)
 
 
-NO_FLOAT = "tensor norm.weight holds what is not a finite floating-point number"
+NORM, NOT_FINITE = "model.norm.weight", "tensor norm.weight holds what is not a finite number"
 TENSORS = [
-    ("model.norm.weight", lambda w: w.fill_(float("nan")), NO_FLOAT),
-    ("model.norm.weight", lambda w: w.neg_().div_(0), NO_FLOAT),
-    ("model.norm.weight", lambda w: w.double() * 1e300, NO_FLOAT),
-    *(("model.norm.weight", lambda w, dtype=dtype: w.to(dtype), NO_FLOAT + ": ")
-      for dtype in (torch.int32, torch.int64, torch.bool, torch.float8_e4m3fn, torch.complex64)),
-    ("model.layers.1.mlp.up_proj.weight", lambda w: None, "tensor layers.1.mlp.up_proj.weight is missing"),
+    (NORM, lambda w: w.fill_(float("nan")), NOT_FINITE),
+    (NORM, lambda w: w.double() * 1e300, NOT_FINITE),
+    *((NORM, lambda w, dtype=dtype: w.to(dtype), "is there twice, or holds no floating-point")
+      for dtype in (torch.int32, torch.bool, torch.float8_e4m3fn, torch.complex64)),
+    ("model.layers.1.mlp.up_proj.weight", lambda w: None, "up_proj.weight of shape [160, 64] is missing"),
     ("norm.weight", lambda w: torch.ones(64), "tensor norm.weight is there twice"),
     ("\x1b[2J" + "x" * 10**5, lambda w: torch.ones(64), r"tensor \x1b[2Jxxxx"),  # short and harmless
 ]
@@ -129,13 +123,13 @@ def test_a_tensor_that_does_not_fit_is_named(folder, name, change, message):
     assert message in refusal(folder)
 
 
-def test_a_tensor_in_another_file_than_the_index_says_is_named(sharded):
+def test_a_tensor_in_two_files_or_in_none_is_named(sharded):
     first, second = sorted(sharded.glob("model-*.safetensors"))[:2]
     name, other = min(load_file(first)), min(load_file(second))
     edit_weights(first, **{other: lambda w: load_file(second)[other]})
-    assert f"tensor {other} is not listed for {first.name}" in refusal(sharded)
+    assert f"tensor {other.removeprefix('model.')} is there twice" in refusal(sharded)
     edit_weights(first, **{other: lambda w: None, name: lambda w: None})
-    assert f"tensor {name.removeprefix('model.')} is missing" in refusal(sharded)
+    assert "is missing" in (text := refusal(sharded)) and f"tensor {name.removeprefix('model.')} of" in text
 
 
 @pytest.mark.parametrize("size", [None, 0, 1, 2**24 + 1, 2**63])
@@ -147,14 +141,14 @@ def test_a_file_cut_short_or_with_another_header_than_it_says_is_refused(folder,
 
 
 def test_an_index_maps_tensors_to_files_of_its_folder(sharded):
-    for name in ("", ".", "..", "/etc/passwd", "../model.safetensors", "..\\model.safetensors",
-                 ".safetensors", "C:model.safetensors", "sub/model.safetensors", "model.safetensors\0",
-                 "model.safetensors\n", "m\u00e9.safetensors", "config.json", 7, None, ["a"]):
-        edit_json(sharded / INDEX, weight_map={"model.norm.weight": name})
+    for name in ("", "..", "/etc/passwd", "../model.safetensors", "..\\model.safetensors", ".safetensors",
+                 "C:model.safetensors", "sub/model.safetensors", "model.safetensors\0", "model.safetensors\n",
+                 "config.json", 7, None, ["a"]):
+        edit_json(sharded / INDEX, weight_map={NORM: name})
         assert "weight_map must name files of this folder" in refusal(sharded), name
-    for weight_map in (None, {}, [], "model.safetensors", 7):
+    for weight_map in (None, [], "model.safetensors", 7):
         edit_json(sharded / INDEX, weight_map=weight_map)
-        assert "no weight_map" in refusal(sharded), weight_map
+        assert "weight_map must name files of this folder" in refusal(sharded), weight_map
         edit_json(sharded / INDEX, weight_map={})
 
 
@@ -162,22 +156,16 @@ def test_an_index_maps_tensors_to_files_of_its_folder(sharded):
 def test_a_missing_file_is_named(folder, name):
     (folder / name).unlink()
     assert name in refusal(folder, load_policy)
-    with pytest.raises(UserError, match="there is no checkpoint folder"):
-        load_policy(folder / "nowhere")
 
 
 @pytest.mark.parametrize("name", ["config.json", INDEX, "tokenizer.json", "tokenizer_config.json"])
 def test_a_description_beyond_its_limit_is_refused_before_it_is_read(sharded, name):
-    most = 2**26 if "tokenizer" in name else 2**24
-    with (sharded / name).open("ab") as file:
-        file.truncate(most + 1)
-    assert f"{name}: it is larger than {most:,} bytes" in refusal(sharded, load_policy)
+    os.truncate(sharded / name, most := (2**26 if "tokenizer" in name else 2**24) + 1)
+    assert f"{name}: it is larger than {most - 1:,} bytes" in refusal(sharded, load_policy)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes among this system's files")
-@pytest.mark.parametrize("name", [
-    "config.json", INDEX, "model-00002-of-00003.safetensors", "tokenizer.json", "tokenizer_config.json"
-])
+@pytest.mark.parametrize("name", ["config.json", INDEX, "model-00002-of-00003.safetensors", "tokenizer.json"])
 def test_a_pipe_is_refused_and_a_link_is_followed(sharded, name):
     (sharded / name).rename(sharded / "blob")
     (sharded / name).symlink_to("blob")  # as in Hugging Face's cache
@@ -203,7 +191,7 @@ def test_a_tokenizer_that_does_not_fit_is_refused(folder):
 
     tokens = json.loads((folder / "tokenizer.json").read_text())
     model = tokens["model"]
-    assert "no token <|im_end|>" in says(added_tokens=[], model=model | {"vocab": {}, "merges": []})
+    assert "no token of tokenizer.json" in says(added_tokens=[], model=model | {"vocab": {}, "merges": []})
     far = model["vocab"] | {"far": 2**32 - 1}
     assert "has 4294967296 ids, the model only 512" in says(model=model | {"vocab": far})
     panics = says(model=model | {"continuing_subword_prefix": "x" * 100})

@@ -54,7 +54,7 @@ def test_qwen_ids_are_those_of_transformers_and_decode_back(name):
     tokenizer = Tokenizer.from_dir(GOLDEN / name)
     assert [tokenizer.eos_id] == tokenizer.encode("<|im_end|>") and tokenizer.eos_id == 423
     assert [tokenizer.pad_id] == tokenizer.encode("<|endoftext|>") and tokenizer.size == 424
-    assert tokenizer.end_ids == [tokenizer.eos_id, tokenizer.pad_id]
+    assert tokenizer.end_ids == [tokenizer.pad_id, tokenizer.eos_id]
     for case in expected_cases(name):
         assert tokenizer.encode(case["text"]) == case["ids"]
         plain = case["text"].replace("<|im_start|>", "").replace("<|im_end|>", "")
@@ -69,15 +69,6 @@ def test_a_chat_prompt_opens_the_assistants_turn():
     assert tokenizer.can_chat and tokenizer.chat_prompt(question) == expected["ids"]
     with pytest.raises(UserError, match="im_start"):
         countdown.make_tokenizer().chat_prompt(question)
-
-
-CONFIGS = [
-    ({}, "names no eos_token"),
-    ({"eos_token": {}}, "names no eos_token"),
-    ({"eos_token": 7}, "names no eos_token"),
-    ({"eos_token": "<|nowhere|>"}, r"no token <\|nowhere\|>"),
-    ({"eos_token": "<|im_end|>", "pad_token": "<|nowhere|>"}, r"no token <\|nowhere\|>"),
-]
 
 
 @pytest.fixture
@@ -97,10 +88,13 @@ def test_a_missing_or_broken_file_is_reported_by_name(name, content, folder):
         Tokenizer.from_dir(folder)
 
 
-@pytest.mark.parametrize("config, message", CONFIGS)
-def test_a_config_without_usable_tokens_is_reported(config, message, folder):
+@pytest.mark.parametrize("config", [
+    {}, {"eos_token": {}}, {"eos_token": 7}, {"eos_token": "<|nowhere|>"},
+    {"eos_token": "<|im_end|>", "pad_token": "<|nowhere|>"},
+])
+def test_a_config_without_usable_tokens_is_reported(config, folder):
     (folder / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
-    with pytest.raises(UserError, match="tokenizer_config.json.* " + message):
+    with pytest.raises(UserError, match="tokenizer_config.json: eos_token or pad_token is no token of"):
         Tokenizer.from_dir(folder)
 
 
