@@ -28,7 +28,6 @@ from safetensors import SafetensorError
 
 from t1mini.lab.exercise import exercise, in_place
 from t1mini.lab.study import variant
-from t1mini.runs.folder import Stopped, Stopping
 from t1mini.runs.machine import prepare
 from t1mini.runs.settings import Parser, StageConfig, UserError, from_flags, parse
 
@@ -53,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         module, config_class, flags = read(sys.argv[1:] if arguments is None else arguments)
         run(module, from_flags(config_class, flags))
-    except (UserError, MemoryError, Stopped) as error:
+    except (UserError, MemoryError, KeyboardInterrupt) as error:
         return complain(error)
     except BrokenPipeError:  # whoever read our output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -61,8 +60,6 @@ def main(arguments: list[str] | None = None) -> int:
     except (OSError, SafetensorError) as error:  # a full disk, a folder that may not be entered
         error.add_note("; is there room, and may this user write there?")
         return complain(error)
-    except KeyboardInterrupt:
-        return 130
     return 0
 
 
@@ -83,7 +80,7 @@ def run(module, config: StageConfig):
     """Runs the stage. MemoryError says which settings decide how much it takes."""
     prepare(config)
     try:
-        with Stopping(at_once=True), replaced(config):
+        with replaced(config):
             module.run(config)
         sys.stdout.flush()
     except (MemoryError, RuntimeError) as error:
@@ -114,10 +111,10 @@ def complain(error: Exception) -> int:
     Of a team, whose ranks find the same mistake, only the first speaks; but memory can end on one alone.
     """
     if os.environ.get("RANK", "0") == "0" or isinstance(error, MemoryError):
-        text = "".join([str(error), *getattr(error, "__notes__", ())])
+        text = "".join([str(error) or "stopped", *getattr(error, "__notes__", ())])
         plain = "".join(c if c.isprintable() else " " for c in text)  # no file may steer the terminal
         print("t1mini:", *plain.split(), file=sys.stderr)
-    return getattr(error, "code", 2)
+    return getattr(error, "code", 130 if isinstance(error, KeyboardInterrupt) else 2)
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ def run(config: CollectConfig):
     problems = list(by_question.values())
     policy, tokenizer = load_policy(config.init, config.device)
     maths.require_tokenizer(tokenizer, config.init)
-    with RunFolder.open(config, "collect") as folder:
+    with RunFolder(config, "collect") as folder:
         rows = collect(policy, tokenizer, problems, config, folder)
         traces, outcomes = make_traces(rows, tokenizer, config)
         hard = [{"problem": row["problem"], "answer": row["answer"]}

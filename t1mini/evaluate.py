@@ -25,7 +25,7 @@ from t1mini.penalties import Verdict, judge_rollouts
 from t1mini.rollout import Rollouts
 from t1mini.runs.checkpoint import load_policy
 from t1mini.runs.folder import RunFolder
-from t1mini.runs.settings import PRECISIONS, SMALL_CACHE, StageConfig, UserError, default_out, setting
+from t1mini.runs.settings import PRECISIONS, SMALL_CACHE, StageConfig, UserError, setting
 from t1mini.runs.tokenizer import Tokenizer
 from t1mini.sampler import Sampling
 from t1mini.statistics import clustered_interval, majority_at_k, pass_at_k
@@ -62,7 +62,7 @@ def run(config: EvaluateConfig):
     problems = pick_problems(config)
     policy, tokenizer = load_policy(config.init, config.device)
     TASKS[config.task].require_tokenizer(tokenizer, config.init)
-    with RunFolder(default_out(config, "evaluate"), config) as folder:
+    with RunFolder(config, "evaluate") as folder:
         _, verdicts = respond(policy, tokenizer, problems, config)
         results = summarise(TASKS[config.task], problems, verdicts)
         rows = [{**problem._asdict(), **dataclasses.asdict(verdict), "reward": verdict.reward}

@@ -26,7 +26,7 @@ from t1mini.model import Qwen
 from t1mini.rollout import Rollouts
 from t1mini.runs.checkpoint import load_policy
 from t1mini.runs.folder import RunFolder
-from t1mini.runs.settings import UserError, default_out, setting
+from t1mini.runs.settings import UserError, setting
 from t1mini.runs.tokenizer import Tokenizer
 from t1mini.statistics import clustered_interval
 from t1mini.tasks import TASKS
@@ -50,7 +50,7 @@ def run(config: ScaleConfig):
     policies = {path: load_policy(path, config.device) for path in config.init}
     for path, (_, tokenizer) in policies.items():
         TASKS[config.task].require_tokenizer(tokenizer, path)
-    with RunFolder(default_out(config, "scale"), config) as folder:
+    with RunFolder(config, "scale") as folder:
         curves = {path: budget_curve(*policy, problems, respond(*policy, problems, config)[0], config)
                   for path, policy in policies.items()}
         write_curves(folder, curves, config.budgets)

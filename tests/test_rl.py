@@ -119,9 +119,9 @@ def test_penalties_overrule_the_verifier(text, changes, reward):
 
 def run_on_easy_problems(path, **settings):
     """A short run from the committed SFT model. Returns its folder, the policy and the largest log-probability gap."""
-    config = RLConfig(prompts=4, max_new_tokens=72, warmup=1, **settings)
+    config = RLConfig(out=str(path), prompts=4, max_new_tokens=72, warmup=1, **settings)
     policy, tokenizer = load_policy(SFT)
-    with RunFolder(path, config) as folder:
+    with RunFolder(config, "rl") as folder:
         rl.train(policy, tokenizer, EASY, config, folder)
         return folder.path, policy, max(float(row["logprob_gap"]) for row in folder.rows("metrics.csv"))
 

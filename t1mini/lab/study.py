@@ -98,7 +98,7 @@ def open_folder(config: StudyConfig) -> RunFolder:
         for name, value in config.to_dict().items():
             if name not in FREE and value != saved[name]:
                 raise UserError(f"{path} holds rows of --{name} {saved[name]}: choose another --out")
-    return RunFolder.open(replace(config, out=path, resume=path if begun else ""), "study")
+    return RunFolder(replace(config, out=path, resume=path if begun else ""), "study")
 
 
 def has_row(folder: RunFolder, file: str, label: str, seed: int) -> bool:

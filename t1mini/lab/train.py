@@ -49,7 +49,7 @@ def run(config: TrainConfig):
     if os.environ.get("WORLD_SIZE", "1") != "1":
         raise UserError("train starts its own workers; under torchrun run data, sft, rl and evaluate")
     clock = Clock(config.device)
-    with RunFolder.open(config, "train") as folder:
+    with RunFolder(config, "train") as folder:
         print(f"run folder: {folder.path}")
         data.write(folder.path / "data")
         run, problems = folder.path, f"{folder.path}/data"
@@ -96,7 +96,7 @@ def ensure(stage, config: SFTConfig | RLConfig, again: str):
         config = replace(config, resume=config.out)
     try:
         stage.run(config)
-    except Exception as error:
+    except (Exception, KeyboardInterrupt) as error:
         advice = getattr(error, "__notes__", [])
         error.__notes__ = [re.sub("python -m t1mini .*", lambda _: again, note) for note in advice]
         raise
