@@ -89,8 +89,8 @@ def collect(policy, tokenizer: Tokenizer, problems: list[Problem], config: Colle
             rows += [row for _, row in read_rows(path, "attempts")]
             if [row.get("problem") for row in rows[start:]] != [problem.question for problem in batch]:
                 raise UserError(f"{path} was made from other problems than --data; choose another --out")
-            if signal := stop.due():
-                raise Stopped(signal, f"stopped after {len(rows)} of {len(problems)} problems")
+            if stop.number:
+                raise Stopped(stop.number, f"stopped after {len(rows)} of {len(problems)} problems")
     folder.write_text("attempts.jsonl", lines(rows))
     return rows
 

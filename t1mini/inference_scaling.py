@@ -25,7 +25,7 @@ from t1mini.fast import twins
 from t1mini.model import Qwen
 from t1mini.rollout import Rollouts
 from t1mini.runs.checkpoint import load_policy
-from t1mini.runs.folder import RunFolder
+from t1mini.runs.folder import RunFolder, csv_text
 from t1mini.runs.settings import UserError, setting
 from t1mini.runs.tokenizer import Tokenizer
 from t1mini.statistics import clustered_interval
@@ -109,7 +109,7 @@ def write_curves(folder: RunFolder, curves: dict[str, np.ndarray], budgets: Sequ
             low, high = clustered_interval(at_budget)
             rows.append({"policy": label, "budget": budget, "accuracy": float(at_budget.mean()),
                          "low": low, "high": high})
-    folder.write_rows("budget_curve.csv", rows)
+    folder.write_text("budget_curve.csv", csv_text(rows))
 
 
 def curve_table(curves: dict[str, np.ndarray], budgets: Sequence[int]) -> str:

@@ -128,7 +128,7 @@ def train(model: Qwen, tokenizer: Tokenizer, examples: list[Example], rng: rando
             try:
                 state.losses.append(sft_step(step, batch, model, optimiser, config.micro_batch_tokens, score))
             except NotFinite as refused:
-                state.refuse(step + 1, str(refused), refused.rows)
+                state.refuse(step + 1, *refused.args)
             if state.losses and ((step + 1) % 20 == 0 or step + 1 == len(batches)):
                 loss = torch.stack(state.losses).mean().item()
                 state.losses = []

@@ -17,7 +17,7 @@ from t1mini.rl import RLConfig, problem_order, t1_step
 from t1mini.rollout import Rollouts
 from t1mini.runs.batches import pad
 from t1mini.runs.checkpoint import load_policy
-from t1mini.runs.folder import RunFolder
+from t1mini.runs.folder import RunFolder, read_rows
 from t1mini.runs.optimiser import Optimiser
 from t1mini.runs.team import Team
 from t1mini.tasks import countdown
@@ -123,7 +123,7 @@ def run_on_easy_problems(path, **settings):
     policy, tokenizer = load_policy(SFT)
     with RunFolder(config, "rl") as folder:
         rl.train(policy, tokenizer, EASY, config, folder)
-        return folder.path, policy, max(float(row["logprob_gap"]) for row in folder.rows("metrics.csv"))
+        return folder.path, policy, max(float(row["logprob_gap"]) for row in read_rows(path / "metrics.csv"))
 
 
 def test_a_stray_padding_token_is_garbled():

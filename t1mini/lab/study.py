@@ -38,7 +38,7 @@ from t1mini.loss import policy_gradient_loss
 from t1mini.penalties import Verdict
 from t1mini.rl import RLConfig
 from t1mini.runs.checkpoint import load_policy
-from t1mini.runs.folder import RunFolder, read_rows
+from t1mini.runs.folder import RunFolder, csv_text, read_rows
 from t1mini.runs.settings import QWEN, StageConfig, UserError, from_flags, setting
 from t1mini.sft import SFTConfig
 from t1mini.tasks import countdown
@@ -102,7 +102,7 @@ def open_folder(config: StudyConfig) -> RunFolder:
 
 
 def has_row(folder: RunFolder, file: str, label: str, seed: int) -> bool:
-    return any((row["variant"], row["seed"]) == (label, str(seed)) for row in folder.rows(file))
+    return any((row["variant"], row["seed"]) == (label, str(seed)) for row in read_rows(folder.path / file))
 
 
 def add_row(folder: RunFolder, name: str, label: str, config: StudyConfig):
@@ -131,7 +131,7 @@ def add_row(folder: RunFolder, name: str, label: str, config: StudyConfig):
     on_the_way = [run | {column: step[column] for column in STEP_COLUMNS} for step in steps]
     for file, rows in ((f"{name}-steps.csv", on_the_way), (f"{name}.csv", [row])):
         if rows and not has_row(folder, file, label, config.seed):
-            folder.write_rows(file, folder.rows(file) + rows)
+            folder.write_text(file, csv_text(read_rows(folder.path / file) + rows))
 
 
 def trained(folder: RunFolder, stage, config: SFTConfig | RLConfig):

@@ -24,7 +24,7 @@ from t1mini.inference_scaling import ScaleConfig
 from t1mini.lab import data
 from t1mini.rl import RLConfig
 from t1mini.runs.checkpoint import load_policy
-from t1mini.runs.folder import RunFolder
+from t1mini.runs.folder import RunFolder, read_rows
 from t1mini.runs.machine import Clock
 from t1mini.runs.settings import QWEN, StageConfig, UserError, from_flags, setting
 from t1mini.sft import SFTConfig
@@ -113,7 +113,7 @@ def measure(policy: Path, problems: list, config: ScaleConfig) -> tuple[dict, np
 def write_summary(folder: RunFolder, config: TrainConfig, seconds: dict, results, curves, budgets):
     folder.write_results("evaluation.json", results)
     inference_scaling.write_curves(folder, curves, budgets)
-    gaps = [float(row["logprob_gap"]) for row in folder.rows("rl/metrics.csv")]
+    gaps = [float(row["logprob_gap"]) for row in read_rows(folder.path / "rl/metrics.csv")]
     means = {name: curve.mean(axis=(1, 2)).tolist() for name, curve in curves.items()}
     kept = ("pass@1", "interval", "problems", "samples")
     folder.write_results("summary.json", {

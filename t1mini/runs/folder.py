@@ -29,12 +29,9 @@ import signal
 from pathlib import Path
 from typing import Iterator
 
-import torch
-
 from t1mini.runs.jsonl import excerpt, read_object
 from t1mini.runs.machine import made_by
 from t1mini.runs.settings import StageConfig, UserError, default_out
-from t1mini.runs.team import Team
 
 try:
     import fcntl
@@ -84,34 +81,24 @@ class RunFolder(contextlib.AbstractContextManager):
     def write_results(self, name: str, results: dict):
         self.write_text(name, json.dumps(results | {"made_by": self.made_by}, indent=1) + "\n")
 
-    def write_rows(self, name: str, rows: list[dict]):
-        self.write_text(name, csv_text(rows))
-
-    def rows(self, name: str) -> list[dict]:
-        return read_rows(self.path / name)
-
     def append_row(self, name: str, row: dict):
         """Adds a row to a CSV file, whose header is the first row's keys."""
-        path = self.path / name
-        path.touch()
-        self.append(name, csv_text([row], header=not path.stat().st_size))
+        header, end, line = csv_text([row]).partition("\r\n")
+        self.append(name, line, header + end)
 
-    def append_text(self, name: str, text: str):
-        """Adds `text`, whose first line is "--- step N ..."; a later line that looks like one is indented."""
-        self.append(name, text.replace("\n---", "\n ---") + "\n")
-
-    def append(self, name: str, text: str):
+    def append(self, name: str, text: str, header: str = ""):
+        """Adds `text` to a file, which begins with `header`."""
         with (self.path / name).open("ab") as file:
-            file.write(text.encode())
+            file.write((text if file.tell() else header + text).encode())
         flush(self.path / name)
 
     def cut_logs(self, step: int):
         """Drops what was logged of updates after `step`, and a last line without its end."""
         for name, begins in LOGS.items():
-            if (path := self.path / name).exists():
-                content = path.read_bytes()
+            with contextlib.suppress(FileNotFoundError):
+                content = (self.path / name).read_bytes()
                 later = (m.start() for m in re.finditer(begins, content, re.MULTILINE) if int(m[1]) > step)
-                os.truncate(path, next(later, content.rfind(b"\n") + 1))
+                os.truncate(self.path / name, next(later, content.rfind(b"\n") + 1))
 
 
 class Stopped(KeyboardInterrupt):
@@ -123,7 +110,7 @@ class Stopped(KeyboardInterrupt):
 
 
 class Stopping:
-    """While the block runs, a first Ctrl-C or SIGTERM waits to be asked for by `due` when a step is done."""
+    """While the block runs, a first Ctrl-C or SIGTERM is only noted: as `number`, for when a step is done."""
 
     def __enter__(self):
         self.number = 0
@@ -137,10 +124,6 @@ class Stopping:
     def hear(self, number, frame):
         self.number = number
         Stopping.__exit__(self)  # a second does not wait
-
-    def due(self, team: Team = Team(), device: str = "cpu") -> int:
-        """The signal that any rank has heard, or 0."""
-        return int(team.max(torch.tensor(self.number, device=device)))
 
 
 @contextlib.contextmanager
@@ -197,12 +180,11 @@ def require_whole(folder: Path):
             raise UserError(f"{folder}: {excerpt(name)} is damaged or missing; {advice}")
 
 
-def csv_text(rows: list[dict], header: bool = True) -> str:
+def csv_text(rows: list[dict]) -> str:
     """Rows as CSV, floats with six digits."""
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=rows[0])
-    if header:
-        writer.writeheader()
+    writer.writeheader()
     for row in rows:
         writer.writerow({key: f"{x:.6g}" if isinstance(x, float) else x for key, x in row.items()})
     return text.getvalue()

@@ -20,10 +20,6 @@ from t1mini.runs.team import Team
 class NotFinite(Exception):
     """An update that was not applied: the quantity that is not finite, and rows that describe its batch."""
 
-    def __init__(self, quantity: str, rows: list[dict]):
-        super().__init__(quantity)
-        self.rows = rows
-
 
 class Optimiser:
     """AdamW over `model`, for `steps` updates. `updates` is the number of the last one applied, from 1."""

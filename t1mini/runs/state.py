@@ -28,7 +28,8 @@ from safetensors.torch import load_file, save_file
 from torch.nn import Module
 from tqdm import tqdm
 
-from t1mini.runs.folder import RunFolder, Stopped, Stopping, require_whole, whole_folder, write_text
+from t1mini.runs.folder import RunFolder, Stopped, Stopping, read_rows, require_whole, whole_folder
+from t1mini.runs.folder import write_text
 from t1mini.runs.optimiser import Optimiser
 from t1mini.runs.settings import UserError
 from t1mini.runs.team import Team
@@ -88,12 +89,15 @@ class TrainingState(Stopping):
         yield from self.bar
 
     def record(self, row: dict, seconds: dict[str, float], text: str = ""):
-        """What an update has to report: a row of metrics.csv, one of timing.csv, and text for samples.txt."""
+        """What an update has to report: a row of metrics.csv, one of timing.csv, and text for samples.txt.
+
+        The text begins with "--- step N ..."; a later line that looks like one is indented.
+        """
         if self.folder:
             self.folder.append_row("metrics.csv", row)
             self.folder.append_row("timing.csv", {"step": row["step"], **seconds})
             if text:
-                self.folder.append_text("samples.txt", text)
+                self.folder.append("samples.txt", text.replace("\n---", "\n ---") + "\n")
 
     def refuse(self, step: int, quantity: str, rows: list[dict]):
         """Notes that update `step` was not applied and writes `rows`, this rank's part of its batch.
@@ -114,21 +118,20 @@ class TrainingState(Stopping):
                             "weights are those of the last good one: lower --lr")
 
     def note(self, step: int, event: str, advice: str) -> list[str]:
-        """A row of events.csv, the first of its kind also a line on the terminal. Returns the kind's steps."""
+        """A row of events.csv, the first of a kind also a line on the terminal. Returns the kind's steps."""
         if not self.folder:
             return []
-        before = [row["step"] for row in self.folder.rows("events.csv") if row["event"] == event]
-        steps = [*before, str(step)]
+        file = self.folder.path / "events.csv"
+        steps = [row["step"] for row in read_rows(file) if row["event"] == event] + [str(step)]
         self.folder.append_row("events.csv", {"step": step, "event": event, "count": len(steps)})
         if len(steps) == 1:
-            file = self.folder.path / "events.csv"
             tqdm.write(f"t1mini: update {step}: {advice} (all such updates: {file})", file=sys.stderr)
         return steps
 
     def after(self, step: int):
         """Update `step` is done: saves where it is time. Stopped, after saving, where a signal has come."""
         self.step = step
-        signal = self.due(self.team, self.config.device)
+        signal = int(self.team.max(torch.tensor(self.number, device=self.config.device)))
         if self.folder and (signal or step % self.config.state_every == 0):
             self.save()
         if signal:

@@ -93,7 +93,7 @@ def test_logs_are_cut_back_to_a_step_wherever_the_last_line_ends(tmp_path):
         def grow(*steps):
             for step in steps:
                 folder.append_row("metrics.csv", {"step": step, "loss": 0.5})
-                folder.append_text("samples.txt", f"--- step {step}: make 7\n[+1] 3,4\n--- step 99: no\n12,0")
+                folder.append("samples.txt", f"--- step {step}: make 7\n[+1] 3,4\n --- step 99: no\n12,0\n")
             return [path.read_bytes() for path in logs]
 
         kept, grown = grow(8, 9), grow(10, 11)
@@ -134,8 +134,8 @@ def test_one_run_at_a_time_writes_and_a_killed_one_leaves_no_lock(tmp_path):
 def test_a_signal_waits_for_the_step_but_a_second_does_not():
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt), Stopping() as stop:
-        assert stop.due() == 0
+        assert stop.number == 0
         os.kill(os.getpid(), signal.SIGTERM)
-        assert stop.due() == signal.SIGTERM
+        assert stop.number == signal.SIGTERM
         os.kill(os.getpid(), signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) == before

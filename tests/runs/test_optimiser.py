@@ -63,7 +63,7 @@ def test_what_is_not_finite_is_not_applied_and_named(quantity, value):
         model.weight.grad[0, 1] = value
     with pytest.raises(NotFinite, match=quantity) as raised:
         optimiser.step(0, {"reward": torch.ones(2), "loss": torch.tensor(value if quantity == "loss" else 0.0)}, lambda: [{"a": 1}])
-    assert raised.value.rows == [{"a": 1}]
+    assert raised.value.args[1] == [{"a": 1}]
     assert torch.equal(model.weight, before) and optimiser.updates == 0 and model.weight.grad is None
 
 
