@@ -18,16 +18,13 @@ def test_micro_batches_cover_each_row_once_within_the_budget(budget):
         assert len(batch) == 1 or len(batch) * max(lengths[row] for row in batch) <= budget
 
 
-def test_micro_batches_go_from_long_to_short_and_are_filled_to_the_budget():
-    assert list(micro_batches([2, 7, 3, 7, 2, 2], token_budget=14)) == [[1, 3], [2, 0, 4, 5]]
-
-
-def test_a_row_longer_than_the_budget_stands_alone():
-    assert list(micro_batches([4, 30, 5], token_budget=10)) == [[1], [2, 0]]
-
-
-def test_no_rows_make_no_batches():
-    assert list(micro_batches([], token_budget=10)) == []
+@pytest.mark.parametrize("lengths, budget, expected", [
+    ([2, 7, 3, 7, 2, 2], 14, [[1, 3], [2, 0, 4, 5]]),  # from long to short, filled to the budget
+    ([4, 30, 5], 10, [[1], [2, 0]]),  # a row longer than the budget stands alone
+    ([], 10, []),
+])
+def test_micro_batches_by_hand(lengths, budget, expected):
+    assert list(micro_batches(lengths, budget)) == expected
 
 
 def test_padding_is_on_the_right_up_to_the_longest():
