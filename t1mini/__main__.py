@@ -26,7 +26,6 @@ from safetensors import SafetensorError
 
 from t1mini.lab.exercise import exercise, in_place
 from t1mini.lab.study import variant
-from t1mini.runs.folder import Stopped, Stopping
 from t1mini.runs.machine import prepare
 from t1mini.runs.settings import Parser, StageConfig, UserError, add_flags, from_flags
 
@@ -50,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs a stage. Returns the exit code."""
     try:
         run(read(sys.argv[1:] if arguments is None else arguments))
-    except (UserError, Stopped) as error:
+    except (UserError, KeyboardInterrupt) as error:
         return complain(error)
     except BrokenPipeError:  # whoever read our output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -63,8 +62,6 @@ def main(arguments: list[str] | None = None) -> int:
             raise
         error.args = ("out of memory: lower --micro-batch-tokens, --max-batch-tokens or --max-new-tokens",)
         return complain(error)
-    except KeyboardInterrupt:
-        return 130
     return 0
 
 
@@ -84,7 +81,7 @@ def run(config: StageConfig):
     prepare(config)
     path = getattr(config, "exercise", "")
     own = exercise(path) if path else contextlib.nullcontext()
-    with Stopping(at_once=True), in_place(variant(config)), own:
+    with in_place(variant(config)), own:
         sys.modules[type(config).__module__].run(config)
     sys.stdout.flush()
 
@@ -95,10 +92,10 @@ def complain(error: Exception) -> int:
     Of a team, whose ranks find the same mistake, only the first speaks.
     """
     if os.environ.get("RANK", "0") == "0":
-        text = "".join([str(error), *getattr(error, "__notes__", ())])
+        text = "".join([str(error) or "stopped", *getattr(error, "__notes__", ())])
         words = ("".join(filter(str.isprintable, word)) for word in text.split())  # none steers the terminal
         print("t1mini:", *words, file=sys.stderr)
-    return getattr(error, "code", 2)
+    return getattr(error, "code", 130 if isinstance(error, KeyboardInterrupt) else 2)
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ def run(config: CollectConfig):
     problems = list(first.values())  # each question once
     policy, tokenizer = load_policy(config.init, config.device)
     maths.require_tokenizer(tokenizer, config.init)
-    with RunFolder.open(config, "collect") as folder:
+    with RunFolder(config, "collect") as folder:
         groups = collect(policy, tokenizer, problems, config, folder)
         traces, left_out = make_traces(groups, tokenizer, config)
         hard = [problem._asdict() for problem, group in zip(problems, groups)

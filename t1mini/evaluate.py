@@ -22,7 +22,7 @@ from t1mini.fast import twins
 from t1mini.penalties import Verdict, judge_rollouts
 from t1mini.runs.checkpoint import load_policy
 from t1mini.runs.folder import RunFolder
-from t1mini.runs.settings import PRECISIONS, SMALL_CACHE, StageConfig, UserError, default_out, setting
+from t1mini.runs.settings import PRECISIONS, SMALL_CACHE, StageConfig, UserError, setting
 from t1mini.sampler import Sampling
 from t1mini.statistics import clustered_interval, majority_at_k, pass_at_k
 from t1mini.tasks import TASKS, load_problems
@@ -61,7 +61,7 @@ def run(config: EvaluateConfig):
     problems, task = pick_problems(config), TASKS[config.task]
     policy, tokenizer = load_policy(config.init, config.device)
     task.require_tokenizer(tokenizer, config.init)
-    with RunFolder(default_out(config, "evaluate"), config) as folder:
+    with RunFolder(config, "evaluate") as folder:
         _, verdicts = respond(policy, tokenizer, problems, config)
         results = summarise(task, problems, verdicts)
         folder.write_text("responses.jsonl", lines(responses(problems, verdicts)))

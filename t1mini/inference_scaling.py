@@ -23,8 +23,8 @@ from t1mini.evaluate import EvaluateConfig, pick_problems, respond, table
 from t1mini.fast import twins
 from t1mini.rollout import Rollouts
 from t1mini.runs.checkpoint import load_policy
-from t1mini.runs.folder import RunFolder
-from t1mini.runs.settings import UserError, default_out, setting
+from t1mini.runs.folder import RunFolder, csv_text
+from t1mini.runs.settings import UserError, setting
 from t1mini.statistics import clustered_interval
 from t1mini.tasks import TASKS
 
@@ -47,7 +47,7 @@ def run(config: ScaleConfig):
     for path, (_, tokenizer) in policies.items():
         TASKS[config.task].require_tokenizer(tokenizer, path)
     curves = {}
-    with RunFolder(default_out(config, "scale"), config) as folder:
+    with RunFolder(config, "scale") as folder:
         for path, policy in policies.items():
             thinking, _ = respond(*policy, problems, config)
             curves[path] = budget_curve(*policy, problems, thinking, config)
@@ -105,7 +105,7 @@ def write_curves(folder, curves: dict[str, np.ndarray], budgets: Sequence[int]):
             low, high = clustered_interval(scores)
             accuracy = float(scores.mean())
             rows.append(dict(policy=label, budget=budget, accuracy=accuracy, low=low, high=high))
-    folder.write_rows("budget_curve.csv", rows)
+    folder.write_text("budget_curve.csv", csv_text(rows))
 
 
 def curve_table(curves: dict[str, np.ndarray], budgets: Sequence[int]) -> str:

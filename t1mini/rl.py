@@ -166,7 +166,7 @@ def train(policy: Qwen, tokenizer: Tokenizer, problems: list, config: RLConfig, 
                     row, sample = t1_step(step, batch, indices, policy, reference, optimiser, tokenizer,
                                           config, generate, score)
             except NotFinite as refused:
-                state.refuse(step + 1, str(refused), refused.rows)
+                state.refuse(step + 1, *refused.args)
             else:
                 state.record(row, clock.take("seconds", "rollout", "score"), sample)
                 state.bar.set_postfix({name: f"{row[name]:.2f}" for name in SHOWN})

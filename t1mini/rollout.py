@@ -29,7 +29,7 @@ from tqdm import tqdm
 from t1mini.kv_cache import KVCache
 from t1mini.loss import logprobs_from_logits, token_entropy
 from t1mini.model import Qwen
-from t1mini.runs.batches import length_mask, pad, scoring_batches
+from t1mini.runs.batches import length_mask, micro_batches, pad
 from t1mini.runs.settings import UserError
 from t1mini.sampler import Sampling, fold, sample
 
@@ -177,5 +177,7 @@ def rows_to_score(rows: Sequence[int], prompts: Sequence[Sequence[int]], rollout
                   token_budget: int) -> Iterator[tuple[list[int], list, list]]:
     """Some rows, a micro-batch of at most `token_budget` tokens at a time: numbers, prompts, responses."""
     k = len(rollouts.lengths) // len(prompts)
-    for picked in scoring_batches(rows, prompts, rollouts.unpadded, token_budget):
+    lengths = [len(prompts[row // k]) + len(rollouts.ids(row)) for row in rows]
+    for batch in micro_batches(lengths, token_budget):
+        picked = [rows[i] for i in batch]
         yield picked, [prompts[row // k] for row in picked], [rollouts.ids(row) for row in picked]

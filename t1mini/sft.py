@@ -115,7 +115,7 @@ def train(model, tokenizer, examples: list[Example], rng, config: SFTConfig, fol
             try:
                 state.losses.append(sft_step(step, batch, optimiser, config, score))
             except NotFinite as refused:
-                state.refuse(done, str(refused), refused.rows)
+                state.refuse(done, *refused.args)
             if state.losses and (done % 20 == 0 or done == len(batches)):
                 loss = torch.stack(state.losses).mean().item()
                 state.losses = []

@@ -17,7 +17,7 @@ from t1mini.rl import RLConfig, problem_order, t1_step
 from t1mini.rollout import Rollouts
 from t1mini.runs.batches import pad
 from t1mini.runs.checkpoint import load_policy
-from t1mini.runs.folder import RunFolder
+from t1mini.runs.folder import RunFolder, read_rows
 from t1mini.runs.optimiser import Optimiser
 from t1mini.runs.team import Team
 from t1mini.tasks import countdown
@@ -119,11 +119,11 @@ def test_penalties_overrule_the_verifier(text, changes, reward):
 
 def run_on_easy_problems(path, **settings):
     """A short run from the committed SFT model. Returns its folder, the policy and the largest log-probability gap."""
-    config = RLConfig(prompts=4, max_new_tokens=72, warmup=1, **settings)
+    config = RLConfig(out=str(path), prompts=4, max_new_tokens=72, warmup=1, **settings)
     policy, tokenizer = load_policy(SFT)
-    with RunFolder(path, config) as folder:
+    with RunFolder(config, "rl") as folder:
         rl.train(policy, tokenizer, EASY, config, folder)
-        return folder.path, policy, max(float(row["logprob_gap"]) for row in folder.rows("metrics.csv"))
+        return folder.path, policy, max(float(row["logprob_gap"]) for row in read_rows(path / "metrics.csv"))
 
 
 def test_a_stray_padding_token_is_garbled():

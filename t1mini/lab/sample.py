@@ -16,7 +16,6 @@ from typing import Iterator
 
 from t1mini.fast import twins
 from t1mini.runs.checkpoint import load_policy
-from t1mini.runs.folder import Stopped
 from t1mini.runs.settings import StageConfig, UserError, setting
 from t1mini.sampler import Sampling
 from t1mini.tasks import TASKS, countdown, maths
@@ -73,7 +72,7 @@ def parse_numbers(line: str, place: str) -> countdown.Problem:
 
 def from_keyboard(parse) -> Iterator:
     """What is typed, until a line is empty, input ends or Ctrl-C is pressed."""
-    with contextlib.suppress(EOFError, Stopped, UnicodeDecodeError):
+    with contextlib.suppress(EOFError, KeyboardInterrupt, UnicodeDecodeError):
         while line := input("> ").strip():
             try:
                 problem = parse(line, f"got {line[:60]!r}")

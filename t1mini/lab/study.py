@@ -32,7 +32,7 @@ from t1mini.lab.findings import STUDIES
 from t1mini.lab.train import TrainConfig, ensure, measure, stage_config
 from t1mini.loss import policy_gradient_loss
 from t1mini.runs.checkpoint import load_policy
-from t1mini.runs.folder import RunFolder, read_rows
+from t1mini.runs.folder import RunFolder, csv_text, read_rows
 from t1mini.runs.settings import StageConfig, UserError, from_flags, setting
 from t1mini.tasks import countdown
 
@@ -64,7 +64,7 @@ def run(config: StudyConfig):
         kept = {name: value for name, value in config.to_dict().items()
                 if name not in ("studies", "variants", "seeds")}
         from_flags(StudyConfig, kept)  # UserError where another setting differs
-    with RunFolder.open(config, "study") as folder:
+    with RunFolder(config, "study") as folder:
         data.write(folder.path / "data", config.numbers)
         for name in names:
             labels = config.variants or STUDIES[name].variants
@@ -72,7 +72,7 @@ def run(config: StudyConfig):
                 place = f"variant {i} of {len(labels)}, seed {seed} ({turn} of {len(config.seeds)})"
                 print(f"{name}: {place}: {label}", flush=True)
                 run = {"variant": label, "seed": str(seed)}
-                if not any(run.items() <= row.items() for row in folder.rows(f"{name}.csv")):
+                if not any(run.items() <= row.items() for row in read_rows(folder.path / f"{name}.csv")):
                     add_row(folder, name, run, replace(config, seed=seed))
             print(f"see python -m t1mini plot {name} --text --studies {folder.path}")
 
@@ -93,16 +93,17 @@ def add_row(folder: RunFolder, name: str, run: dict, config: StudyConfig):
         updates = max(1, round(changes["share"] * of_rl.steps))
         policy = Path(of_rl.out, f"step-{updates:04d}")
         steps = [step for step in read_rows(Path(of_rl.out, "metrics.csv")) if int(step["step"]) <= updates]
-        others = [step for step in folder.rows(f"{name}-steps.csv") if not run.items() <= step.items()]
+        others = [step for step in read_rows(folder.path / f"{name}-steps.csv") if not run.items() <= step.items()]
         ours = [run | {column: step[column] for column in STEP_COLUMNS} for step in steps]
-        folder.write_rows(f"{name}-steps.csv", others + ours)
+        folder.write_text(f"{name}-steps.csv", csv_text(others + ours))
     test = stage_config(inference_scaling.ScaleConfig, config, data=problems, samples=study.samples)
     results = figures(policy, test)
     for column in ("reward", "entropy", "kl"):
         results[f"last_{column}"] = np.mean([float(step[column]) for step in steps[-10:]]) if steps else ""
     row = {"study": name, **run, "preset": config.preset, "share_of_rl": changes["share"], **results,
            "seconds": time.perf_counter() - began, **folder.made_by, **stages}
-    folder.write_rows(f"{name}.csv", [*folder.rows(f"{name}.csv"), row])
+    rows = read_rows(folder.path / f"{name}.csv")
+    folder.write_text(f"{name}.csv", csv_text([*rows, row]))
 
 
 def trained(folder: RunFolder, stage, config: StageConfig):

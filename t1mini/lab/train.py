@@ -18,7 +18,7 @@ from pathlib import Path
 from t1mini import evaluate, inference_scaling, rl, sft
 from t1mini.lab import data
 from t1mini.runs.checkpoint import load_policy
-from t1mini.runs.folder import RunFolder
+from t1mini.runs.folder import RunFolder, read_rows
 from t1mini.runs.machine import Clock
 from t1mini.runs.settings import StageConfig, from_flags, setting
 from t1mini.runs.team import leads
@@ -41,7 +41,8 @@ class TrainConfig(StageConfig):
 def run(config: TrainConfig):
     clock = Clock(config.device)
     began = clock.last
-    with RunFolder.open(config, "train", leads(1)) as folder:
+    leads(1)  # not under torchrun
+    with RunFolder(config, "train") as folder:
         run, problems = folder.path, f"{folder.path}/data"
         print(f"run folder: {run}")
         data.write(run / "data")
@@ -82,7 +83,7 @@ def ensure(stage, config: StageConfig, again: str):
         return
     try:
         stage.run(replace(config, resume=config.out if (folder / "config.json").exists() else ""))
-    except Exception as error:
+    except (Exception, KeyboardInterrupt) as error:
         if hasattr(error, "__notes__"):
             error.__notes__ = [f"; go on with {again}"]
         raise
@@ -102,7 +103,7 @@ def write_results(folder: RunFolder, config: TrainConfig, seconds, results, curv
     inference_scaling.write_curves(folder, curves, budgets)
     kept = ("pass@1", "interval", "problems", "samples")
     means = {name: curve.mean(axis=(1, 2)).tolist() for name, curve in curves.items()}
-    gaps = [float(row["logprob_gap"]) for row in folder.rows("rl/metrics.csv")]
+    gaps = [float(row["logprob_gap"]) for row in read_rows(folder.path / "rl/metrics.csv")]
     folder.write_results("summary.json", {
         "seed": config.seed,
         "preset": config.preset,

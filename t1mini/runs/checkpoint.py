@@ -29,7 +29,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from t1mini.model import Qwen, QwenConfig
-from t1mini.runs.folder import require_whole, whole_folder, write_text
+from t1mini.runs.folder import MANIFEST, require_whole, whole_folder, write_text
 from t1mini.runs.jsonl import excerpt, open_regular, read_object, reason
 from t1mini.runs.settings import UserError, is_within
 from t1mini.runs.tokenizer import Tokenizer
@@ -65,7 +65,8 @@ def load_policy(folder: str | Path, device: str = "cpu") -> tuple[Qwen, Tokenize
     if not os.path.isdir(folder):
         files = "config.json, model.safetensors and tokenizer.json"
         raise UserError(f"there is no checkpoint folder {folder}: --init takes one that holds {files}")
-    require_whole(Path(folder))
+    if Path(folder, MANIFEST).exists():  # other programs write none
+        require_whole(Path(folder))
     tokenizer, model = Tokenizer.from_dir(folder), load_model(folder, device)
     if tokenizer.size > model.config.vocab_size:
         rows = model.config.vocab_size

@@ -14,36 +14,29 @@ lines says. What would hang, fill the memory or surface much later is refused wh
 See each refused: python -m pytest tests/runs/test_jsonl.py
 """
 
-import functools
+import contextlib
 import json
 import math
 import os
 import stat
 from pathlib import Path
-from typing import BinaryIO, Iterator
+from typing import Iterator
 
 from t1mini.runs.settings import UserError
 
 LONGEST_LINE = 2**24  # bytes
 MOST_DIGITS = 300  # so that float() can hold every whole number
-MARK = b"\xef\xbb\xbf"  # of byte order, which some editors put first
 
 
 def read_rows(path: str | Path, what: str = "problems") -> Iterator[tuple[int, dict]]:
     """The objects of a .jsonl file with their line numbers. UserError names what is wrong in which."""
-    try:
-        with open_regular(path) as file:
-            for i, line in enumerate(iter(lambda: file.readline(LONGEST_LINE + 1), b""), 1):
-                place = f"{path}, line {i}"
-                if len(line) > LONGEST_LINE:
-                    most = LONGEST_LINE >> 20
-                    raise UserError(f"{place}: longer than {most} MiB; is this a file of {what}, one a line?")
-                if not line.endswith(b"\n"):
-                    place += ": the file is cut off here, write it again"
-                if line.removeprefix(MARK).strip():
-                    yield i, parse_object(line, place)
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read {what} from {path}: {reason(error)}") from None
+    with open_regular(path, f"{what} from {path}") as file:
+        for i, line in enumerate(iter(lambda: file.readline(LONGEST_LINE + 1), b""), 1):
+            place = f"{path}, line {i}"
+            if len(line) > LONGEST_LINE:
+                raise UserError(f"{place}: longer than {LONGEST_LINE:,} bytes; are these {what}, one a line?")
+            if line.strip():
+                yield i, parse_object(line, place)
 
 
 def read_object(path: str | Path, most: int) -> dict:
@@ -53,21 +46,23 @@ def read_object(path: str | Path, most: int) -> dict:
 
 def read_bytes(path: str | Path, most: int) -> bytes:
     """A file of at most `most` bytes. UserError where it is larger, missing or no file."""
-    try:
-        with open_regular(path) as file:
-            content = file.read(most + 1)
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read {path}: {reason(error)}") from None
+    with open_regular(path) as file:
+        content = file.read(most + 1)
     if len(content) > most:
         raise UserError(f"cannot read {path}: it is larger than {most:,} bytes")
     return content
 
 
-def open_regular(path: str | Path) -> BinaryIO:
-    """A file to read. OSError where it is missing or not regular, ValueError where the path can be none."""
-    if not stat.S_ISREG(os.stat(path).st_mode):  # asked first: opening a pipe waits for its writer
-        raise OSError("it is not a regular file")
-    return open(path, "rb")
+@contextlib.contextmanager
+def open_regular(path: str | Path, what: str = ""):
+    """A file to read. UserError, which speaks of `what`, where it is missing, not regular or damaged."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # asked first: opening a pipe waits for its writer
+            raise OSError("it is not a regular file")
+        with open(path, "rb") as file:
+            yield file
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read {what or path}: {reason(error)}") from None
 
 
 def parse_object(text: bytes, place: str) -> dict:
@@ -77,11 +72,9 @@ def parse_object(text: bytes, place: str) -> dict:
     {'a': 1}
     """
     try:
-        decoded = text.decode("utf-8-sig")
-        integer = functools.partial(number, kind=int)
-        content = json.loads(decoded, parse_int=integer, parse_float=number, parse_constant=number)
-        if "\\ud" in decoded.lower():  # halves of characters, which json passes through
-            json.dumps(content, ensure_ascii=False).encode()
+        content = json.loads(text.decode("utf-8-sig"), parse_int=number, parse_float=number,
+                             parse_constant=number)
+        json.dumps(content, ensure_ascii=False).encode()  # no halves of characters, which loads lets pass
     except (ValueError, RecursionError) as error:
         raise UserError(f"{place}: not JSON: {error}".replace(": line 1 column", ": column")) from None
     if not isinstance(content, dict):
@@ -89,11 +82,11 @@ def parse_object(text: bytes, place: str) -> dict:
     return content
 
 
-def number(digits: str, kind: type = float) -> int | float:
+def number(digits: str) -> int | float:
     """The number that a text is. ValueError where it is one that would hurt later."""
     if len(digits) > MOST_DIGITS or not math.isfinite(float(digits)):
         raise ValueError(f"the number {digits[:20]} is not finite, or too long")
-    return kind(digits)
+    return int(digits) if digits.lstrip("-").isdigit() else float(digits)
 
 
 def excerpt(text) -> str:

@@ -12,10 +12,9 @@ import ctypes
 import os
 import platform
 import subprocess
-import sys
 import time
+from collections import defaultdict
 from pathlib import Path
-from typing import Iterator
 
 import torch
 
@@ -24,23 +23,27 @@ from t1mini.runs.settings import StageConfig, UserError, usable_cores
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # from glibc's malloc.h
+LARGEST_BLOCK = 2**30  # bytes that are kept when freed, for the next tensor
 
 
 def prepare(config: StageConfig):
     """Applies --threads and --device. UserError if torch cannot use that device."""
-    keep_freed_memory()
+    with contextlib.suppress(AttributeError, TypeError):  # other systems' C libraries
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(M_MMAP_THRESHOLD, LARGEST_BLOCK)
+        mallopt(M_TRIM_THRESHOLD, LARGEST_BLOCK)
     torch.set_num_threads(config.threads or usable_cores())
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # for repeatable matrix products on CUDA
     torch.use_deterministic_algorithms(True, warn_only=config.device.startswith("cuda"))
     torch.utils.deterministic.fill_uninitialized_memory = False  # nothing reads memory it has not written
-    if config.device != "cpu" and not config.device.startswith("cuda"):
-        raise UserError(f"--device {config.device}: t1mini runs on cpu and cuda")
     try:
         if config.device == "cuda" and "LOCAL_RANK" in os.environ:  # torchrun: a GPU for each rank
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-        torch.empty(1, device=config.device)
-    except (RuntimeError, AssertionError, NotImplementedError):
-        raise UserError(f"--device {config.device}: torch cannot use it here; try --device cpu") from None
+        usable = torch.empty(1, device=config.device).device.type in ("cpu", "cuda")
+    except (RuntimeError, AssertionError):
+        usable = False
+    if not usable:
+        raise UserError(f"--device {config.device}: torch cannot use it here; t1mini runs on cpu and cuda")
 
 
 def autocast(precision: str, device: str):
@@ -49,25 +52,14 @@ def autocast(precision: str, device: str):
     A context of its own for every use: autocast keeps its bfloat16 copies of the weights until it is left,
     and copies made while sampling carry no gradient.
     """
-    if precision == "float32":
-        return contextlib.nullcontext()
-    return torch.autocast(device.split(":")[0], dtype=torch.bfloat16)
-
-
-def keep_freed_memory():
-    """Lets glibc keep freed blocks of up to 1 GiB for the next tensor."""
-    if sys.platform == "linux":
-        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
-        if mallopt:
-            mallopt(M_MMAP_THRESHOLD, 2**30)
-            mallopt(M_TRIM_THRESHOLD, 2**30)
+    return torch.autocast(device.split(":")[0], torch.bfloat16, enabled=precision == "bfloat16")
 
 
 class Clock:
     """Adds up seconds by part. Given a CUDA device it waits for it: work there is only queued."""
 
     def __init__(self, device: str = "cpu"):
-        self.seconds: dict[str, float] = {}
+        self.seconds = defaultdict(float)
         self.device = device
         self.last = self.now()
 
@@ -76,26 +68,22 @@ class Clock:
             torch.cuda.synchronize()
         return time.perf_counter()
 
-    def add(self, part: str, since: float):
-        self.last = self.now()
-        self.seconds[part] = self.seconds.get(part, 0.0) + self.last - since
-
     def lap(self, part: str):
         """`part` has taken the time since the clock was last looked at."""
-        self.add(part, self.last)
+        before, self.last = self.last, self.now()
+        self.seconds[part] += self.last - before
 
     def take(self, *parts: str) -> dict[str, float]:
-        """The seconds of these parts since they were last taken; all others are forgotten."""
-        taken = {part: self.seconds.get(part, 0.0) for part in parts}
-        self.seconds.clear()
-        return taken
+        """The seconds of these parts since they were last taken."""
+        return {part: self.seconds.pop(part, 0.0) for part in parts}
 
     @contextlib.contextmanager
     def part(self, name: str):
         """The block is `name`, whatever laps are taken within it."""
         began = self.last = self.now()
         yield
-        self.add(name, began)
+        self.last = began
+        self.lap(name)
 
 
 def made_by(config: StageConfig) -> dict[str, str | None]:
@@ -109,8 +97,6 @@ def made_by(config: StageConfig) -> dict[str, str | None]:
 def commit() -> str | None:
     """The commit of the checkout that this package lies in, with "-dirty" where files differ from it."""
     command = "git describe --always --dirty --abbrev=40 --exclude=*".split()
-    try:
+    with contextlib.suppress(OSError):  # there may be no git
         done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True)
         return done.stdout.strip() or None
-    except OSError:  # there is no git
-        return None

@@ -20,10 +20,6 @@ from t1mini.runs.team import Team
 class NotFinite(Exception):
     """An update that was not applied: the quantity that is not finite, and rows that describe its batch."""
 
-    def __init__(self, quantity: str, rows: list[dict]):
-        super().__init__(quantity)
-        self.rows = rows
-
 
 class Optimiser:
     """AdamW over `model`, for `steps` updates. `updates` is the number of the last one applied, from 1."""
@@ -33,10 +29,8 @@ class Optimiser:
         self.model, self.team, self.clip, self.largest_gap = model, team, clip, largest_gap
         self.rate = lambda i: learning_rate(i, lr, steps, warmup, final)
         self.updates = 0
-        matrices = [p for p in model.parameters() if p.ndim >= 2]
-        vectors = [p for p in model.parameters() if p.ndim < 2]
-        groups = [{"params": matrices, "weight_decay": weight_decay},
-                  {"params": vectors, "weight_decay": 0.0}]
+        groups = [{"params": [p for p in model.parameters() if (p.ndim >= 2) == matrices],
+                   "weight_decay": decay} for matrices, decay in ((True, weight_decay), (False, 0.0))]
         self.adamw = torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.98), fused=True)
 
     def step(self, i: int, quantities: dict[str, Tensor], describe: Callable[[], list[dict]],
@@ -53,7 +47,7 @@ class Optimiser:
         bad = torch.stack([~x.isfinite().all() for x in quantities.values()])
         for name, is_bad in zip(quantities, self.team.max(bad.float()).tolist()):
             if is_bad:
-                self.adamw.zero_grad(set_to_none=True)
+                self.adamw.zero_grad()
                 raise NotFinite(name, describe())
         if gap is not None and not self.team.max(gap).item() <= self.largest_gap:
             raise UserError(f"rollout and update disagree by {gap.item():.3g} nats on a token (limit "
@@ -62,7 +56,7 @@ class Optimiser:
         for group in self.adamw.param_groups:
             group["lr"] = self.rate(i)
         self.adamw.step()
-        self.adamw.zero_grad(set_to_none=True)
+        self.adamw.zero_grad()
         self.updates = i + 1
         return norm.item()
 
@@ -74,8 +68,8 @@ class Optimiser:
     def load_state(self, state: dict[str, Tensor]):
         """What `state` returned, in place of what is here; before the first update that is nothing."""
         for name, p in self.model.named_parameters() if state else ():
-            self.adamw.state[p] = {key: state[f"{name}.{key}"].to(p.device)
-                                   for key in ("step", "exp_avg", "exp_avg_sq")}
+            for key in ("step", "exp_avg", "exp_avg_sq"):
+                self.adamw.state[p][key] = state[f"{name}.{key}"].to(p.device)
 
 
 def learning_rate(step: int, peak: float, steps: int, warmup: int, final: float = 0.0) -> float:

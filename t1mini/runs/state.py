@@ -1,7 +1,7 @@
 """The state of a training run, so that one that was stopped goes on as if it had not been.
 
     RUN/state/NNNNNN/   policy, reference, adamw .safetensors    what N updates have changed
-                        counts.safetensors                       losses not reported yet, updates refused last
+                        counts.safetensors                       losses not reported yet
                         manifest.json                            every file's size and SHA-256
 
 Nothing else is needed: rollout noise, the order of problems and that of traces follow from the seed and the
@@ -15,6 +15,7 @@ of events.csv, the first of a kind also a line on the terminal.
 See a run that was killed anywhere end as the uncut one: python -m pytest tests/runs/test_state.py
 """
 
+import contextlib
 import json
 import shutil
 import sys
@@ -27,7 +28,8 @@ from safetensors.torch import load_file, save_file
 from torch.nn import Module
 from tqdm import tqdm
 
-from t1mini.runs.folder import RunFolder, Stopped, Stopping, damage, whole_folder, write_text
+from t1mini.runs.folder import RunFolder, Stopped, Stopping, read_rows, require_whole, whole_folder
+from t1mini.runs.folder import write_text
 from t1mini.runs.optimiser import Optimiser
 from t1mini.runs.settings import UserError
 from t1mini.runs.team import Team
@@ -44,43 +46,41 @@ class TrainingState(Stopping):
     """
 
     def __init__(self, config, folder: RunFolder | None, team: Team, optimiser: Optimiser, **models: Module):
-        super().__init__()
         self.config, self.folder, self.team = config, folder, team
         self.optimiser, self.models = optimiser, models
         self.step = self.saved = 0
-        self.losses, self.refused = [], []
+        self.losses = []
         if config.resume:
             self.restore(Path(config.resume))
 
     def restore(self, run: Path):
         """Takes up the newest state of `run`, and removes what the run has left of later updates."""
-        step, tensors = load_state(run, self.team.leads)
+        step, tensors = load_state(run)
         if self.folder:
             self.folder.cut_logs(step)
             for later in states(run):
                 if int(later.name) > step:
+                    print(f"t1mini: {later} is damaged; going on from update {step}", file=sys.stderr)
                     shutil.rmtree(later)
-        if not step:
-            return
-        try:
-            for name, model in self.models.items():
-                model.load_state_dict(tensors[name])
-            self.optimiser.load_state(tensors["adamw"])
-            self.losses = list(tensors["counts"]["losses"].to(self.config.device))
-            self.refused = tensors["counts"]["refused"].int().tolist()
-        except (KeyError, RuntimeError) as error:
-            raise UserError(f"--resume {run}: its state is not one of this model: {error}") from None
-        self.step = self.saved = self.optimiser.updates = step
+        if step:
+            try:
+                for name, model in self.models.items():
+                    model.load_state_dict(tensors[name])
+                self.optimiser.load_state(tensors["adamw"])
+                self.losses = list(tensors["counts"]["losses"].to(self.config.device))
+            except (KeyError, RuntimeError) as error:
+                raise UserError(f"--resume {run}: its state is not one of this model: {error}") from None
+            self.step = self.saved = self.optimiser.updates = step
 
     def __exit__(self, kind, error, trace):
-        super().__exit__(kind, error, trace)
-        if not self.folder or not isinstance(error, Exception) or isinstance(error, Stopped):
-            return
-        unsaved = self.saved < self.step and self.optimiser.updates <= self.step  # else the models are ahead
-        if unsaved and not isinstance(error, (OSError, SafetensorError)):  # what a full disk raises
-            self.save()
-        if self.saved:
-            error.add_note(f"; nothing is lost up to update {self.saved}: go on with {self.folder.resume}")
+        super().__exit__()
+        if self.folder and isinstance(error, Exception):
+            with contextlib.suppress(OSError, SafetensorError):  # what a full disk raises
+                if self.saved < self.step >= self.optimiser.updates:  # else the models are ahead
+                    self.save()
+            if self.saved:
+                kept = f"nothing is lost up to update {self.saved}"
+                error.add_note(f"; {kept}: go on with {self.folder.resume}")
 
     def updates(self, total: int, label: str) -> Iterator[int]:
         """The updates still to do of `total`, counted from 0, with a progress bar: self.bar."""
@@ -89,46 +89,49 @@ class TrainingState(Stopping):
         yield from self.bar
 
     def record(self, row: dict, seconds: dict[str, float], text: str = ""):
-        """What an update has to report: a row of metrics.csv, one of timing.csv, and text for samples.txt."""
+        """What an update has to report: a row of metrics.csv, one of timing.csv, and text for samples.txt.
+
+        The text begins with "--- step N ..."; a later line that looks like one is indented.
+        """
         if self.folder:
             self.folder.append_row("metrics.csv", row)
             self.folder.append_row("timing.csv", {"step": row["step"], **seconds})
             if text:
-                self.folder.append_text("samples.txt", text)
+                self.folder.append("samples.txt", text.replace("\n---", "\n ---") + "\n")
 
     def refuse(self, step: int, quantity: str, rows: list[dict]):
         """Notes that update `step` was not applied and writes `rows`, this rank's part of its batch.
 
-        UserError, on every rank, for the third in a row.
+        UserError, on the rank that leads, for the third in a row.
         """
-        run = self.team.text(str(self.folder.path) if self.folder else "", self.config.device)
-        folder = Path(run) / "refused"
-        if run:
-            folder.mkdir(exist_ok=True)
-            plain = json.loads(json.dumps(rows), parse_constant=str)  # JSON has no NaN: as text
-            lines = "".join(json.dumps(row) + "\n" for row in plain)
-            write_text(folder / f"update-{step:06}-rank-{self.team.rank}.jsonl", lines)
-        self.team.sum(torch.zeros(1, device=self.config.device))  # every rank has written its rows
-        because = f"its {quantity} is not finite"
-        self.note(step, "refused", f"update {step} was not applied: {because}; its batch is in {folder}")
-        self.refused = [earlier for earlier in self.refused if step - IN_A_ROW < earlier < step] + [step]
-        if len(self.refused) == IN_A_ROW:
-            raise UserError(f"{IN_A_ROW} updates in a row were not applied, the last because {because}; the "
-                            f"weights are those of the last good one: lower --lr, and look at {folder}")
+        device = self.config.device
+        folder = Path(self.team.text(str(self.folder.path) if self.folder else "", device), "refused")
+        folder.mkdir(exist_ok=True)
+        plain = json.loads(json.dumps(rows), parse_constant=str)  # JSON has no NaN: as text
+        lines = "".join(json.dumps(row) + "\n" for row in plain)
+        write_text(folder / f"update-{step:06}-rank-{self.team.rank}.jsonl", lines)
+        self.team.sum(torch.zeros(1, device=device))  # every rank has written its rows
+        why = f"its {quantity} is not finite; its batch is in {folder}"
+        refused = self.note(step, "refused", f"update {step} was not applied: {why}")
+        if refused[-IN_A_ROW:] == [str(i) for i in range(step + 1 - IN_A_ROW, step + 1)]:
+            raise UserError(f"{IN_A_ROW} updates in a row were not applied, the last because {why}, the "
+                            "weights are those of the last good one: lower --lr")
 
-    def note(self, step: int, event: str, advice: str):
-        """A row of events.csv; the first of its kind is also a line on the terminal."""
-        if self.folder:
-            count = 1 + sum(row["event"] == event for row in self.folder.rows("events.csv"))
-            self.folder.append_row("events.csv", {"step": step, "event": event, "count": count})
-            if count == 1:
-                file = self.folder.path / "events.csv"
-                tqdm.write(f"t1mini: update {step}: {advice} (all such updates: {file})", file=sys.stderr)
+    def note(self, step: int, event: str, advice: str) -> list[str]:
+        """A row of events.csv, the first of a kind also a line on the terminal. Returns the kind's steps."""
+        if not self.folder:
+            return []
+        file = self.folder.path / "events.csv"
+        steps = [row["step"] for row in read_rows(file) if row["event"] == event] + [str(step)]
+        self.folder.append_row("events.csv", {"step": step, "event": event, "count": len(steps)})
+        if len(steps) == 1:
+            tqdm.write(f"t1mini: update {step}: {advice} (all such updates: {file})", file=sys.stderr)
+        return steps
 
     def after(self, step: int):
         """Update `step` is done: saves where it is time. Stopped, after saving, where a signal has come."""
         self.step = step
-        signal = self.due(self.team, self.config.device)
+        signal = int(self.team.max(torch.tensor(self.number, device=self.config.device)))
         if self.folder and (signal or step % self.config.state_every == 0):
             self.save()
         if signal:
@@ -138,7 +141,7 @@ class TrainingState(Stopping):
         """Writes the state, then removes all but the last --keep-last."""
         groups = {name: model.state_dict() for name, model in self.models.items()}
         groups["adamw"] = self.optimiser.state()
-        groups["counts"] = {"losses": torch.tensor(self.losses), "refused": torch.tensor(self.refused)}
+        groups["counts"] = {"losses": torch.tensor(self.losses)}
         with whole_folder(self.folder.path / "state" / f"{self.step:06}") as folder:
             for name, tensors in groups.items():
                 save_file(tensors, folder / f"{name}.safetensors")
@@ -152,14 +155,12 @@ def states(run: Path) -> list[Path]:
     return sorted((run / "state").glob("[0-9]*[0-9]"))
 
 
-def load_state(run: Path, leads: bool = True) -> tuple[int, dict]:
+def load_state(run: Path) -> tuple[int, dict]:
     """The newest whole state, (step, tensors by group), or (0, {}). UserError where all are damaged."""
     for folder in reversed(states(run)):
-        wrong = damage(folder)
-        if not wrong:
+        with contextlib.suppress(UserError, OSError):
+            require_whole(folder)
             return int(folder.name), {path.stem: load_file(path) for path in folder.glob("*.safetensors")}
-        if leads:
-            print(f"t1mini: {folder}: {wrong}; looking for an earlier state", file=sys.stderr)
     if states(run):
         raise UserError(f"--resume {run}: none of its states is whole; begin again with another --out")
     return 0, {}

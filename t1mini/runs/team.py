@@ -59,9 +59,9 @@ class Team:
         return self.sum(values, dist.ReduceOp.MAX)
 
     def text(self, text: str, device: str = "cpu") -> str:
-        """What the rank that leads says, at most 4096 bytes, to every rank."""
-        said = text.encode() if self.leads else b""
-        heard = self.sum(torch.tensor(list(said.ljust(4096, b"\0")), dtype=torch.uint8, device=device))
+        """What one rank says, at most 4096 bytes, to every rank; the others say nothing."""
+        said = list(text.encode().ljust(4096, b"\0"))
+        heard = self.sum(torch.tensor(said, dtype=torch.uint8, device=device))
         return bytes(heard.tolist()).rstrip(b"\0").decode()
 
     def sum_gradients(self, model: nn.Module):
@@ -75,28 +75,24 @@ class Team:
 
 def leads(most: int) -> bool:
     """Whether this process will lead its team. UserError where torchrun started too many."""
-    size = int(os.environ.get("WORLD_SIZE", 1))
-    if size > most:
-        raise UserError(f"{size} processes are too many for {most} prompts or traces a step")
-    return int(os.environ.get("RANK", 0)) == 0
+    if int(os.environ.get("WORLD_SIZE", 1)) > most:
+        raise UserError(f"more processes than the {most} prompts or traces of a step: start at most {most}")
+    return os.environ.get("RANK", "0") == "0"
 
 
 @contextlib.contextmanager
 def team(config: StageConfig, stage: str, most: int) -> Iterator[Team]:
     """This process's team while the block runs: torchrun's, or with workers it starts, at most `most`."""
     threads, store = torch.get_num_threads(), None
+    rank, size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 0))
     with contextlib.ExitStack() as workers:
-        if "RANK" in os.environ and "WORLD_SIZE" in os.environ:
-            rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-            if PORT in os.environ:
-                _end_with_leader()
-                store = dist.TCPStore(HOST, int(os.environ[PORT]))
-        else:
-            rank, size = 0, min(config.workers, threads, most) if config.device == "cpu" else 1
-            if size > 1:
-                store = dist.TCPStore(HOST, 0, is_master=True, wait_for_workers=False)
-                _start(workers, size, [stage, *to_flags(config.to_dict())], store.port)
-        if size == 1:
+        if PORT in os.environ:
+            _end_with_leader()
+            store = dist.TCPStore(HOST, int(os.environ[PORT]))
+        elif not size and config.device == "cpu" and (size := min(config.workers, threads, most)) > 1:
+            store = dist.TCPStore(HOST, 0, is_master=True, wait_for_workers=False)
+            _start(workers, size, [stage, *to_flags(config.to_dict())], store.port)
+        if size <= 1:
             yield Team()
             return
         backend = "gloo" if config.device == "cpu" else "nccl"
@@ -136,7 +132,6 @@ def _end_with_leader():
 
     threading.Thread(target=end, daemon=True).start()
     print("there", flush=True)
-    sys.stdout = open(os.devnull, "w")
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ import random
 import pytest
 import torch
 
-from t1mini.runs.batches import bucketed_batches, length_mask, micro_batches, pad, scoring_batches
+from t1mini.runs.batches import bucketed_batches, length_mask, micro_batches, pad
 
 
 @pytest.mark.parametrize("budget", [1, 17, 60, 10_000])
@@ -18,16 +18,13 @@ def test_micro_batches_cover_each_row_once_within_the_budget(budget):
         assert len(batch) == 1 or len(batch) * max(lengths[row] for row in batch) <= budget
 
 
-def test_micro_batches_go_from_long_to_short_and_are_filled_to_the_budget():
-    assert list(micro_batches([2, 7, 3, 7, 2, 2], token_budget=14)) == [[1, 3], [2, 0, 4, 5]]
-
-
-def test_a_row_longer_than_the_budget_stands_alone():
-    assert list(micro_batches([4, 30, 5], token_budget=10)) == [[1], [2, 0]]
-
-
-def test_no_rows_make_no_batches():
-    assert list(micro_batches([], token_budget=10)) == []
+@pytest.mark.parametrize("lengths, budget, expected", [
+    ([2, 7, 3, 7, 2, 2], 14, [[1, 3], [2, 0, 4, 5]]),  # from long to short, filled to the budget
+    ([4, 30, 5], 10, [[1], [2, 0]]),  # a row longer than the budget stands alone
+    ([], 10, []),
+])
+def test_micro_batches_by_hand(lengths, budget, expected):
+    assert list(micro_batches(lengths, budget)) == expected
 
 
 def test_padding_is_on_the_right_up_to_the_longest():
@@ -37,17 +34,6 @@ def test_padding_is_on_the_right_up_to_the_longest():
 
 def test_the_mask_is_true_on_the_first_length_places():
     assert length_mask(torch.tensor([3, 0, 1]), 4).tolist() == [[True, True, True, False], [False] * 4, [True, False, False, False]]
-
-
-def test_rows_stay_with_their_prompt_where_that_saves_more_than_padding_costs():
-    rows_of = lambda *lengths: [[0] * n for n in lengths]
-    long_prompts = scoring_batches(range(8), [[1] * 50, [2] * 50], rows_of(*[1, 2, 3, 4] * 2), 216)
-    assert [len({row // 4 for row in batch}) for batch in long_prompts] == [1, 1]
-    short_prompts = scoring_batches(range(8), [[1], [2]], rows_of(*[1, 39, 2, 40] * 2), 170)
-    assert sorted(row for batch in short_prompts for row in batch) == list(range(8))
-    assert {1, 3, 5, 7} == set(short_prompts[0])  # like lengths together
-    some = scoring_batches([1, 6], [[1], [2]], rows_of(*[1, 39, 2, 40] * 2), 120)
-    assert sorted(row for batch in some for row in batch) == [1, 6]
 
 
 def test_buckets_hold_every_example_once_and_little_padding():
