@@ -47,9 +47,10 @@ def generate(model: Qwen, prompts: Sequence[Sequence[int]], k: int, sampling: Sa
     keys = noise_keys(model, prompts, k, max_new_tokens, seed, step, prompt_indices)  # [N]
     limits = [max_new_tokens] * len(keys) if lengths is None else lengths.tolist()
     responses = [Response(i, limit, eos_id) for i, limit in enumerate(limits)]
+    schedule = Schedule(model, prompts, keys, responses, sampling, max_batch_tokens, clock or Clock())
     with torch.autocast(model.device.type, enabled=False):  # the engine casts what it has to by itself
-        Schedule(model, prompts, keys, responses, sampling, max_batch_tokens, clock or Clock()).run(progress)
-    ids, logprobs, masses = zip(*(zip(*response.sampled) for response in responses))
+        schedule.run(progress)
+    ids, logprobs, masses = zip(*(response.sampled for response in responses))
     wide = torch.promote_types(model.dtype, torch.float32)
     as_tensor = lambda values, dtype=None: torch.tensor(list(values), dtype=dtype, device=model.device)
     return Rollouts(pad(ids, 0, model.device), as_tensor(map(len, ids)), as_tensor(r.finished for r in responses),
@@ -58,21 +59,31 @@ def generate(model: Qwen, prompts: Sequence[Sequence[int]], k: int, sampling: Sa
 
 @dataclass
 class Response:
-    """A response on its way: its tokens, with log-probability and kept mass, and the slot of its prompt."""
+    """A response on its way: its tokens, their log-probabilities and kept mass, and its prompt's slot."""
 
     number: int
     limit: int  # of its tokens
     eos_id: int | None
-    sampled: list[tuple[int, float, float]] = field(default_factory=list)
+    sampled: tuple[list, list, list] = field(default_factory=lambda: ([], [], []))
     slot: int = 0
+
+    def __len__(self) -> int:
+        return len(self.sampled[0])
 
     @property
     def finished(self) -> bool:
-        return bool(self.sampled) and self.sampled[-1][0] == self.eos_id
+        return self.sampled[0][-1:] == [self.eos_id]
 
     @property
     def over(self) -> bool:
-        return self.finished or len(self.sampled) == self.limit
+        return self.finished or len(self) == self.limit
+
+    def add(self, *more: list):
+        """What came next, up to the end token or the limit."""
+        stop = more[0].index(self.eos_id) + 1 if self.eos_id in more[0] else len(more[0])
+        stop = 0 if self.finished else min(stop, self.limit - len(self))
+        for column, values in zip(self.sampled, more):
+            column.extend(values[:stop])
 
 
 class Schedule:
@@ -101,10 +112,10 @@ class Schedule:
         decode = Replayed(self.decode, self.device)
         with tqdm(total=len(self.waiting), desc=progress, unit="response", leave=False, disable=not progress) as bar:
             self.admit()
-            while live := [response for response in self.rows if response]:
-                steps = max(response.limit - len(response.sampled) for response in live)
+            while live := [response for response in self.rows if response is not None]:
+                steps = max(response.limit - len(response) for response in live)
                 steps = min(steps, len(self.window[0]))  # the last ones may have fewer to go
-                if self.engine.reserve(max(len(response.sampled) for response in live) + steps - 1):
+                if self.engine.reserve(max(map(len, live)) + steps - 1):
                     decode.forget()
                 self.place.zero_()
                 for _ in range(steps):
@@ -135,20 +146,19 @@ class Schedule:
 
     def record(self, rows: list[Response | None], *noted: Tensor):
         """Adds what was sampled, each [W, m], to the responses of rows [m], up to the end of each."""
-        for response, *of_row in zip(rows, *(values.T.tolist() for values in noted)):
-            for sampled in zip(*of_row) if response else ():
-                if not response.over:
-                    response.sampled.append(sampled)
+        for response, *sampled in zip(rows, *(values.T.tolist() for values in noted)):
+            if response is not None:
+                response.add(*sampled)
 
     def release(self) -> int:
         """Frees the rows whose responses have ended. Returns how many."""
         before = self.rows.count(None)
-        self.rows = [None if response and response.over else response for response in self.rows]
+        self.rows = [None if row is None or row.over else row for row in self.rows]
         return self.rows.count(None) - before
 
     def shrink(self) -> bool:
         """Lets rows without a response leave, but for some where a graph is worth it. True if any left."""
-        live = [i for i, response in enumerate(self.rows) if response]
+        live = [i for i, row in enumerate(self.rows) if row is not None]
         enough = len(self.rows) // 2 if self.device.type == "cuda" else len(self.rows) - 1
         if not live or len(live) > enough:
             return False
@@ -157,8 +167,7 @@ class Schedule:
         slots, live = torch.tensor(sorted(beside), device=self.device), torch.tensor(live, device=self.device)
         for response in self.rows:
             response.slot = sorted(beside).index(response.slot)
-        width = max(len(response.sampled) for response in self.rows)
-        self.engine.select(live, slots, max(beside.values()), width)
+        self.engine.select(live, slots, max(beside.values()), max(map(len, self.rows)))
         self.engine.arrange([response.slot for response in self.rows])
         self.token, self.row_keys = self.token[live], self.row_keys[live]
         self.make_window()
@@ -166,10 +175,10 @@ class Schedule:
 
     def admit(self):
         """Gives free rows to waiting responses whose prompt has or finds a slot, and samples first tokens."""
-        slot_of = {response.number // self.k: response.slot for response in self.rows if response}
+        slot_of = {row.number // self.k: row.slot for row in self.rows if row is not None}
         free, new, begun = set(range(self.engine.slots)) - set(slot_of.values()), {}, []
         for i, row in enumerate(self.rows):
-            if row or not self.waiting:
+            if row is not None or not self.waiting:
                 continue
             p = self.waiting[0].number // self.k
             if p not in slot_of:
@@ -181,7 +190,7 @@ class Schedule:
             begun.append(i)
         if new:
             self.prefill(list(new.values()), [self.prompts[p] for p in new])
-        self.engine.arrange([response.slot if response else None for response in self.rows])
+        self.engine.arrange([None if row is None else row.slot for row in self.rows])
         if begun:
             responses = [self.rows[i] for i in begun]
             rows = torch.tensor(begun, device=self.device)
