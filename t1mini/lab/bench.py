@@ -27,7 +27,6 @@ import timeit
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Callable
 
 import torch
 
@@ -155,20 +154,13 @@ class Bench:
             self.team.sum(torch.zeros(1, device=self.config.device))
         return self.clock.seconds.pop("all"), self.clock.seconds
 
-    def measure(self, between: Callable = lambda: None) -> dict:
-        """The median run: seconds, tokens a second, seconds by part, floors; the first run's memory.
-
-        `between` is called after each run that counts.
-        """
+    def measure(self) -> dict:
+        """The median run: seconds, tokens a second, seconds by part, floors; the first run's memory."""
         if self.name == "update":
             self.rollout()
         with PeakBytes() as memory:
             self.timed()
-        runs = []
-        for _ in range(self.config.repeats):
-            runs.append(self.timed())
-            between()
-        seconds, parts = statistics.median_high(runs)
+        seconds, parts = statistics.median_high(self.timed() for _ in range(self.config.repeats))
         return {"seconds": seconds, "tokens_per_second": self.tokens / seconds, "parts": parts,
                 "floors": self.floors(), "peak_gigabytes": memory.peak / 1e9}
 
@@ -185,7 +177,7 @@ class Bench:
         read = (matrices * self.team.size + cache * prompts) * c.max_new_tokens
         read += cache * (lengths**2).sum().item() / 2
         size = DTYPES[c.dtype].itemsize
-        rate, bandwidth = self.team.sum(torch.tensor(rates(c, s), device=c.device)).tolist()
+        rate, bandwidth = (self.team.size * rate for rate in rates(c, s))  # every rank is measuring now
         return {"flops": 2 * flops * passes / rate, "gflops_per_second": rate / 1e9,
                 "bytes": size * read * decodes / bandwidth, "gigabytes_per_second": bandwidth / 1e9,
                 "prompt_cache_megabytes": size * cache * prompts / 1e6}
@@ -213,7 +205,7 @@ def publish(results: dict[str, dict], config: BenchConfig, processes: int):
         print(f"{name}: {seconds:.3f} s, {result['tokens_per_second']:,.0f} tokens/s, "
               f"{max(floors['flops'], floors['bytes']) / seconds:.0%} of what the machine allows")
         print(*(f"    {part:20}{took:8.3f} s" for part, took in rows.items()), sep="\n")
-        print(f"    at {floors['gflops_per_second']:.0f} GFLOP/s and {floors['gigabytes_per_second']:.0f} GB/s; "
+        print("    at {gflops_per_second:.0f} GFLOP/s and {gigabytes_per_second:.0f} GB/s;".format(**floors),
               f"peak memory {result['peak_gigabytes']:.3f} GB beyond weights and inputs")
     if config.json:
         origin = {"settings": config.to_dict(), "made_by": made_by(config)}

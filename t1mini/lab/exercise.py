@@ -16,7 +16,6 @@ from types import FunctionType
 from typing import Callable
 
 from t1mini import loss, penalties, reference
-from t1mini.runs.folder import Stopped
 from t1mini.runs.settings import UserError
 
 CALLED = {loss: ("rloo_advantages", "sequence_kl", "centred_kl", "policy_gradient_loss",
@@ -56,9 +55,8 @@ def exercise(path: str):
     try:
         with in_place(own):
             yield
-    except (UserError, Stopped, OSError, MemoryError):
-        raise
-    except Exception as error:
+    except (ArithmeticError, AttributeError, LookupError, NameError, RuntimeError, TypeError,
+            ValueError) as error:
         frames = traceback.extract_tb(error.__traceback__)
         at = "".join(f" in {frame.name}, line {frame.lineno}" for frame in frames if frame.filename == path)
         raise UserError(f"with {path} the step fails{at}: {type(error).__name__}: {error}; "

@@ -57,8 +57,8 @@ class MemoryConfig(RLConfig):
 
 
 def run(config: MemoryConfig):
-    known = SHAPES.get(config.preset)
-    shape = known if known and not config.init else read_config(Path(config.init, "config.json"))
+    known = SHAPES.get(config.preset, SHAPES["tiny"])
+    shape = read_config(Path(config.init, "config.json")) if config.init else known
     print(report(peaks(config, shape)))
 
 

@@ -34,7 +34,9 @@ def run(config: SampleConfig):
     policy, tokenizer = load_policy(config.init, config.device)
     task, (generate, _) = TASKS[config.task], twins(config)
     task.require_tokenizer(tokenizer, config.init)
-    for i, problem in enumerate(problems(config.file, task)):
+    for i, problem in enumerate(read(config.file, task) if config.file else typed(task)):
+        if config.file:
+            print(f"> {task.prompt_text(problem)}")
         rollouts = generate(policy, [task.prompt_ids(problem, tokenizer)], config.samples,
                             config.sampling(tokenizer.size), max_new_tokens=config.max_new_tokens,
                             eos_id=tokenizer.eos_id, seed=config.seed, prompt_indices=[i])
@@ -43,29 +45,20 @@ def run(config: SampleConfig):
             print(layout(problem, text, finished) if task is countdown else text, end="\n\n")
 
 
-def problems(file: str, task):
-    """A file's problems, each printed first, or those typed. UserError for a line of the file that is none."""
-    lines = read_bytes(file, 2**24).decode(errors="replace").splitlines() if file else typed()
-    for i, line in enumerate(lines, 1):
-        try:
-            problem = line.strip() and parse(task, line, f"{file}, line {i}" if file else f"got {line[:60]!r}")
-        except UserError as error:
-            if file:
-                raise
-            print(error)
-            continue
-        if problem and file:
-            print(f"> {task.prompt_text(problem)}")
-        if problem:
-            yield problem
+def read(file: str, task) -> list:
+    lines = read_bytes(file, 2**24).decode(errors="replace").splitlines()
+    return [parse(task, line, f"{file}, line {i}") for i, line in enumerate(lines, 1) if line.strip()]
 
 
-def typed():
-    """Lines from the keyboard, until one is empty, input ends or Ctrl-C is pressed."""
+def typed(task):
+    """Problems from the keyboard, until a line is empty, input ends or Ctrl-C is pressed."""
     print("A problem, such as 3 4 11 77, or of --task math a question. An empty line ends.")
     with contextlib.suppress(EOFError, Stopped, UnicodeDecodeError):
         while line := input("> ").strip():
-            yield line
+            try:
+                yield parse(task, line, f"got {line[:60]!r}")
+            except UserError as error:
+                print(error)
 
 
 def parse(task, line: str, place: str):

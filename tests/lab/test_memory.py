@@ -42,7 +42,7 @@ def test_what_is_always_there_is_counted_to_the_byte_and_recomputing_takes_less(
 
 
 def test_a_preset_says_which_gpus_it_fits(capsys):
-    assert main("memory --preset qwen2.5-0.5b --k 8 --max-new-tokens 64 --threads 1".split()) == 0
+    assert main("memory --preset qwen2.5-0.5b --k 8 --micro-batch-tokens 512 --threads 1".split()) == 0
     assert "fits a GPU of 24 GB" in capsys.readouterr().out
     assert "lower --micro-batch-tokens" in report({"peak": 10**12})
 
