@@ -13,9 +13,8 @@ import random
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Sequence
 
-from t1mini.runs.settings import StageConfig, UserError, setting
+from t1mini.runs.settings import StageConfig, setting
 from t1mini.tasks import chains, countdown, maths
 from t1mini.tasks.teacher import Teacher, teach
 from t1mini.verifier import is_plain
@@ -31,45 +30,39 @@ class DataConfig(StageConfig):
 
 def run(config: DataConfig):
     if config.files:
-        return print(inspect_files(config.files))
-    splits = write(Path(config.out or ("data" if config.numbers == 3 else "data-4")), config.numbers)
+        return inspect(config.files)
+    splits = write(Path(config.out or {3: "data", 4: "data-4"}[config.numbers]), config.numbers)
     print(f"{'split':12}{'problems':>10}{'chains':>10}{'solutions':>11}{'blind search in 10':>20}")
     for name, problems in splits.items():
         count = fmean(len(chains.all_chains(problem.numbers)) for problem in problems)
         solutions = fmean(len(chains.solutions(problem)) for problem in problems)
         blind = fmean(chains.blind_success(problem, 10) for problem in problems)
         print(f"{name:12}{len(problems):>10}{count:>10.1f}{solutions:>11.2f}{blind:>20.1%}")
-    rng = random.Random(config.seed)
-    traces = [(problem, teach(problem, Teacher(), rng)) for problem in splits["test"] for _ in range(5)]
-    right = fmean(countdown.is_correct(problem, trace) for problem, trace in traces)
-    tried = [(problem, [keys]) for problem, trace in traces for keys in countdown.attempts(trace)]
-    hit = fmean(countdown.hits(problem, keys) for problem, keys in tried)
-    print(f"\nthe teacher's traces, on the test problems: right {right:.1%}, hits an attempt {hit:.1%}")
-    for problem in rng.sample(splits["train"], min(config.show, len(splits["train"]))):
+    rng, problems = random.Random(config.seed), splits["test"] * 5
+    traces = [teach(problem, Teacher(), rng) for problem in problems]
+    right = fmean(map(countdown.is_correct, problems, traces))
+    tried = list(map(countdown.attempts, traces))
+    hits = sum(map(countdown.hits, problems, tried)) / sum(map(len, tried))
+    print(f"\nthe teacher's traces, on the test problems: right {right:.1%}, hits an attempt {hits:.1%}")
+    for problem in rng.choices(splits["train"], k=config.show):
         print(f"\n{countdown.prompt_text(problem)}\n  {teach(problem, Teacher(), rng)}")
 
 
-def inspect_files(paths: Sequence[str]) -> str:
-    """A line a file: its problems, how many answers are plain numbers, how many questions others share."""
+def inspect(paths: tuple):
+    """Prints of each file its problems, how many answers are plain numbers, and questions others share."""
     files = {path: maths.load_problems(path) for path in paths}
-    lines = []
     for path, problems in files.items():
         plain = sum(is_plain(problem.answer) for problem in problems)
-        line = f"{path}: {len(problems)} problems, {plain} with a plain number as answer"
-        for other in files:
+        print(f"{path}: {len(problems)} problems, {plain} with a plain number as answer")
+        for other, theirs in files.items():
             if other != path:
-                line += f", {maths.shared(problems, files[other])} also in {other}"
-        lines.append(line)
-    return "\n".join(lines)
+                print(f"    {maths.shared(problems, theirs)} also in {other}")
 
 
-def write(folder: Path, numbers: int = 3) -> dict[str, list[countdown.Problem]]:
-    """Writes the three files to `folder` and returns their problems. UserError if it cannot be written to."""
+def write(folder: Path, numbers: int = 3) -> dict[str, list]:
+    """Writes the three files to `folder` and returns their problems."""
     splits = countdown.make_splits(numbers)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, problems in splits.items():
-            countdown.save_problems(folder / f"{name}.jsonl", problems)
-    except OSError as error:
-        raise UserError(f"cannot write to {folder}: {error.strerror}; choose another --out") from None
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, problems in splits.items():
+        countdown.save_problems(folder / f"{name}.jsonl", problems)
     return splits

@@ -7,13 +7,13 @@ small tensors can be seen to train, or not to.
 Run it: python -m t1mini rl --exercise tutorials/exercises/ex06_policy_gradient.py --steps 20
 """
 
-import ast
 import contextlib
-import functools
-import importlib.util
+import runpy
 import sys
-from pathlib import Path
-from typing import Callable, Iterator
+import traceback
+from itertools import product
+from types import FunctionType
+from typing import Callable
 
 from t1mini import loss, penalties, reference
 from t1mini.runs.settings import UserError
@@ -21,69 +21,43 @@ from t1mini.runs.settings import UserError
 CALLED = {loss: ("rloo_advantages", "sequence_kl", "centred_kl", "policy_gradient_loss",
                  "logprobs_from_logits", "token_entropy"),
           reference: ("ema_update",), penalties: ("is_repetitive", "is_overlong", "penalised_reward")}
-NAMES = [name for names in CALLED.values() for name in names]
+LIBRARY = {name: getattr(module, name) for module, names in CALLED.items() for name in names}
+STUB = ("NotImplementedError",)  # the one name that a blank function speaks of
 
 
 @contextlib.contextmanager
 def in_place(functions: dict[str, Callable]):
     """While the block runs, these functions stand wherever the library's of the same name did."""
-    library = {name: getattr(module, name) for module, names in CALLED.items() for name in names}
     ours = [module for name, module in sys.modules.items() if name.startswith("t1mini.")]
-    places = [(module, name) for module in ours for name in functions
-              if getattr(module, name, None) is library[name]]
-    for module, name in places:
-        setattr(module, name, functions[name])
-    try:
+    with contextlib.ExitStack() as stack:
+        for name, module in product(functions, ours):
+            if getattr(module, name, None) is LIBRARY[name]:
+                setattr(module, name, functions[name])
+                stack.callback(setattr, module, name, LIBRARY[name])
         yield
-    finally:
-        for module, name in places:
-            setattr(module, name, library[name])
 
 
 @contextlib.contextmanager
 def exercise(path: str):
-    """in_place, for the functions of a file. UserError where it has none, or fails."""
-    functions = read_functions(Path(path))
-    print(f"{path}: {', '.join(functions)} take the library's place")
-    try:
-        with in_place(functions):
-            yield
-    except (TypeError, ValueError, IndexError, AttributeError, RuntimeError) as error:  # of a wrong result
-        raise UserError(f"with {path} the step fails: {type(error).__name__}: {error}; "
-                        "python tutorials/check.py may say why") from error
+    """in_place, for the functions of a file that are more than a blank stub.
 
-
-def read_functions(path: Path) -> dict[str, Callable]:
-    """The functions of the file that the loop calls and that are more than a blank stub."""
+    UserError where it has none, or where they fail, naming the line.
+    """
     try:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        spec = importlib.util.spec_from_file_location("exercise", path)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+        found = {name: f for name, f in runpy.run_path(path).items() if isinstance(f, FunctionType)}
     except Exception as error:  # the reader's code may raise anything
         raise UserError(f"--exercise {path}: {type(error).__name__}: {error}") from None
-    written = [node.name for node in tree.body if isinstance(node, ast.FunctionDef) and not is_blank(node)]
-    own = {name: named(path, getattr(module, name)) for name in NAMES if name in written}
+    own = {name: f for name, f in found.items() if name in LIBRARY and f.__code__.co_names != STUB}
     if not own:
         raise UserError(f"--exercise {path}: it has none of the functions that the loop calls, or only blank "
-                        f"ones: {', '.join(NAMES)}")
-    return own
-
-
-def is_blank(node: ast.FunctionDef) -> bool:
-    """True for a stub: nothing but a docstring and `raise NotImplementedError`."""
-    return "NotImplementedError" in ast.dump(node.body[-1]) and len(node.body) <= 2
-
-
-def named(path: Path, function: Callable) -> Callable:
-    """The function, its errors told as the reader's."""
-
-    @functools.wraps(function)
-    def wrapped(*args, **kwargs):
-        try:
-            return function(*args, **kwargs)
-        except Exception as error:
-            raise UserError(f"{function.__name__} of {path} raised {type(error).__name__}: {error}; "
-                            "python tutorials/check.py says more") from error
-
-    return wrapped
+                        f"ones: {', '.join(LIBRARY)}")
+    print(f"{path}: {', '.join(own)} take the library's place")
+    try:
+        with in_place(own):
+            yield
+    except (ArithmeticError, AttributeError, LookupError, NameError, RuntimeError, TypeError,
+            ValueError) as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        at = "".join(f" in {frame.name}, line {frame.lineno}" for frame in frames if frame.filename == path)
+        raise UserError(f"with {path} the step fails{at}: {type(error).__name__}: {error}; "
+                        "python tutorials/check.py may say why") from error

@@ -39,8 +39,10 @@ from t1mini.sampler import Sampling, sample
 
 GPU_GB = (24, 40, 80, 141)
 HEADROOM_GB = 1.0  # CUDA's own share and fragments
+SIGNS = ("", "+", "+", "+", "or", "or", "=")  # before the parts
 
 SHAPES = {
+    "tiny": QwenConfig(118, 96, 256, 3, 3, 1, 32),
     "qwen2.5-0.5b": QwenConfig(151936, 896, 4864, 24, 14, 2, 64),
     "qwen2.5-1.5b": QwenConfig(151936, 1536, 8960, 28, 12, 2, 128),
     "qwen3-0.6b": QwenConfig(151936, 1024, 3072, 28, 16, 8, 128, qkv_bias=False, qk_norm=True),
@@ -55,16 +57,15 @@ class MemoryConfig(RLConfig):
 
 
 def run(config: MemoryConfig):
-    known = config.preset in SHAPES and not config.init
-    shape = SHAPES[config.preset] if known else read_config(Path(config.init) / "config.json")
+    known = SHAPES.get(config.preset, SHAPES["tiny"])
+    shape = read_config(Path(config.init, "config.json")) if config.init else known
     print(report(peaks(config, shape)))
 
 
 def peaks(config: MemoryConfig, shape: QwenConfig) -> dict[str, int]:
-    """Bytes on the GPU: what is always there, and the most that each part of a step adds to it."""
+    """Bytes on the GPU: what is always there, the most that each part of a step adds to it, their peak."""
     with ShapesOnly():
         policy = Qwen(shape)
-        weights = sum(4 * p.numel() for p in policy.parameters())
         with PeakBytes() as rollout:
             fake_rollout(policy, config)
         with PeakBytes() as reference, torch.no_grad():
@@ -72,17 +73,19 @@ def peaks(config: MemoryConfig, shape: QwenConfig) -> dict[str, int]:
         with PeakBytes() as update:
             logprobs, entropy, _ = fake_scoring(policy, config)
             (logprobs + entropy).sum().backward()
-    away = weights if config.reference_on_cpu else 0
-    return {"weights": weights, "AdamW": 2 * weights, "reference": weights - away, "rollout": rollout.peak,
-            "scoring by the reference": reference.peak + away, "update": update.peak}
+    weights = sum(p.nbytes for p in policy.parameters())
+    away = weights * config.reference_on_cpu
+    always = {"weights": weights, "AdamW": 2 * weights, "reference": weights - away}
+    in_turn = {"rollout": rollout.peak, "scoring by the reference": reference.peak + away,
+               "update": update.peak}
+    return always | in_turn | {"peak": sum(always.values()) + max(in_turn.values())}
 
 
 @torch.no_grad()
 def fake_rollout(policy: Qwen, config: MemoryConfig):
     """The largest moments of generation: the prompts, and the last token of all that decode at once."""
-    responses, limit, prompt = config.prompts * config.k, config.max_new_tokens, config.prompt_tokens
-    rows, slots = fit(responses, config.k, limit, prompt, config.max_batch_tokens)
-    results = torch.empty(responses, limit, dtype=torch.long), torch.empty(responses, limit)  # ids, logprobs
+    limit, prompt = config.max_new_tokens, config.prompt_tokens
+    rows, slots = fit(config.prompts * config.k, config.k, limit, prompt, config.max_batch_tokens)
     with autocast(config.precision, "cpu"):
         engine = Engine(policy, rows, slots, config.k, prompt, prompt + limit)
         engine.prefill(range(slots), [[0] * prompt] * slots)
@@ -90,27 +93,23 @@ def fake_rollout(policy: Qwen, config: MemoryConfig):
     engine.reserve(limit)
     zeros = torch.zeros(rows, dtype=torch.long)
     sample(engine.step(zeros), row_keys=zeros, temperature=config.temperature, min_p=config.min_p)
-    del results
 
 
 def fake_scoring(policy: Qwen, config: MemoryConfig) -> tuple[Tensor, Tensor, Tensor]:
     """(logprobs, entropy, mask), each [n, T], of a micro-batch of the longest responses."""
-    longest = config.prompt_tokens + config.max_new_tokens
-    rows = min(max(1, config.micro_batch_tokens // longest), config.prompts * config.k)
-    prompts = [[row // config.k] * config.prompt_tokens for row in range(rows)]
+    prompt, limit = config.prompt_tokens, config.max_new_tokens
+    rows = min(config.micro_batch_tokens // (prompt + limit) or 1, config.prompts * config.k)
+    prompts = [[row // config.k] * prompt for row in range(rows)]
     with autocast(config.precision, "cpu"):
-        responses = [[0] * config.max_new_tokens] * rows
-        return score(policy, prompts, responses, Sampling(config.temperature), config.recompute)
+        return score(policy, prompts, [[0] * limit] * rows, Sampling(config.temperature), config.recompute)
 
 
 class ShapesOnly(FakeTensorMode):
     """Tensors without values. A mask is taken to be True everywhere: all responses are of one length."""
 
     def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
-        if operation is torch.ops.aten.index.Tensor:
-            x, (index, *_) = args
-            if index is not None and index.dtype == torch.bool:
-                return x.flatten(0, index.ndim - 1).clone()
+        if operation is torch.ops.aten.index.Tensor and (mask := args[1][-1]).dtype == torch.bool:
+            return args[0].flatten(0, mask.ndim - 1).clone()
         return super().__torch_dispatch__(operation, types, args, kwargs)
 
 
@@ -119,33 +118,20 @@ class PeakBytes(TorchDispatchMode):
 
     def __init__(self):
         super().__init__()
-        self.live, self.peak, self.known = 0, 0, weakref.WeakSet()
+        self.peak, self.storages = 0, weakref.WeakSet()  # views share the storage of what they view
 
     def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
         result = operation(*args, **(kwargs or {}))
-        for tensor in tree_leaves(result):
-            if isinstance(tensor, Tensor):
-                self.count(tensor.untyped_storage())
+        self.storages.update(x.untyped_storage() for x in tree_leaves(result) if isinstance(x, Tensor))
+        self.peak = max(self.peak, sum(storage.nbytes() for storage in self.storages))
         return result
-
-    def count(self, storage: torch.UntypedStorage):
-        if storage not in self.known:  # a view shares the storage of what it views
-            self.known.add(storage)
-            self.change(storage.nbytes())
-            weakref.finalize(storage, self.change, -storage.nbytes())
-
-    def change(self, size: int):
-        self.live += size
-        self.peak = max(self.peak, self.live)
 
 
 def report(parts: dict[str, int]) -> str:
-    """The parts, the peak, and the GPUs it fits."""
-    show = lambda name: f"  {name:32}{parts[name] / 1e9:8.2f} GB"
-    always, in_turn = list(parts)[:3], list(parts)[3:]
-    peak = (sum(parts[name] for name in always) + max(parts[name] for name in in_turn)) / 1e9
-    fits = [f"{gb} GB" for gb in GPU_GB if peak + HEADROOM_GB <= gb]
-    advice = ("fits none of the usual GPUs: lower --micro-batch-tokens (update) or --max-batch-tokens "
-              "(rollout)")
-    return "\n".join(["always there", *map(show, always), "one after another", *map(show, in_turn),
-                      f"{'peak':34}{peak:8.2f} GB", f"fits a GPU of {', '.join(fits)}" if fits else advice])
+    """An addition: the parts, the peak, and the GPUs it fits."""
+    lines = [f"{sign:3}{name:32}{size / 1e9:8.2f} GB" for sign, (name, size) in zip(SIGNS, parts.items())]
+    fits = [gb for gb in GPU_GB if parts["peak"] / 1e9 + HEADROOM_GB <= gb]
+    lines.append(f"fits a GPU of {fits[0]} GB" if fits else
+                 "fits none of the usual GPUs: lower --micro-batch-tokens (update) or --max-batch-tokens "
+                 "(rollout)")
+    return "\n".join(lines)

@@ -8,9 +8,8 @@ import torch
 
 from t1mini.__main__ import main
 from t1mini.lab.bench import Bench, BenchConfig
-from t1mini.lab.memory import MemoryConfig, PeakBytes, fake_scoring, peaks, report
+from t1mini.lab.memory import SHAPES, MemoryConfig, PeakBytes, fake_scoring, peaks, report
 from t1mini.model import Qwen, QwenConfig
-from t1mini.runs.machine import Clock
 
 SHAPE = QwenConfig(2000, 64, 176, 3, 4, 2, 16)
 WORK = dict(prompts=2, k=8, max_new_tokens=40, micro_batch_tokens=1000, max_batch_tokens=10_000, min_p=0.0)
@@ -19,13 +18,13 @@ CONFIG = MemoryConfig(**WORK, prompt_tokens=20)
 
 @pytest.mark.parametrize("recompute, precision", [(False, "float32"), (True, "bfloat16")])
 def test_the_prediction_is_within_15_percent_of_a_real_step(recompute, precision, monkeypatch):
-    monkeypatch.setattr("t1mini.lab.bench.TINY", SHAPE)
+    monkeypatch.setitem(SHAPES, "tiny", SHAPE)
+    monkeypatch.setattr(BenchConfig, "recompute", recompute, raising=False)
     config = replace(CONFIG, recompute=recompute, precision=precision)
     predicted = peaks(config, SHAPE)
     real = Bench("step", BenchConfig(**WORK, prompt_len=20, dtype=precision))
-    real.settings = replace(real.settings, recompute=recompute)
-    real.step(Clock())  # AdamW's moments come with the first
-    parts = {"rollout": lambda: real.rollout(Clock()), "update": lambda: real.update(Clock()),
+    real.step()  # AdamW's moments come with the first
+    parts = {"rollout": real.rollout, "update": real.update,
              "scoring by the reference": torch.no_grad()(lambda: fake_scoring(real.policy, config))}
     for name, work in parts.items():
         with PeakBytes() as found:
@@ -43,9 +42,9 @@ def test_what_is_always_there_is_counted_to_the_byte_and_recomputing_takes_less(
 
 
 def test_a_preset_says_which_gpus_it_fits(capsys):
-    assert main("memory --preset qwen2.5-0.5b --k 8 --max-new-tokens 64 --threads 1".split()) == 0
+    assert main("memory --preset qwen2.5-0.5b --k 8 --micro-batch-tokens 512 --threads 1".split()) == 0
     assert "fits a GPU of 24 GB" in capsys.readouterr().out
-    assert "lower --micro-batch-tokens" in report(dict(weights=9, AdamW=2, reference=1, rollout=10**12))
+    assert "lower --micro-batch-tokens" in report({"peak": 10**12})
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA"), RuntimeError("can't allocate memory: 9")])

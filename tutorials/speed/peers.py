@@ -7,7 +7,7 @@
     trl             RLOOTrainer, for a whole on-policy step with a reference
 
 The flags are those of `python -m t1mini bench`, which is measured too. The peer works in a process of its
-own, with its own settings of torch, and does a round whenever it is asked: after each round of t1mini's. So
+own, with its own settings of torch, and does a round whenever it is asked: before each round of t1mini's. So
 the two take turns, and what disturbs the machine disturbs both. The first round of each does not count; the
 median of the others is reported, and with --json written as "peer_seconds" beside t1mini's own figures.
 
@@ -66,10 +66,15 @@ def compare(name: str, config: BenchConfig) -> None:
     prepare(config)
     theirs, stage, alone = [], STAGE[name], Bench(STAGE[name], config)
     with peer(name, alone.policy, alone.prompts, config) as do_round:
-        do_round()
+
+        class InTurn(Bench):
+            def timed(self):
+                theirs.append(do_round())
+                return super().timed()
+
         with team(config, "bench", config.prompts) as ranks:
-            result = Bench(stage, config, ranks).measure(between=lambda: theirs.append(do_round()))
-    seconds = statistics.median(theirs)
+            result = InTurn(stage, config, ranks).measure()
+    seconds = statistics.median(theirs[1:])
     publish({stage: result | {"peer": name, "peer_seconds": seconds}}, config, ranks.size)
     print(f"    {name:24}{seconds:8.3f} s: {seconds / result['seconds']:.2f} times as long")
 
