@@ -102,7 +102,7 @@ def root(x: Number, n: Number) -> Number:
     if isinstance(n, Complex) or n.denominator > 1 or not 1 <= n <= LARGEST_ROOT:
         raise ValueError("root out of bounds")
     if not isinstance(x, Complex) and x > 0:
-        parts = [round(Decimal(part) ** (1 / Decimal(int(n)))) for part in (x.numerator, x.denominator)]
+        parts = [round((+Decimal(part)) ** (1 / Decimal(int(n)))) for part in (x.numerator, x.denominator)]
         if (exact := Fraction(*parts)) ** n == x:
             return exact
     z = inexact(x)
