@@ -77,6 +77,8 @@ _RULES = [(re.compile(pattern), new) for pattern, new in (
     (r"\s+", " "),
     (r"^ |[.,;: ]+$", ""),
     (r"(?<!\d)(\d{1,3}) (?=\d{3}(?!\d))", r"\1"),  # 10 000
+    (r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])"  # 10,000, but not within brackets, where a comma is a separator
+     r"(?!(?:[^][()⦃⦄]|[[(⦃][^][()⦃⦄]*[])⦄])*[])⦄])", lambda m: m[0].replace(",", "")),
 )]
 
 
@@ -100,7 +102,6 @@ def normalise(text: str) -> str:
 
 _SEPARATOR = re.compile(r',\s*(?:"?(?:and|or)\b"?)?|;|"(?:, ?)?(?:and|or)"|\b(?:and|or)\b|∪')
 _RELATION = re.compile(r"<=|>=|!=|[=<>]")
-_THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
 _NAME = (r"\"?(?:[A-Za-z]|[A-Z]{2,4}|[A-Za-z]{3,}(?: [A-Za-z]{3,}){0,3})\"?"
          r"(?:_\{\w+\})?'*(?: ?\( ?\w(?: ?, ?\w)* ?\))?")
 _LABEL = re.compile(rf"(?:the )?((?:m ?\\angle |\\angle |\\)?{_NAME}|\( ?\\?[A-Za-z]+(?: ?, ?\\?[A-Za-z]+)* ?\))"
@@ -113,8 +114,6 @@ def read(text: str) -> tuple:
     try:
         if len(text) >= LONGEST:
             raise NotMathematics("too long")
-        depths = _depths(text, "([⦃", ")]⦄")  # within brackets a comma is a separator
-        text = _THOUSANDS.sub(lambda m: m[0] if depths[m.start()] else m[0].replace(",", ""), text)
         return _read(text)
     except (ValueError, ArithmeticError):
         return "text", re.sub(r'(?<=\W)\s+|\s+(?=\W)|"', "", text).strip().casefold()
@@ -122,14 +121,13 @@ def read(text: str) -> tuple:
 
 def _read(text: str, depth: int = 0) -> tuple:
     text, inner = text.strip(), lambda part: _read(part, depth + 1)
-    if not text or depth > DEEPEST or _is_prose(text):
-        raise NotMathematics("empty, too deep or words")
-    if len(parts := _split(text, _SEPARATOR)) > 1:
+    if not text or depth > DEEPEST or text.casefold() in ("yes", "no"):
+        raise NotMathematics("empty, too deep, or a word that is no product")
+    parts, enclosed = _split(text, _SEPARATOR), _is_enclosed(text)
+    if len(parts) == 1 and re.search("[±∓]", text) and not enclosed:
+        parts = [text.replace("±", sign).replace("∓", other) for sign, other in ("+-", "-+")]
+    if len(parts) > 1:
         return ("list", *_members(map(inner, parts), "list", "set"))
-    enclosed = _is_enclosed(text)
-    if not enclosed and ("±" in text or "∓" in text):
-        both = [inner(text.replace("±", sign).replace("∓", other)) for sign, other in ("+-", "-+")]
-        return ("list", *_members(both, "list", "set"))
     if label := _LABEL.match(text):
         return "named", "=", ("number", re.sub(r'[\s"]', "", label[1])), inner(text[label.end():])
     if len(sides := _split(text, _RELATION)) > 1:
@@ -144,14 +142,14 @@ def _read(text: str, depth: int = 0) -> tuple:
         if len(items) == 1 and text[0] != "⦃":
             return items[0]
         return ("set", *_members(items, "list")) if text[0] in "{⦃" else (text[0] + text[-1], *items)
-    return ("number", text.lstrip("+")) if text.lstrip("+-") == "∞" else _quantity(text, inner)
+    return _quantity(text, inner)
 
 
-def _depths(text: str, opening: str = "([{⦃⟦", closing: str = ")]}⦄⟧") -> list[int]:
+def _depths(text: str) -> list[int]:
     """How many brackets are open after each character."""
     depths, depth = [], 0
     for character in text:
-        depth += (character in opening) - (character in closing)
+        depth += (character in "([{⦃⟦") - (character in ")]}⦄⟧")
         depths.append(depth)
     return depths
 
@@ -170,13 +168,6 @@ def _is_enclosed(text: str) -> bool:
     """True if the text begins with a bracket that closes at its end."""
     *within, end = _depths(text)
     return text[0] in "([{⦃" and 0 not in within and end == 0
-
-
-def _is_prose(text: str) -> bool:
-    """True where there is nothing but words, and they are no names."""
-    words = re.findall("[A-Za-z]+", text)
-    return bool(re.fullmatch(r"[A-Za-z\s\"'-]+", text)) and any(
-        len(word) > 3 and word not in _KNOWN or word.casefold() in ("yes", "no") for word in words)
 
 
 def _members(items, *opened: str) -> list[tuple]:
@@ -218,8 +209,8 @@ def _quantity(text: str, inner) -> tuple:
         unit, scale = canonical_unit(m[2])
         value = inner(f"({m[1]})*{scale}" if scale > 1 else m[1])
         return ("unit", unit, value) if unit and value[0] == "number" else value
-    if m := re.fullmatch(r"(\d+)_\{(\d+)\}", text):
-        return f"base {m[2]}", inner(m[1])
+    if re.fullmatch(r"[+-]?∞|\d+_\{\d+\}", text):  # infinity, 52_8
+        return "text", text.lstrip("+")
     if not values(text):
         raise NotMathematics(text)
     return "number", text
