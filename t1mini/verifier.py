@@ -116,7 +116,8 @@ def same(a: tuple, b: tuple) -> bool:
     if a == b:
         return True
     if kinds <= {"named", "relation"}:
-        return a[1] == b[1] and (all(map(same, a[2:], b[2:])) or _proportional(a, b))
+        differences = [f"({left[-1]})-({right[-1]})" for *_, left, right in (a, b)]
+        return a[1] == b[1] and (all(map(same, a[2:], b[2:])) or a[1] in ("=", "!=") and proportional(*differences))
     if kinds == {"unit"}:
         return a[1] == b[1] and same(a[2], b[2])
     if any(x[:2] == ("unit", "%") and same(("number", f"({x[2][1]})/100"), y) for x, y in ((a, b), (b, a))):
@@ -129,13 +130,6 @@ def same(a: tuple, b: tuple) -> bool:
         x, y = (z[1:] if z[0] in ("set", "list") else [z][: len(z) == 2] for z in (a, b))
         return bool(x and y) and all(any(same(u, v) for v in to) for of, to in ((x, y), (y, x)) for u in of)
     return a[0] == b[0] != "text" and len(a) == len(b) and all(map(same, a[1:], b[1:]))
-
-
-def _proportional(a: tuple, b: tuple) -> bool:
-    """True if left - right of one equation is a constant multiple of the other's."""
-    if a[1] not in ("=", "!=") or any(side[0] != "number" for side in a[2:] + b[2:]):
-        return False
-    return proportional(*(f"({left[1]})-({right[1]})" for *_, left, right in (a, b)))
 
 
 def bare(x: tuple) -> tuple:

@@ -17,7 +17,7 @@ from decimal import localcontext
 from fractions import Fraction
 from functools import lru_cache
 
-from t1mini.answers.numbers import (CONSTANTS, DIGITS, FORMS, FORMS_OF_TWO, FUNCTIONS, PI, Complex, NotMathematics, Number, close,
+from t1mini.answers.numbers import (CONSTANTS, DIGITS, FORMS, FUNCTIONS, PI, Complex, NotMathematics, Number, close,
                                     factorial, log, power, root)
 
 DEEPEST, POINTS = 40, 3  # how much stands within another; points where expressions are compared
@@ -85,9 +85,9 @@ class _Reader:
     def peek(self) -> str:
         return self.tokens[-1].lstrip("\\") if self.tokens else ""
 
-    def accept(self, *words: str) -> str:
-        """The next token if it is one of `words`, else ""."""
-        return self.tokens.pop() if self.tokens and self.peek() in words else ""
+    def accept(self, *words: str) -> bool:
+        """Takes the next token if it is one of `words`."""
+        return self.peek() in words and bool(self.tokens.pop())
 
     def operand(self, limit: int = 0) -> Number:
         """As much as is joined by marks that bind more than `limit`; side by side counts as a mark."""
@@ -129,10 +129,10 @@ class _Reader:
             if not self.accept(*("}" if word == "{" else ")]")):
                 raise NotMathematics(f"{word} is not closed")
             return x
+        if word in ("frac", "binom"):
+            return FORMS[word](self.operand(EXPONENT), self.operand(EXPONENT))
         if word in FORMS:
             return FORMS[word](self.operand(EXPONENT))
-        if word in FORMS_OF_TWO:
-            return FORMS_OF_TWO[word](self.operand(EXPONENT), self.operand(EXPONENT))
         if word in FUNCTIONS:
             return self.function(word)
         if word in CONSTANTS:

@@ -102,7 +102,7 @@ def root(x: Number, n: Number) -> Number:
     if isinstance(n, Complex) or n.denominator > 1 or not 1 <= n <= LARGEST_ROOT:
         raise ValueError("root out of bounds")
     if not isinstance(x, Complex) and x > 0:
-        parts = [round(Decimal(part) ** (1 / Decimal(int(n)))) for part in (x.numerator, x.denominator)]
+        parts = [round((+Decimal(part)) ** (1 / Decimal(int(n)))) for part in (x.numerator, x.denominator)]
         if (exact := Fraction(*parts)) ** n == x:
             return exact
     z = inexact(x)
@@ -117,7 +117,7 @@ def exp(x: Number) -> Complex:
     angle, terms = x.im.remainder_near(2 * PI), [Decimal(1)]
     while abs(terms[-1]) > Decimal("1e-82"):
         terms.append(terms[-1] * angle / len(terms))
-    sine, cosine = sum(terms[1::4]) - sum(terms[3::4]), sum(terms[::4]) - sum(terms[2::4])
+    cosine, sine = (sum(terms[k::4]) - sum(terms[k + 2 :: 4]) for k in (0, 1))
     return Complex(x.re.exp() * cosine, x.re.exp() * sine)
 
 
@@ -170,10 +170,9 @@ def arcsin(x: Number) -> Complex:
     return -I * log(I * x + root(1 + -x * x, 2))
 
 
-FORMS = {"abs": absolute, "floor": floor, "ceil": lambda x: -floor(-x)}
-FORMS_OF_TWO = {"frac": lambda x, y: x / y, "binom": binomial}
+FORMS = {"abs": absolute, "floor": floor, "ceil": lambda x: -floor(-x), "frac": lambda x, y: x / y, "binom": binomial}
 FUNCTIONS = {
-    "sqrt": lambda x: root(x, 2), "exp": exp, "ln": log, "log": log, "lg": lambda x: log(x) / log(Fraction(10)),
+    "sqrt": lambda x: root(x, 2), "exp": exp, "ln": log, "log": log, "lg": lambda x: log(x) / log(10),
     "sin": sin, "cos": cos, "tan": lambda x: sin(x) / cos(x),
     "csc": lambda x: 1 / sin(x), "sec": lambda x: 1 / cos(x), "cot": lambda x: cos(x) / sin(x),
     "arcsin": arcsin, "arccos": lambda x: arcsin(1) + -arcsin(x), "arctan": lambda x: arcsin(x / root(1 + x * x, 2))}
@@ -246,7 +245,9 @@ def canonical_unit(text: str) -> tuple[str, int]:
     for word, power in re.findall(r"([^\W\d_]+|\S)(\^-?\d)?", text):
         if said_otherwise or not (word.isalpha() or word in UNITS) or len(unit) > 3:
             raise NotMathematics(f"{text!r} is no unit")
-        scale *= _SCALES.get(word, 1)
-        if word not in _SCALES and unit[-1:] != [UNITS.get(word, word) + power]:
-            unit.append(UNITS.get(word, word) + power)
+        name = UNITS.get(word, word) + power
+        if word in _SCALES:
+            scale *= _SCALES[word]
+        elif unit[-1:] != [name]:
+            unit.append(name)
     return " ".join(unit), scale
