@@ -80,7 +80,7 @@ def verify(response: str, gold: str) -> bool:
 
 
 _DIGITS = r"-?(?:\d[\d,]*(?:\.\d*)?|\.\d+)"
-_PLAIN = re.compile(rf"[-+]?\(?(?:{_DIGITS}|{_DIGITS}(?: ?\* ?10 ?\^ ?\{{?-?\d+\}}?|[eE][-+]?\d+)|0?\.?\d*\\overline\{{\d+\}}"
+_PLAIN = re.compile(rf"[-+]?\(?(?:{_DIGITS}|{_DIGITS}(?: ?\* ?10 ?\^ ?\{{?-?\d+\}}?|[eE][-+]?\d+)"
                     r"|(?P<fraction>\d+ ?/ ?\d+|\\frac\{-?\d+\}\{-?\d+\}))\)?")
 
 

@@ -16,8 +16,8 @@ See it: python -m pytest tests/test_verifier.py
 import re
 import unicodedata
 
-from t1mini.answers.expressions import GREEK, is_variable, same_value, values
-from t1mini.answers.numbers import CONSTANTS, FORMS, FUNCTIONS, UNITS, NotMathematics, canonical_unit
+from t1mini.answers.expressions import NAMES, is_variable, same_value, values
+from t1mini.answers.numbers import FUNCTIONS, UNITS, NotMathematics, canonical_unit
 
 LONGEST, DEEPEST, MOST_ITEMS = 1000, 10, 50  # characters; brackets within brackets; items of a list
 
@@ -47,6 +47,14 @@ def _improper(m: re.Match) -> str:
     return f"({whole * bottom + top}/{bottom})"
 
 
+def _repeating(m: re.Match) -> str:
+    """0.1 and 6 as (15/90)."""
+    before, digits, repeated = m.groups()
+    nines = 10 ** len(digits) * (10 ** len(repeated) - 1)
+    return f"({int(before + digits + repeated) - int(before + digits or 0)}/{nines})"
+
+
+_SCALES = {"hundred": "10^{2}", "thousand": "10^{3}", "million": "10^{6}", "billion": "10^{9}", "trillion": "10^{12}", "dozen": "12"}
 _RULES = [(re.compile(pattern), new) for pattern, new in (
     ("⁄", "/"),
     ("⟩⟨|⟫⟪", ""), ("⟨", "^{"), ("⟪", "_{"), ("[⟩⟫]", "}"),  # raised and lowered digits
@@ -71,8 +79,11 @@ _RULES = [(re.compile(pattern), new) for pattern, new in (
     (r"(\\sqrt|\^|_)\s*(\d+|[a-z])(?![a-z])", r"\1{\2}"),  # x^2, \sqrt2
     (r"(?<![\d.^_}A-Za-z/])(?<![^{\s$]\{)(\d{1,99})\s*"
      r"(?:\\frac\{(\d{1,99})\}\{(\d{1,99})\}| (\d{1,99}) ?/ ?(\d{1,99})(?![\d.]))", _improper),
+    (r"(\d*)\.(\d*)\s*\\overline\s*\{(\d+)\}", _repeating),
+    (r"\\sqrt\s*(\[[^\[\]]*\])", r"\\root\1"),
+    *[(rf'(?<=[\d.)}}])(\s*"?)\s*(?i:{word})s?\b', rf"*{factor}\1") for word, factor in _SCALES.items()],
     (r"\$([^$]*)\$", r" \1 "),  # in pairs they enclose mathematics, one alone is money
-    (r"[¤$]\s*(-?[\d.,]*\d|\(\d+/\d+\))", r'\1 "dollar" '),
+    (r"[¤$]\s*(-?[\d.,]*\d(?:\*10\^\{\d+\})?|\(\d+/\d+\))", r'\1 "dollar" '),
     (r"([€£¥])\s*(-?[\d.,]*\d|\(\d+/\d+\))", r"\2 \1 "),
     (r"\s+", " "),
     (r"^ |[.,;: ]+$", ""),
@@ -106,7 +117,6 @@ _NAME = (r"\"?(?:[A-Za-z]|[A-Z]{2,4}|[A-Za-z]{3,}(?: [A-Za-z]{3,}){0,3})\"?"
          r"(?:_\{\w+\})?'*(?: ?\( ?\w(?: ?, ?\w)* ?\))?")
 _LABEL = re.compile(rf"(?:the )?((?:m ?\\angle |\\angle |\\)?{_NAME}|\( ?\\?[A-Za-z]+(?: ?, ?\\?[A-Za-z]+)* ?\))"
                     r"\s*[=∈](?!.*[=<>])")
-_KNOWN = FUNCTIONS.keys() | FORMS.keys() | GREEK | CONSTANTS.keys()
 
 
 def read(text: str) -> tuple:
@@ -206,8 +216,7 @@ def _quantity(text: str, inner) -> tuple:
     """A number with or without a unit behind it. NotMathematics where it is neither."""
     m = _UNIT.fullmatch(text)
     if m and _begins_unit(m[1], m[2]):
-        unit, scale = canonical_unit(m[2])
-        value = inner(f"({m[1]})*{scale}" if scale > 1 else m[1])
+        unit, value = canonical_unit(m[2]), inner(m[1])
         return ("unit", unit, value) if unit and value[0] == "number" else value
     if re.fullmatch(r"[+-]?∞|\d+_\{\d+\}", text):  # infinity, 52_8
         return "text", text.lstrip("+")
@@ -223,4 +232,4 @@ def _begins_unit(value: str, text: str) -> bool:
         return "°" not in value and not any(name in value for name in FUNCTIONS)
     if len(word) == 1:
         return word != "/"
-    return word.casefold() in UNITS or len(word) > 3 and word not in _KNOWN
+    return word.casefold() in UNITS or len(word) > 3 and word not in NAMES
