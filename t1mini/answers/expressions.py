@@ -1,12 +1,11 @@
 r"""Expressions: the value of mathematics written in LaTeX or plain text, computed while it is read.
 
-    sum      = term + term - ...
-    term     = factor * factor / factor factor ...          side by side means times; \sin 2x takes 2x, \sin x \cos x only x
-    factor   = base ^ exponent ! ° %
-    base     = number | name | \frac{}{} | \sqrt[]{} | \binom{}{} | function factor | ( sum ) | { sum } | | sum |
+    operand = number | name | \frac{}{} | \sqrt[]{} | \binom{}{} | function operand | ( operand ) | -operand
+            | operand mark operand     a mark binds as _BINDING says: ^ more than *, * more than +
+            | operand operand          side by side means times
 
-A variable has a fixed value of its own at each of three points, and two expressions are taken for equal if they agree at all
-of them: no algebra is done. Numbers are those of t1mini.answers.numbers.
+A variable has a fixed value of its own at each of three points, and two expressions are taken for equal if
+they agree at all of them: no algebra is done. Behind a number may stand what it counts: its unit.
 
 See it: python -m pytest tests/test_verifier.py
 """
@@ -17,26 +16,35 @@ from decimal import localcontext
 from fractions import Fraction
 from functools import lru_cache
 
-from t1mini.answers.numbers import (CONSTANTS, DIGITS, FORMS, FUNCTIONS, PI, Complex, NotMathematics, Number, close,
+from t1mini.answers.numbers import (CONSTANTS, DIGITS, FORMS, FUNCTIONS, PI, Complex, Number, close,
                                     factorial, log, power, root)
 
 DEEPEST, POINTS = 40, 3  # how much stands within another; points where expressions are compared
-GREEK = set("alpha beta gamma delta epsilon varepsilon zeta eta theta iota kappa lambda mu nu xi rho sigma tau phi varphi "
-            "chi psi omega Gamma Delta Theta Lambda Sigma Phi Psi Omega ell".split())
+GREEK = set("""alpha beta gamma delta epsilon varepsilon zeta eta theta iota kappa lambda mu nu xi rho sigma
+    tau phi varphi chi psi omega Gamma Delta Theta Lambda Sigma Phi Psi Omega ell""".split())
 _SUBSCRIPT = r"(?:\s*_\s*(?:\{[^{}]*\}|\w)|\s*')+"
-_TOKEN = re.compile(rf"\d*\.\d*\s*\\overline\s*\{{\d+\}}"  # 0.1\overline{{6}}
-                    rf"|(?:\.\d+|\d+(?:\.\d*)?)(?:[eE][-+]?\d{{1,4}}(?![A-Za-z\d]))?"
-                    rf"|(?:\\(?!log)[A-Za-z]+|[A-Za-z]){_SUBSCRIPT}|(?!log)[A-Za-z]{{1,2}}(?=[A-Za-z]{_SUBSCRIPT})|\\?[A-Za-z]+|\S")
-# How much what stands between two numbers, or behind one, binds. Side by side means times, but binds more in \sin 2x.
+_TOKEN = re.compile(
+    r"\d*\.\d*\s*\\overline\s*\{\d+\}"  # 0.1\overline{6}
+    r"|(?:\.\d+|\d+(?:\.\d*)?)(?:[eE][-+]?\d{1,4}(?![A-Za-z\d]))?"  # 12, 1.5, 3e5
+    rf"|(?:\\(?!log)[A-Za-z]+|[A-Za-z]){_SUBSCRIPT}"  # x_1, \theta'
+    rf"|(?!log)[A-Za-z]{{1,2}}(?=[A-Za-z]{_SUBSCRIPT})"  # the x of xy_1
+    r"|\\?[A-Za-z]+|\S")
+# How much a mark binds. SIDE is for numbers side by side: times like *, but \sin 2x is \sin(2x).
 SUM, PRODUCT, SIDE, SIGN, BEHIND, EXPONENT = range(1, 7)
-_BINDING = {"+": SUM, "-": SUM, "*": PRODUCT, "/": PRODUCT, "^": EXPONENT, "!": BEHIND, "°": BEHIND, "%": BEHIND}
+_BINDING = {
+    "+": SUM, "-": SUM, "*": PRODUCT, "/": PRODUCT, "!": BEHIND, "°": BEHIND, "%": BEHIND, "^": EXPONENT}
 _BEHIND = {"!": factorial, "°": lambda x: x * Complex(PI / 180), "%": lambda x: x / 100}
+
+
+class NotMathematics(ValueError):
+    """The text does not read as an expression or a unit."""
 
 
 @lru_cache(maxsize=1024)
 def values(text: str) -> list[Number | None]:
-    r"""The value of a normalised expression at each point, None where it has none or too large a one; an empty list where
-    the text is no expression.
+    r"""The value of a normalised expression at each point, None where it has none or too large a one.
+
+    An empty list where the text is no expression.
 
     >>> values(r"\frac{1}{2} + 1")[0], values("2(3x - 1) - 6x")[0], values("1/0")[0], values("1 +")
     (Fraction(3, 2), Fraction(-2, 1), None, [])
@@ -58,7 +66,7 @@ def values(text: str) -> list[Number | None]:
 
 
 def same_value(a: str, b: str) -> bool:
-    """True if two normalised expressions agree at every point where either has a value, and have one somewhere."""
+    """True if two expressions agree at every point where either has a value, and have one somewhere."""
     pairs = [pair for pair in zip(values(a), values(b)) if pair != (None, None)]
     return bool(pairs) and all(None not in pair and close(*pair) for pair in pairs)
 
@@ -173,3 +181,78 @@ def _variable(name: str, point: int) -> Fraction:
     code = zlib.crc32(name.encode())
     rational = Fraction(code % 997 + 1, (code >> 10) % 89 + 2)
     return (rational, -rational, Fraction(3 + code % 101))[point]
+
+
+# --- what is counted -------------------------------------------------------------------------------------
+
+# One unit a line: its name, and other names. "square", "squared", "mph" and plurals are seen to below.
+_UNIT_NAMES = """mm millimeter millimetre
+    cm centimeter centimetre
+    m meter metre
+    km kilometer kilometre
+    in inch inche
+    ft foot feet
+    yd yard
+    mi mile
+    s second sec
+    min minute
+    h hour hr
+    yr year
+    g gram
+    kg kilogram
+    oz ounce
+    lb pound £
+    l liter litre
+    ml milliliter
+    dollar usd buck
+    cent ¢
+    euro €
+    yen ¥
+    % percent
+    ° degree deg
+    rad radian
+    c celsius celsiu
+    f fahrenheit
+    / per
+    -
+    unit
+    sq
+    cu
+    mph"""
+UNITS = {name: line.split()[0] for line in _UNIT_NAMES.split("\n") for name in line.split()}
+_SCALES = {
+    "dozen": 12, "hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+_NO_UNIT = set("""is are was be not no nor non isn isnt wrong incorrect false maybe perhaps possibly probably
+    if then than except unless but plus minus times half least most about around between never none more less
+    fewer either neither approximately roughly exactly or and answer correct true""".split())
+_SPELT = [(re.compile(pattern), new) for pattern, new in (
+    (r'[{}".]', " "),
+    (r"\bmph\b", "mi / h"),
+    (r"(?<=\w\w)s\b", ""),
+    (r"\b(?:square|sq) +(\w+)", r"\1^2"),
+    (r"\b(?:cubic|cu) +(\w+)", r"\1^3"),
+    (r" squared\b", "^2"),
+    (r" cubed\b", "^3"),
+    (r"\s*\^\s*(-?)\s*", r"^\1"),
+)]
+
+
+def canonical_unit(text: str) -> tuple[str, int]:
+    """A unit in one spelling, and the factor that "million" stands for. NotMathematics where it is no unit.
+
+    >>> canonical_unit("square centimeters"), canonical_unit("cm^2"), canonical_unit("million dollars")
+    (('cm^2', 1), ('cm^2', 1), ('dollar', 1000000))
+    """
+    text, unit, scale = text.casefold(), [], 1
+    said_otherwise = _NO_UNIT & set(re.findall(r"[a-z]+", text))
+    for pattern, new in _SPELT:
+        text = pattern.sub(new, text)
+    for word, power in re.findall(r"([^\W\d_]+|\S)(\^-?\d)?", text):
+        if said_otherwise or not (word.isalpha() or word in UNITS) or len(unit) > 3:
+            raise NotMathematics(f"{text!r} is no unit")
+        name = UNITS.get(word, word) + power
+        if word in _SCALES:
+            scale *= _SCALES[word]
+        elif unit[-1:] != [name]:
+            unit.append(name)
+    return " ".join(unit), scale

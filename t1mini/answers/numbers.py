@@ -1,17 +1,18 @@
 r"""Numbers: exact while they are rational, and complex with 80 digits when they are not.
 
-A number is a Fraction until the first irrational root, pi, i, exponential or logarithm, and a Complex of Decimals from then on. So
-1/3 + 1/6 is 1/2 and not nearly 1/2, sqrt(50) is 5 sqrt(2) to 60 digits, and 1.41421356237 is neither. All other functions come from
-exp and log, by Euler's formula: sin x = (e^ix - e^-ix) / 2i, arcsin x = -i log(ix + sqrt(1 - x^2)).
+A number is a Fraction until the first irrational root, pi, i, exponential or logarithm, and a Complex of
+Decimals from then on: 1/3 + 1/6 is 1/2 and not nearly 1/2, sqrt(50) is 5 sqrt(2) to 60 digits, and
+1.41421356237 is neither. Angles come from exp and log, by Euler's formula:
 
-The numbers are a model's and are not to be trusted: exponents, factorials, roots and angles have bounds (ValueError beyond them), and
-what has no value raises ArithmeticError or ValueError. Compute within `localcontext(DIGITS)`.
+    sin x = (e^ix - e^-ix) / 2i        arcsin x = -i log(ix + sqrt(1 - x^2))
+
+The numbers are a model's and are not to be trusted: exponents, factorials, roots and angles have bounds. What
+is beyond them or has no value raises ValueError or ArithmeticError. Compute within `localcontext(DIGITS)`.
 
 See it: python -m pytest tests/test_verifier.py
 """
 
 import math
-import re
 from dataclasses import dataclass
 from decimal import Context, Decimal, localcontext
 from fractions import Fraction
@@ -21,10 +22,6 @@ TOLERANCE = Decimal("1e-60")
 LONGEST_DENOMINATOR = 10**15
 LARGEST_BITS, LARGEST_FACTORIAL, LARGEST_ROOT, LARGEST_ANGLE = 20_000, 1000, 100, 10**6
 PI = Decimal("3.14159265358979323846264338327950288419716939937510582097494459230781640628620899862803482534")
-
-
-class NotMathematics(ValueError):
-    """The text does not read as an expression or a unit."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +65,7 @@ def inexact(x: Number) -> Complex:
 
 
 def close(x: Number, y: Number) -> bool:
-    """Equal where both are exact, else to 60 digits. A fraction that long is no closed form, but one rounded off."""
+    """Equal where both are exact, else to 60 digits. A very long fraction is no closed form."""
     with localcontext(DIGITS, Emax=10**9):
         difference = x + -y
         if not isinstance(difference, Complex):
@@ -110,7 +107,7 @@ def root(x: Number, n: Number) -> Number:
 
 
 def exp(x: Number) -> Complex:
-    """e^(a + bi) = e^a (cos b + i sin b), with the series of sine and cosine after whole turns are taken off."""
+    """e^(a + bi) = e^a (cos b + i sin b): the series of sine and cosine, after whole turns are taken off."""
     x = inexact(x)
     if abs(x.im) > LARGEST_ANGLE:
         raise ValueError("angle out of bounds")
@@ -170,84 +167,14 @@ def arcsin(x: Number) -> Complex:
     return -I * log(I * x + root(1 + -x * x, 2))
 
 
-FORMS = {"abs": absolute, "floor": floor, "ceil": lambda x: -floor(-x), "frac": lambda x, y: x / y, "binom": binomial}
+FORMS = {
+    "frac": lambda x, y: x / y, "binom": binomial,
+    "abs": absolute, "floor": floor, "ceil": lambda x: -floor(-x)}
 FUNCTIONS = {
-    "sqrt": lambda x: root(x, 2), "exp": exp, "ln": log, "log": log, "lg": lambda x: log(x) / log(10),
+    "sqrt": lambda x: root(x, 2),
+    "exp": exp, "ln": log, "log": log, "lg": lambda x: log(x) / log(10),
     "sin": sin, "cos": cos, "tan": lambda x: sin(x) / cos(x),
     "csc": lambda x: 1 / sin(x), "sec": lambda x: 1 / cos(x), "cot": lambda x: cos(x) / sin(x),
-    "arcsin": arcsin, "arccos": lambda x: arcsin(1) + -arcsin(x), "arctan": lambda x: arcsin(x / root(1 + x * x, 2))}
+    "arcsin": arcsin, "arccos": lambda x: arcsin(1) + -arcsin(x),
+    "arctan": lambda x: arcsin(x / root(1 + x * x, 2))}
 CONSTANTS = {"pi": Complex(PI), "e": Complex(Decimal(1).exp(DIGITS)), "i": I}
-
-
-# --- what is counted ------------------------------------------------------------------------------------------------
-
-# One unit a line: its name, and other names. "square", "per", "mph" and plurals are seen to below.
-_UNIT_NAMES = """cm centimeter centimetre
-    mm millimeter millimetre
-    m meter metre
-    km kilometer kilometre
-    in inch inche
-    ft foot feet
-    yd yard
-    mi mile
-    h hour hr
-    min minute
-    s second sec
-    kg kilogram
-    g gram
-    lb pound £
-    oz ounce
-    l liter litre
-    ml milliliter
-    ° degree deg
-    % percent
-    dollar usd buck
-    euro €
-    yen ¥
-    cent ¢
-    yr year
-    rad radian
-    c celsius celsiu
-    f fahrenheit
-    / per
-    -
-    unit
-    sq
-    cu
-    mph"""
-UNITS = {alias: line.split()[0] for line in _UNIT_NAMES.split("\n") for alias in line.split()}
-_SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12}
-_NO_UNIT = set("""is are was be not no nor non isn isnt wrong incorrect false maybe perhaps possibly probably if then than except
-    unless but plus minus times half least most about around between never none more less fewer either neither approximately
-    roughly exactly or and answer correct true""".split())
-_SPELT = [(re.compile(pattern), new) for pattern, new in (
-    (r'[{}".]', " "),
-    (r"\bmph\b", "mi / h"),
-    (r"(?<=\w\w)s\b", ""),
-    (r"\b(?:square|sq) +(\w+)", r"\1^2"),
-    (r"\b(?:cubic|cu) +(\w+)", r"\1^3"),
-    (r" squared\b", "^2"),
-    (r" cubed\b", "^3"),
-    (r"\s*\^\s*(-?)\s*", r"^\1"),
-)]
-
-
-def canonical_unit(text: str) -> tuple[str, int]:
-    """A unit in one spelling, and the factor that words such as "million" stand for. NotMathematics where it is no unit.
-
-    >>> canonical_unit("square centimeters"), canonical_unit("cm^2"), canonical_unit("million dollars")
-    (('cm^2', 1), ('cm^2', 1), ('dollar', 1000000))
-    """
-    text, unit, scale = text.casefold(), [], 1
-    said_otherwise = _NO_UNIT & set(re.findall(r"[a-z]+", text))
-    for pattern, new in _SPELT:
-        text = pattern.sub(new, text)
-    for word, power in re.findall(r"([^\W\d_]+|\S)(\^-?\d)?", text):
-        if said_otherwise or not (word.isalpha() or word in UNITS) or len(unit) > 3:
-            raise NotMathematics(f"{text!r} is no unit")
-        name = UNITS.get(word, word) + power
-        if word in _SCALES:
-            scale *= _SCALES[word]
-        elif unit[-1:] != [name]:
-            unit.append(name)
-    return " ".join(unit), scale
