@@ -1,15 +1,17 @@
-r"""The verifier for mathematics: is the final answer of a response equal to the gold one? This is all the reward there is.
+r"""The verifier for mathematics: is the final answer of a response the gold one? All the reward.
 
-    extract_answer    the last \boxed{}, else the last <answer>, else the last "#### x", else the last "answer is x" of what
-                      follows the thinking; never just the last number of the text, and never a list of guesses
-    answers_equal     5 = 5.0 = 10/2,  \frac{\sqrt{2}}{2} = 1/\sqrt2,  {1, 2} = 2, 1,  but (1, 2) is not (2, 1) nor [1, 2]
-    verify            both, and where the gold answer is a plain number the response must have worked it out: 17 * 23 is not 391
+    extract_answer   of what follows the thinking the last \boxed{}, else the last <answer>, else "#### x",
+                     else "answer is x"; never just the last number, and never a list of guesses
+    answers_equal    5 = 5.0 = 10/2,  \frac{\sqrt{2}}{2} = 1/\sqrt2,  {1, 2} = 2, 1,  but (1, 2) is not (2, 1)
+    verify           both, and where the gold answer is a plain number the response must have worked it out:
+                     17 * 23 is not 391
 
-An answer is read from the outside in: lists, brackets, relations, "x =" and units here, arithmetic in t1mini.answers.expressions.
-What does not read as mathematics is compared as text. The response is not to be trusted: nothing in it is executed, every
-search in it is bounded, and whatever it contains, the worst it can be is wrong.
+Answers are brought to one spelling and read from the outside in (t1mini.answers.latex), expressions are
+compared by their values (t1mini.answers.expressions), and what does not read as mathematics is compared as
+text. The response is not to be trusted: nothing in it is executed, every search in it is bounded, and
+whatever it contains, the worst it can be is wrong.
 
-Try it: python -c "from t1mini.verifier import verify; print(verify('So it is \\boxed{\\frac{2}{4}}.', '0.5'))"
+Try it: python -c "from t1mini.verifier import verify; print(verify('So \\boxed{\\frac{2}{4}}.', '0.5'))"
 """
 
 import re
@@ -19,7 +21,7 @@ from t1mini.answers.latex import normalise, read
 
 LONGEST = 1000  # characters
 
-# --- extraction ----------------------------------------------------------------------------------------------------
+# --- extraction ------------------------------------------------------------------------------------------
 
 _BOX = re.compile(r"((\\boxed\s*)?\{)|(\})|\\(?:[lc]?dots|boxed)|(\\(?!\\boxed).|[^\\{}\s.?…$_]+)", re.DOTALL)
 _TAG = re.compile(r"<answer>((?:(?!</?answer>).)*)</answer>", re.DOTALL)
@@ -32,7 +34,7 @@ _SENTENCE = re.compile(r"[.!?](?=\s|$)|[,;]?\s+(?:because|since|which|where|so)\
 def extract_answer(response: str) -> str | None:
     r"""The final answer as written, or None. What stands before the last </think> does not count.
 
-    >>> extract_answer(r"<think>\boxed{1}?</think> It is \boxed{\boxed{2}}."), extract_answer("The answer is not 42.")
+    >>> extract_answer(r"\boxed{1}?</think> \boxed{\boxed{2}}"), extract_answer("The answer is not 42.")
     ('2', None)
     """
     _, _, text = response.rpartition("</think>")
@@ -45,11 +47,10 @@ def extract_answer(response: str) -> str | None:
         found = [m for m in pattern.findall(text) if _says_something(m)]
         if found:
             return found[-1].strip()
-    said = [m.end() for m in _SAYS.finditer(text)]
-    if not said:
-        return None
-    line = text[said[-1] : said[-1] + LONGEST].split("\n")[0]
-    answer = _SENTENCE.split(line, maxsplit=1)[0].strip(" *_`")
+    said = ""
+    for m in _SAYS.finditer(text):
+        said = text[m.end() : m.end() + LONGEST]
+    answer = _SENTENCE.split(said.split("\n")[0], maxsplit=1)[0].strip(" *_`")
     return answer if _says_something(answer) and not _NEGATION.match(answer) else None
 
 
@@ -81,11 +82,11 @@ def verify(response: str, gold: str) -> bool:
 
 _DIGITS = r"-?(?:\d[\d,]*(?:\.\d*)?|\.\d+)"
 _PLAIN = re.compile(rf"[-+]?\(?(?:{_DIGITS}|{_DIGITS}(?: ?\* ?10 ?\^ ?\{{?-?\d+\}}?|[eE][-+]?\d+)"
-                    r"|(?P<fraction>\d+ ?/ ?\d+|\\frac\{-?\d+\}\{-?\d+\}))\)?")
+                    r"|0?\.?\d*\\overline\{\d+\}|(?P<fraction>\d+ ?/ ?\d+|\\frac\{-?\d+\}\{-?\d+\}))\)?")
 
 
 def is_plain(answer: str) -> bool:
-    """True for a number written out: 391, 3.5, 2/3, 2 1/2, 4e5, 50%, x = 5 cm; false for 17 * 23, 10/2, sqrt(4), 2^3.
+    """True for a number written out: 391, 3.5, 2/3, 2 1/2, 4e5, 50%, x = 5 cm; not for 17 * 23, 10/2, 2^3.
 
     >>> [is_plain(a) for a in ("1,024", r"x = 2\\frac12", "50%", "2^{10}", "10/2")]
     [True, True, True, False, False]
@@ -94,6 +95,8 @@ def is_plain(answer: str) -> bool:
     m = _PLAIN.fullmatch(text) if kind == "number" else None
     return bool(m) and (not m["fraction"] or getattr(values(text)[0], "denominator", 1) > 1)
 
+
+# --- equality --------------------------------------------------------------------------------------------
 
 def answers_equal(prediction: str, gold: str) -> bool:
     r"""True if two answers say the same, in either order. Never raises.
@@ -117,7 +120,8 @@ def same(a: tuple, b: tuple) -> bool:
         return True
     if kinds <= {"named", "relation"}:
         differences = [f"({left[-1]})-({right[-1]})" for *_, left, right in (a, b)]
-        return a[1] == b[1] and (all(map(same, a[2:], b[2:])) or a[1] in ("=", "!=") and proportional(*differences))
+        alike = all(map(same, a[2:], b[2:]))
+        return a[1] == b[1] and (alike or a[1] in ("=", "!=") and proportional(*differences))
     if kinds == {"unit"}:
         return a[1] == b[1] and same(a[2], b[2])
     if any(x[:2] == ("unit", "%") and same(("number", f"({x[2][1]})/100"), y) for x, y in ((a, b), (b, a))):

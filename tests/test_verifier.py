@@ -1,4 +1,4 @@
-"""The verifier: hand-labelled cases (verifier_cases.txt), the bounds against hostile text, and properties of any answer."""
+"""The verifier: labelled cases (verifier_cases.txt), bounds against hostile text, and properties."""
 
 import random
 from fractions import Fraction
@@ -28,11 +28,13 @@ HOSTILE = [
     *("answer is " * 10_000, "<answer>" * 12_000, "#### \n" * 20_000, "answer is" + " " * 100_000),
     *("\\boxed{" * 200 + "a" * 4_000_000, "\\boxed{" * 300_000 + "}" * 300_000),
     *("\\boxed{" + inside + "}" for inside in (
-        "(" * 900, " " * 100_000, "9^{9^{9^9}}", "((((9!)!)!)!)", "9!" * 200, "\ud800", "\x00", "\\pm 1" * 190, "1," * 490,
-        "-" * 900 + "1", "=1" * 490, "\\sqrt{" * 150 + "2" + "}" * 150, "1e999999999", "\\sin(10^{100})", "0^{-1}",
-        "x_" * 490, "(1," * 200, "(1,2)," * 150, "e^{e^{e^{e^e}}}", "\\text{" * 100 + "}" * 100, "5" + " a" * 490,
-        "\\frac" * 190, "\\begin{pmatrix}" + "1&" * 400, "\\sin" * 200 + "1", "\\infty-\\infty", "\\log_{1} 5",
-        "5" + "a" * 900 + "~", "\\text{" + " " * 900, "ln " * 330 + "2", "2^" * 490 + "2", "|" * 990, "|x+" * 330, "1,234" * 190)),
+        *("(" * 900, " " * 100_000, "\ud800", "\x00", "|" * 990, "|x+" * 330, "-" * 900 + "1"),
+        *("9^{9^{9^9}}", "((((9!)!)!)!)", "9!" * 200, "1e999999999", "\\sin(10^{100})", "0^{-1}"),
+        *("\\pm 1" * 190, "1," * 490, "=1" * 490, "x_" * 490, "(1," * 200, "(1,2)," * 150, "1,234" * 190),
+        *("\\sqrt{" * 150 + "2" + "}" * 150, "\\text{" * 100 + "}" * 100, "\\text{" + " " * 900),
+        *("5" + "a" * 900 + "~", "5" + " a" * 490, "2^" * 490, "e^{e^{e^{e^e}}}"),
+        *("\\frac" * 190, "\\sin" * 200 + "1", "ln " * 330 + "2", "\\begin{pmatrix}" + "1&" * 400),
+        *("\\infty-\\infty", "\\log_{1} 5", "\\sqrt{1e9990}")))
 ]
 
 
@@ -69,8 +71,8 @@ def random_answer(rng: random.Random, depth: int = 2) -> str:
         fraction = rf"\frac{{{rng.randint(1, 9)}}}{{{rng.randint(1, 9)}}}"
         return rng.choice([number, "x", r"\pi", fraction, rf"\sqrt{{{rng.randint(2, 99)}}}"])
     a, b = (random_answer(rng, depth - 1) for _ in range(2))
-    return rng.choice([f"({a}) + ({b})", f"({a})({b})", f"({a}, {b})", f"[{a}, {b})", rf"\{{{a}, {b}\}}", f"{a}, {b}",
-                       r"\text{even}", f"{number} cm"])
+    return rng.choice([f"({a}) + ({b})", f"({a})({b})", f"({a}, {b})", f"[{a}, {b})", rf"\{{{a}, {b}\}}",
+                       f"{a}, {b}", r"\text{even}", f"{number} cm"])
 
 
 @pytest.mark.parametrize("seed", range(60))
@@ -110,8 +112,11 @@ def test_whole_numbers_of_any_length_are_compared_exactly():
     assert not answers_equal(n, n[:-1] + "8")
 
 
-PIECES = [*r"{}[]()^_,;.+-*/=<>!|&%$ 059xyi'\\", "½", "²", "π", "\n", "cm", "\ud800", "\x00", "and", "answer is", "<think>",
-          "#### ", *r"\frac \sqrt \boxed{ \text{ \begin{pmatrix} \end{pmatrix} \pm \cup \left \infty \log_".split()]
+PIECES = [
+    *r"{}[]()^_,;.+-*/=<>!|&%$ 059xyi'\\", "½", "²", "π", "\n", "\ud800", "\x00", "cm", "and", "answer is",
+    "<think>", "#### ",
+    *r"\frac \sqrt \boxed{ \text{ \begin{pmatrix} \end{pmatrix} \pm \cup \left \infty \log_".split(),
+]
 
 
 @pytest.mark.parametrize("seed", range(30))

@@ -1,12 +1,11 @@
 r"""Expressions: the value of mathematics written in LaTeX or plain text, computed while it is read.
 
-    sum      = term + term - ...
-    term     = factor * factor / factor factor ...          side by side means times; \sin 2x takes 2x, \sin x \cos x only x
-    factor   = base ^ exponent ! ° %
-    base     = number | name | form { sum } ... | function factor | ( sum ) | { sum }     forms: \frac{}{} \sqrt{} \abs{}
+    operand = number | name | \frac{}{} | \sqrt{} | \binom{}{} | function operand | ( operand ) | -operand
+            | operand mark operand     a mark binds as _BINDING says: ^ more than *, * more than +
+            | operand operand          side by side means times
 
-A variable has a fixed value of its own at each of three points, and two expressions are taken for equal if they agree at
-all of them: no algebra is done. Numbers are those of t1mini.answers.numbers.
+A variable has a fixed value of its own at each of three points, and two expressions are taken for equal if
+they agree at all of them: no algebra is done. Behind a number may stand what it counts: its unit.
 
 See it: python -m pytest tests/test_verifier.py
 """
@@ -16,17 +15,20 @@ import zlib
 from decimal import localcontext
 from fractions import Fraction
 from functools import lru_cache
+from itertools import groupby
 
-from t1mini.answers.numbers import (CONSTANTS, DIGITS, FORMS, FORMS_OF_TWO, FUNCTIONS, NotMathematics, close, factorial,
-                                    log, power)
+from t1mini.answers.numbers import (CONSTANTS, DIGITS, FORMS, FORMS_OF_TWO, FUNCTIONS, close, factorial, log,
+                                    power)
 
 DEEPEST, POINTS = 40, 3  # how much stands within another; points where expressions are compared
-GREEK = set("alpha beta gamma delta epsilon varepsilon zeta eta theta iota kappa lambda mu nu xi rho sigma tau phi varphi "
-            "chi psi omega Gamma Delta Theta Lambda Sigma Phi Psi Omega ell".split())
+GREEK = set("""alpha beta gamma delta epsilon varepsilon zeta eta theta iota kappa lambda mu nu xi rho sigma
+    tau phi varphi chi psi omega Gamma Delta Theta Lambda Sigma Phi Psi Omega ell""".split())
 _SUBSCRIPT = r"(?:\s*_\s*(?:\{[^{}]*\}|\w)|\s*')+"
-_TOKEN = re.compile(rf"(?:\.\d+|\d+(?:\.\d*)?)(?:[eE][-+]?\d{{1,4}}(?![A-Za-z\d]))?"
-                    rf"|(?:\\(?!log)[A-Za-z]+|[A-Za-z]){_SUBSCRIPT}|(?!log)[A-Za-z]{{1,2}}(?=[A-Za-z]{_SUBSCRIPT})"
-                    r"|\\?[A-Za-z]+|\S")
+_TOKEN = re.compile(
+    r"(?:\.\d+|\d+(?:\.\d*)?)(?:[eE][-+]?\d{1,4}(?![A-Za-z\d]))?"  # 12, 1.5, 3e5
+    rf"|(?:\\(?!log)[A-Za-z]+|[A-Za-z]){_SUBSCRIPT}"  # x_1, \theta'
+    rf"|(?!log)[A-Za-z]{{1,2}}(?=[A-Za-z]{_SUBSCRIPT})"  # the x of xy_1
+    r"|\\?[A-Za-z]+|\S")
 NAMES = GREEK.union(FUNCTIONS, FORMS, FORMS_OF_TWO, CONSTANTS)
 # How much each mark binds what is on both its sides. Side by side means times, but binds more in \sin 2x.
 SUM, PRODUCT, SIDE, SIGN, BEHIND, EXPONENT = range(1, 7)
@@ -36,10 +38,15 @@ _BEHIND = {"!": factorial, "°": lambda x: x * CONSTANTS["pi"] / 180, "%": lambd
 _CLOSING = {"(": ")]", "[": ")]", "{": "}"}
 
 
+class NotMathematics(ValueError):
+    """The text does not read as an expression or a unit."""
+
+
 @lru_cache(maxsize=1024)
 def values(text: str) -> list:
-    r"""The value of a normalised expression at each point, None where it has none or too large a one; an empty list where
-    the text is no expression.
+    r"""The value of a normalised expression at each point, None where it has none or too large a one.
+
+    An empty list where the text is no expression.
 
     >>> values(r"\frac{1}{2} + 1")[0], values("2(3x - 1) - 6x")[0], values("1/0")[0], values("1 +")
     (Fraction(3, 2), Fraction(-2, 1), None, [])
@@ -57,7 +64,7 @@ def values(text: str) -> list:
 
 
 def same_value(a: str, b: str) -> bool:
-    """True if two normalised expressions agree at every point where either has a value, and have one somewhere."""
+    """True if two expressions agree at every point where either has a value, and have one somewhere."""
     pairs = set(zip(values(a), values(b))) - {(None, None)}
     return bool(pairs) and all(None not in pair and close(*pair) for pair in pairs)
 
@@ -150,3 +157,72 @@ class _Reader:
             raise NotMathematics(f"no function {word}")
         x = FUNCTIONS[word](self.operand(SIGN if self.tokens[-1] in _CLOSING else PRODUCT))
         return power(x / log(base) if base is not None else x, exponent)
+
+
+# --- what is counted -------------------------------------------------------------------------------------
+
+# One unit a line: its name, and other names. "square", "squared", "mph" and plurals are seen to below.
+_UNIT_NAMES = """mm millimeter millimetre
+    cm centimeter centimetre
+    m meter metre
+    km kilometer kilometre
+    in inch inche
+    ft foot feet
+    yd yard
+    mi mile
+    s second sec
+    min minute
+    h hour hr
+    yr year
+    g gram
+    kg kilogram
+    oz ounce
+    lb pound £
+    l liter litre
+    ml milliliter
+    dollar usd buck
+    cent ¢
+    euro €
+    yen ¥
+    % percent
+    ° degree deg
+    rad radian
+    c celsius celsiu
+    f fahrenheit
+    / per
+    -
+    unit
+    sq
+    cu
+    mph"""
+UNITS = {alias: line.split()[0] for line in _UNIT_NAMES.split("\n") for alias in line.split()}
+_NO_UNIT = set("""is are was be not no nor non isn isnt wrong incorrect false maybe perhaps possibly probably
+    if then than except unless but plus minus times half least most about around between never none more less
+    fewer either neither approximately roughly exactly or and answer correct true
+    dozen hundred thousand million billion trillion""".split())
+_SPELT = [
+    (r'[{}".]', " "),
+    (r"\bmph\b", "mi / h"),
+    (r"(?<=\w\w)s\b", ""),
+    (r"\b(?:square|sq) +(\w+)", r"\1^2"),
+    (r"\b(?:cubic|cu) +(\w+)", r"\1^3"),
+    (r" squared\b", "^2"),
+    (r" cubed\b", "^3"),
+    (r"\s*\^\s*(-?)\s*", r"^\1"),
+]
+
+
+def canonical_unit(text: str) -> str:
+    """A unit in one spelling. NotMathematics where it is no unit.
+
+    >>> canonical_unit("square centimeters"), canonical_unit("cm^2"), canonical_unit("miles per hour")
+    ('cm^2', 'cm^2', 'mi / h')
+    """
+    text = text.casefold()
+    no_unit = _NO_UNIT & set(re.findall("[a-z]+", text))
+    for pattern, new in _SPELT:
+        text = re.sub(pattern, new, text)
+    words = re.findall(r"([^\W\d_]+|\S)(\^-?\d)?", text)
+    if no_unit or len(words) > 4 or not all(word.isalpha() or word in UNITS for word, _ in words):
+        raise NotMathematics(f"{text!r} is no unit")
+    return " ".join(unit for unit, _ in groupby(UNITS.get(word, word) + power for word, power in words))

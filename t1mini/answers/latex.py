@@ -1,12 +1,14 @@
 r"""Answers: what a final answer in LaTeX or plain text says, whichever way it is written.
 
-    "$\left(\dfrac12,\, 3\right)$"  -- normalise -->  "(\frac{1}{2}, 3 )"  -- read -->  ("()", ("number", ...), ...)
+    "$\left(\dfrac12,\, 3\right)$"  -- normalise -->  "(\frac{1}{2}, 3 )"
+                                     -- read -->  ("()", ("number", "\frac{1}{2}"), ("number", "3"))
 
-`normalise` is a list of rules of spelling, one a line. `read` goes from the outside in: lists, labels, relations,
-brackets, matrices, units; what is left is an expression, which has a value (t1mini.answers.expressions). The result:
+`normalise` is a list of rules of spelling, one a line. `read` goes from the outside in: lists, labels,
+relations, brackets, matrices, units; what is left is an expression, and has a value. It gives
 
-    ("number", expression)   ("text", words)   ("unit", unit, x)   ("named" or "relation", sign, left, right)
-    ("set" or "list", x, ...)   ("(]", x, ...) for tuples and intervals   ("matrix", ("row", x, ...), ...)
+    ("number", expression)      ("text", words)      ("unit", unit, x)
+    ("named" or "relation", sign, left, right)       ("set" or "list", x, ...)
+    ("(]", x, ...) for tuples and intervals          ("matrix", ("row", x, ...), ...)
 
 The text is a model's and is not to be trusted: length, depth and number of items are bounded.
 
@@ -16,18 +18,19 @@ See it: python -m pytest tests/test_verifier.py
 import re
 import unicodedata
 
-from t1mini.answers.expressions import NAMES, is_variable, same_value, values
-from t1mini.answers.numbers import FUNCTIONS, UNITS, NotMathematics, canonical_unit
+from t1mini.answers.expressions import NAMES, UNITS, NotMathematics, canonical_unit, is_variable, same_value, values
+from t1mini.answers.numbers import FUNCTIONS
 
 LONGEST, DEEPEST, MOST_ITEMS = 1000, 10, 50  # characters; brackets within brackets; items of a list
 
-# --- one spelling of many --------------------------------------------------------------------------------------
+# --- one spelling of many --------------------------------------------------------------------------------
 
 # Each character is written as what follows it, where _ is a space.
 _CHARACTERS = r"""−- –- —- ×* ·* ⋅* ∙* ∗* ÷/ ∕/ ’' ′' " “ ” ↵ ≤<= ≥>= ≠!= ≈= √\sqrt_ ¢_"cent"_ º°
-    α\alpha_ β\beta_ γ\gamma_ δ\delta_ ε\epsilon_ ζ\zeta_ η\eta_ θ\theta_ ι\iota_ κ\kappa_ λ\lambda_ μ\mu_ ν\nu_
-    ξ\xi_ π\pi_ ρ\rho_ σ\sigma_ τ\tau_ φ\phi_ χ\chi_ ψ\psi_ ω\omega_
-    ½_1/2 ⅓_1/3 ⅔_2/3 ¼_1/4 ¾_3/4 ⅕_1/5 ⅖_2/5 ⅗_3/5 ⅘_4/5 ⅙_1/6 ⅚_5/6 ⅐_1/7 ⅛_1/8 ⅜_3/8 ⅝_5/8 ⅞_7/8 ⅑_1/9 ⅒_1/10
+    α\alpha_ β\beta_ γ\gamma_ δ\delta_ ε\epsilon_ ζ\zeta_ η\eta_ θ\theta_ ι\iota_ κ\kappa_ λ\lambda_ μ\mu_
+    ν\nu_ ξ\xi_ π\pi_ ρ\rho_ σ\sigma_ τ\tau_ φ\phi_ χ\chi_ ψ\psi_ ω\omega_
+    ½_1/2 ⅓_1/3 ⅔_2/3 ¼_1/4 ¾_3/4 ⅕_1/5 ⅖_2/5 ⅗_3/5 ⅘_4/5 ⅙_1/6 ⅚_5/6 ⅐_1/7
+    ⅛_1/8 ⅜_3/8 ⅝_5/8 ⅞_7/8 ⅑_1/9 ⅒_1/10
     ⁰⟨0⟩ ¹⟨1⟩ ²⟨2⟩ ³⟨3⟩ ⁴⟨4⟩ ⁵⟨5⟩ ⁶⟨6⟩ ⁷⟨7⟩ ⁸⟨8⟩ ⁹⟨9⟩ ⁺⟨+⟩ ⁻⟨-⟩
     ₀⟪0⟫ ₁⟪1⟫ ₂⟪2⟫ ₃⟪3⟫ ₄⟪4⟫ ₅⟪5⟫ ₆⟪6⟫ ₇⟪7⟫ ₈⟪8⟫ ₉⟪9⟫"""
 _ONE_BY_ONE = str.maketrans({item[0]: item[1:].replace("_", " ") for item in _CHARACTERS.split()})
@@ -70,7 +73,8 @@ _RULES = [(re.compile(pattern), new) for pattern, new in (
     (r"\\([%&#_])", r"\1"),
     (r"\\\$", "¤"),  # money, where $ may be a bracket
     (r"(?<=[\w)} ])\*\*(?=[ \w({\\+-])", "^"),
-    (r"\\(?:mathrm|rm)\s*\{\s*([eid])\s*\}|\\(?:mathbf|boldsymbol|mathit|vec|mathbb)\s*\{([^{}]*)\}", r" \1\2 "),
+    (r"\\(?:mathrm|rm)\s*\{\s*([eid])\s*\}", r" \1 "),
+    (r"\\(?:mathbf|boldsymbol|mathit|vec|mathbb)\s*\{([^{}]*)\}", r" \1 "),
     (r"\\(?:text\w*|[mh]box|mathrm|rm|operatorname)\s*\{\s*+([^{}]*?)\s*\}", r' "\1" '),
     (r'"([¤$€£¥%°])"', r"\1"),  # \text{\$}
     (r"\^\s*(?:°|\{\s*°\s*\})", "°"),
@@ -88,13 +92,13 @@ _RULES = [(re.compile(pattern), new) for pattern, new in (
     (r"\s+", " "),
     (r"^ |[.,;: ]+$", ""),
     (r"(?<!\d)(\d{1,3}) (?=\d{3}(?!\d))", r"\1"),  # 10 000
-    (r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])"  # 10,000, but not within brackets, where a comma is a separator
-     r"(?!(?:[^][()⦃⦄]|[[(⦃][^][()⦃⦄]*[])⦄])*[])⦄])", lambda m: m[0].replace(",", "")),
+    (r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])"  # 10,000; within brackets a comma is a separator
+     r"(?!(?:[^][()⦃⦄]|[\[(⦃][^][()⦃⦄]*[])⦄])*[])⦄])", lambda m: m[0].replace(",", "")),
 )]
 
 
 def normalise(text: str) -> str:
-    r"""One spelling of many; what is in \text{...} in "quotes". Text of LONGEST characters or more is only stripped.
+    r"""One spelling of many; what is in \text{...} in "quotes". Longer text than LONGEST is only stripped.
 
     >>> normalise(r"$\left(\dfrac12,\, 3\right)$."), normalise(r"90^\circ"), normalise("10{,}000")
     ('(\\frac{1}{2}, 3 )', '90°', '10000')
@@ -109,21 +113,19 @@ def normalise(text: str) -> str:
     return text.strip('" ') if re.fullmatch(r'"[^"]*"', text) else text
 
 
-# --- reading, from the outside in ------------------------------------------------------------------------------
+# --- reading, from the outside in ------------------------------------------------------------------------
 
 _SEPARATOR = re.compile(r',\s*(?:"?(?:and|or)\b"?)?|;|"(?:, ?)?(?:and|or)"|\b(?:and|or)\b|∪')
 _RELATION = re.compile(r"<=|>=|!=|[=<>]")
 _NAME = (r"\"?(?:[A-Za-z]|[A-Z]{2,4}|[A-Za-z]{3,}(?: [A-Za-z]{3,}){0,3})\"?"
          r"(?:_\{\w+\})?'*(?: ?\( ?\w(?: ?, ?\w)* ?\))?")
-_LABEL = re.compile(rf"(?:the )?((?:m ?\\angle |\\angle |\\)?{_NAME}|\( ?\\?[A-Za-z]+(?: ?, ?\\?[A-Za-z]+)* ?\))"
-                    r"\s*[=∈](?!.*[=<>])")
+_LABEL = re.compile(rf"(?:the )?((?:m ?\\angle |\\angle |\\)?{_NAME}"
+                    r"|\( ?\\?[A-Za-z]+(?: ?, ?\\?[A-Za-z]+)* ?\))\s*[=∈](?!.*[=<>])")
 
 
 def read(text: str) -> tuple:
-    """A normalised answer as nested tuples; ("text", words) where it is not mathematics, or beyond the bounds."""
+    """A normalised answer as nested tuples; ("text", words) where it is no mathematics, or beyond bounds."""
     try:
-        if len(text) >= LONGEST:
-            raise NotMathematics("too long")
         return _read(text)
     except (ValueError, ArithmeticError):
         return "text", re.sub(r'(?<=\W)\s+|\s+(?=\W)|"', "", text).strip().casefold()
@@ -131,8 +133,8 @@ def read(text: str) -> tuple:
 
 def _read(text: str, depth: int = 0) -> tuple:
     text, inner = text.strip(), lambda part: _read(part, depth + 1)
-    if not text or depth > DEEPEST or text.casefold() in ("yes", "no"):
-        raise NotMathematics("empty, too deep, or a word that is no product")
+    if not 0 < len(text) < LONGEST or depth > DEEPEST or text.casefold() in ("yes", "no"):
+        raise NotMathematics("empty, too long, too deep, or a word that is no product")
     parts, enclosed = _split(text, _SEPARATOR), _is_enclosed(text)
     if len(parts) == 1 and re.search("[±∓]", text) and not enclosed:
         parts = [text.replace("±", sign).replace("∓", other) for sign, other in ("+-", "-+")]
@@ -142,7 +144,7 @@ def _read(text: str, depth: int = 0) -> tuple:
         return "named", "=", ("number", re.sub(r'[\s"]', "", label[1])), inner(text[label.end():])
     if len(sides := _split(text, _RELATION)) > 1:
         return _relation(_RELATION.findall(text), [side.strip() for side in sides], inner)
-    if matrix := re.fullmatch("([^⟦]*)⟦(.*)⟧", text):  # row by row, each entry times the factor before the matrix
+    if matrix := re.fullmatch("([^⟦]*)⟦(.*)⟧", text):  # row by row, each entry times the factor before
         rows = [row.split("&") for row in matrix[2].strip(" ↵").split("↵")]
         return ("matrix", *(("row", *(inner(f"{matrix[1]}({entry})") for entry in row)) for row in rows))
     if text in ("∅", "⦃⦄", "⦃ ⦄"):
@@ -205,7 +207,7 @@ def _relation(signs: list[str], sides: list[str], inner) -> tuple:
     return "relation", signs[0], *map(inner, sides)
 
 
-# --- quantities: a number, and what it counts ------------------------------------------------------------------
+# --- quantities: a number, and what it counts ------------------------------------------------------------
 
 _WORD = r'(?:"[^"]*"|(?<!\\)[A-Za-z]++|[°%/€£¥¢])(?:\s*\^\s*\{-?\d\})?'
 _UNIT = re.compile(r"(.*?(?:[\d.)}\]⦄⟧!]|\\pi|(?<=\d)[a-z]))"

@@ -1,21 +1,21 @@
 r"""Numbers: exact while they are rational, and complex with 110 digits when they are not.
 
-A number is a Fraction until the first irrational root, pi, i, exponential or logarithm, then a Complex of Decimals. So
-1/3 + 1/6 is 1/2 and not nearly 1/2, sqrt(50) is 5 sqrt(2) to 75 digits, and 1.41421356237 is neither. All other
-functions come from exp and log, by Euler's formula: sin x = (e^ix - e^-ix) / 2i, arcsin x = -i log(ix + sqrt(1 - x^2)).
+A number is a Fraction until the first irrational root, pi, i, exponential or logarithm, and a Complex of
+Decimals from then on: 1/3 + 1/6 is 1/2 and not nearly 1/2, sqrt(50) is 5 sqrt(2) to 75 digits, and
+1.41421356237 is neither. Angles come from exp and log, by Euler's formula:
 
-The numbers are a model's and are not to be trusted: exponents, factorials and angles have bounds (ValueError beyond
-them), and what has no value raises ArithmeticError or ValueError. Compute within `localcontext(DIGITS)`.
+    sin x = (e^ix - e^-ix) / 2i        arcsin x = -i log(ix + sqrt(1 - x^2))
+
+The numbers are a model's and are not to be trusted: exponents, factorials, roots and angles have bounds. What
+is beyond them or has no value raises ValueError or ArithmeticError. Compute within `localcontext(DIGITS)`.
 
 See it: python -m pytest tests/test_verifier.py
 """
 
 import math
-import re
 from dataclasses import dataclass
 from decimal import Context, Decimal, localcontext
 from fractions import Fraction
-from itertools import groupby
 
 DIGITS = Context(prec=110, Emax=100_000, Emin=-100_000)
 TOLERANCE = Decimal("1e-75")
@@ -23,10 +23,6 @@ LONGEST_DENOMINATOR = 10**15
 LARGEST_BITS, LARGEST_FACTORIAL, LARGEST_ROOT, LARGEST_ANGLE = 20_000, 1000, 100, 10**6
 PI = Decimal("3.141592653589793238462643383279502884197169399375105820974944"
              "592307816406286208998628034825342117067982148086513282306647093844")
-
-
-class NotMathematics(ValueError):
-    """The text does not read as an expression or a unit."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +70,7 @@ def inexact(x: Number) -> Complex:
 
 
 def close(x: Number, y: Number) -> bool:
-    """Equal where both are exact, else to 75 digits. A fraction that long is no closed form, but one rounded off."""
+    """Equal where both are exact, else to 75 digits. A very long fraction is no closed form."""
     with localcontext(DIGITS, Emax=10**9):
         difference = x + -y
         if difference.denominator:
@@ -177,71 +173,3 @@ FUNCTIONS = {
     "csc": lambda x: 1 / sin(x), "sec": lambda x: 1 / cos(x), "cot": lambda x: cos(x) / sin(x),
     "arcsin": arcsin, "arccos": lambda x: arcsin(1) + -arcsin(x), "arctan": lambda x: arcsin(x / sqrt(1 + x * x)),
 }
-
-
-# --- what is counted --------------------------------------------------------------------------------
-
-# One unit a line: its name, and other names. "square", "per", "mph" and plurals are seen to below.
-_UNIT_NAMES = """cm centimeter centimetre
-    mm millimeter millimetre
-    m meter metre
-    km kilometer kilometre
-    in inch inche
-    ft foot feet
-    yd yard
-    mi mile
-    h hour hr
-    min minute
-    s second sec
-    kg kilogram
-    g gram
-    lb pound £
-    oz ounce
-    l liter litre
-    ml milliliter
-    ° degree deg
-    % percent
-    dollar usd buck
-    euro €
-    yen ¥
-    cent ¢
-    yr year
-    rad radian
-    c celsius celsiu
-    f fahrenheit
-    / per
-    -
-    unit
-    sq
-    cu
-    mph"""
-UNITS = {alias: line.split()[0] for line in _UNIT_NAMES.split("\n") for alias in line.split()}
-_NO_UNIT = re.compile(r"""\b(?:is|are|was|be|not|no|nor|non|isn|isnt|wrong|incorrect|false|maybe|perhaps|possibly|probably|if|then
-    |than|except|hundred|thousand|million|billion|trillion|dozen|unless|but|plus|minus|times|half|least|most|about|around|between|never|none|more|less|fewer|either|neither
-    |approximately|roughly|exactly|or|and|answer|correct|true)\b""", re.VERBOSE)
-_SPELT = [
-    (r'[{}".]', " "),
-    (r"\bmph\b", "mi / h"),
-    (r"(?<=\w\w)s\b", ""),
-    (r"\b(?:square|sq) +(\w+)", r"\1^2"),
-    (r"\b(?:cubic|cu) +(\w+)", r"\1^3"),
-    (r" squared\b", "^2"),
-    (r" cubed\b", "^3"),
-    (r"\s*\^\s*(-?)\s*", r"^\1"),
-]
-
-
-def canonical_unit(text: str) -> str:
-    """A unit in one spelling. NotMathematics where it is no unit.
-
-    >>> canonical_unit("square centimeters"), canonical_unit("cm^2"), canonical_unit("miles per hour")
-    ('cm^2', 'cm^2', 'mi / h')
-    """
-    text = text.casefold()
-    no_unit = _NO_UNIT.search(text)
-    for pattern, new in _SPELT:
-        text = re.sub(pattern, new, text)
-    words = re.findall(r"([^\W\d_]+|\S)(\^-?\d)?", text)
-    if no_unit or len(words) > 4 or not all(word.isalpha() or word in UNITS for word, _ in words):
-        raise NotMathematics(f"{text!r} is no unit")
-    return " ".join(unit for unit, _ in groupby(UNITS.get(word, word) + power for word, power in words))
