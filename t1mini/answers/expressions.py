@@ -33,7 +33,8 @@ NAMES = GREEK.union(FUNCTIONS, FORMS, FORMS_OF_TWO, CONSTANTS)
 # How much each mark binds what is on both its sides. Side by side means times, but binds more in \sin 2x.
 SUM, PRODUCT, SIDE, SIGN, BEHIND, EXPONENT = range(1, 7)
 _BINDING = {mark: binding for binding, marks in (
-    (SUM, "+-"), (PRODUCT, ["*", "/", *FUNCTIONS, *FORMS]), (SIDE, "([{"), (BEHIND, "!°%"), (EXPONENT, "^")) for mark in marks}
+    (SUM, "+-"), (PRODUCT, ["*", "/", *FUNCTIONS, *FORMS]), (SIDE, "([{"), (BEHIND, "!°%"), (EXPONENT, "^"))
+    for mark in marks}
 _BEHIND = {"!": factorial, "°": lambda x: x * CONSTANTS["pi"] / 180, "%": lambda x: x / 100}
 _CLOSING = {"(": ")]", "[": ")]", "{": "}"}
 
@@ -72,7 +73,7 @@ def same_value(a: str, b: str) -> bool:
 def proportional(a: str, b: str) -> bool:
     """True if one expression in variables is a constant multiple, not 0, of the other."""
     x, y = values(a), values(b)
-    if not x or not y or None in x + y or len(set(x)) == 1 or close(y[0], Fraction(0)):
+    if len(set(x)) < 2 or not y or None in x + y or close(y[0], 0):
         return False
     with localcontext(DIGITS):
         return all(close(x[0] * v, y[0] * u) for u, v in zip(x, y))

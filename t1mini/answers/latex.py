@@ -18,7 +18,8 @@ See it: python -m pytest tests/test_verifier.py
 import re
 import unicodedata
 
-from t1mini.answers.expressions import NAMES, UNITS, NotMathematics, canonical_unit, is_variable, same_value, values
+from t1mini.answers.expressions import (NAMES, UNITS, NotMathematics, canonical_unit, is_variable, same_value,
+                                        values)
 from t1mini.answers.numbers import FUNCTIONS
 
 LONGEST, DEEPEST, MOST_ITEMS = 1000, 10, 50  # characters; brackets within brackets; items of a list
@@ -34,30 +35,30 @@ _CHARACTERS = r"""−- –- —- ×* ·* ⋅* ∙* ∗* ÷/ ∕/ ’' ′' " “
     ⁰⟨0⟩ ¹⟨1⟩ ²⟨2⟩ ³⟨3⟩ ⁴⟨4⟩ ⁵⟨5⟩ ⁶⟨6⟩ ⁷⟨7⟩ ⁸⟨8⟩ ⁹⟨9⟩ ⁺⟨+⟩ ⁻⟨-⟩
     ₀⟪0⟫ ₁⟪1⟫ ₂⟪2⟫ ₃⟪3⟫ ₄⟪4⟫ ₅⟪5⟫ ₆⟪6⟫ ₇⟪7⟫ ₈⟪8⟫ ₉⟪9⟫"""
 _ONE_BY_ONE = str.maketrans({item[0]: item[1:].replace("_", " ") for item in _CHARACTERS.split()})
-_COMMANDS = {command: new for new, commands in {
-    "": "boxed", " ": "quad qquad displaystyle textstyle left right middle big Big bigl bigr Bigl Bigr",
-    "<=": "le leq leqslant", "<": "lt", ">=": "ge geq geqslant", ">": "gt", "!=": "ne neq", "=": "approx",
-    "*": "cdot times", "/": "div", "°": "degree circ", "|": "vert lvert rvert",
-    "±": "pm", "∓": "mp", "∈": "in", "∪": "cup", "∅": "emptyset varnothing", "∞": "infty",
-    r"\frac": "dfrac tfrac cfrac", r"\binom": "dbinom tbinom",
-    "(": "langle", ")": "rangle rfloor rceil", r"\floor(": "lfloor", r"\ceil(": "lceil",
-}.items() for command in commands.split()}
+# What is written, where _ is a space, for the commands behind it.
+_COMMAND_NAMES = r"""_ boxed quad qquad displaystyle textstyle left right middle big Big bigl bigr Bigl Bigr;
+    <= le leq leqslant; < lt; >= ge geq geqslant; > gt; != ne neq; = approx;
+    * cdot times; / div; ° degree circ; | vert lvert rvert; ± pm; ∓ mp; ∈ in; ∪ cup; ∅ emptyset varnothing; ∞ infty;
+    \frac dfrac tfrac cfrac; \binom dbinom tbinom; ( langle; ) rangle rfloor rceil; \floor( lfloor; \ceil( lceil"""
+_COMMANDS = {name: item.split()[0].replace("_", " ")
+             for item in _COMMAND_NAMES.split(";") for name in item.split()[1:]}
 
 
-def _improper(m: re.Match) -> str:
+def _improper(m):
     """2 1/2 as (5/2)."""
     whole, top, bottom = (int(digits) for digits in m.groups() if digits)
     return f"({whole * bottom + top}/{bottom})"
 
 
-def _repeating(m: re.Match) -> str:
+def _repeating(m):
     """0.1 and 6 as (15/90)."""
     before, digits, repeated = m.groups()
     nines = 10 ** len(digits) * (10 ** len(repeated) - 1)
     return f"({int(before + digits + repeated) - int(before + digits or 0)}/{nines})"
 
 
-_SCALES = {"hundred": "10^{2}", "thousand": "10^{3}", "million": "10^{6}", "billion": "10^{9}", "trillion": "10^{12}", "dozen": "12"}
+_SCALES = [item.split("*") for item in
+           "dozen*12 hundred*10^{2} thousand*10^{3} million*10^{6} billion*10^{9} trillion*10^{12}".split()]
 _RULES = [(re.compile(pattern), new) for pattern, new in (
     ("⁄", "/"),
     ("⟩⟨|⟫⟪", ""), ("⟨", "^{"), ("⟪", "_{"), ("[⟩⟫]", "}"),  # raised and lowered digits
@@ -85,12 +86,13 @@ _RULES = [(re.compile(pattern), new) for pattern, new in (
      r"(?:\\frac\{(\d{1,99})\}\{(\d{1,99})\}| (\d{1,99}) ?/ ?(\d{1,99})(?![\d.]))", _improper),
     (r"(\d*)\.(\d*)\s*\\overline\s*\{(\d+)\}", _repeating),
     (r"\\sqrt\s*(\[[^\[\]]*\])", r"\\root\1"),
-    *[(rf'(?<=[\d.)}}])(\s*"?)\s*(?i:{word})s?\b', rf"*{factor}\1") for word, factor in _SCALES.items()],
+    *[(rf'(?<=[\d.)}}])(\s*"?)\s*(?i:{word})s?\b', rf"*{factor}\1") for word, factor in _SCALES],
     (r"\$([^$]*)\$", r" \1 "),  # in pairs they enclose mathematics, one alone is money
     (r"[¤$]\s*(-?[\d.,]*\d(?:\*10\^\{\d+\})?|\(\d+/\d+\))", r'\1 "dollar" '),
     (r"([€£¥])\s*(-?[\d.,]*\d|\(\d+/\d+\))", r"\2 \1 "),
     (r"\s+", " "),
     (r"^ |[.,;: ]+$", ""),
+    (r'^[{ ]*"([^"]*)"[} ]*$', r"\1"),
     (r"(?<!\d)(\d{1,3}) (?=\d{3}(?!\d))", r"\1"),  # 10 000
     (r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])"  # 10,000; within brackets a comma is a separator
      r"(?!(?:[^][()⦃⦄]|[\[(⦃][^][()⦃⦄]*[])⦄])*[])⦄])", lambda m: m[0].replace(",", "")),
@@ -108,9 +110,7 @@ def normalise(text: str) -> str:
     text = unicodedata.normalize("NFKC", text.translate(_ONE_BY_ONE)).strip(" \t\r\n*_`")
     for pattern, new in _RULES:
         text = pattern.sub(new, text)
-    while text.startswith("{") and _is_enclosed(text):
-        text = text[1:-1].rstrip(" .,;:*").lstrip(" *")
-    return text.strip('" ') if re.fullmatch(r'"[^"]*"', text) else text
+    return text
 
 
 # --- reading, from the outside in ------------------------------------------------------------------------
@@ -128,14 +128,15 @@ def read(text: str) -> tuple:
     try:
         return _read(text)
     except (ValueError, ArithmeticError):
-        return "text", re.sub(r'(?<=\W)\s+|\s+(?=\W)|"', "", text).strip().casefold()
+        return "text", re.sub(r'(?<=\W)\s+|\s+(?=\W)|["{}]', "", text).strip().casefold()
 
 
-def _read(text: str, depth: int = 0) -> tuple:
+def _read(text, depth=0):
     text, inner = text.strip(), lambda part: _read(part, depth + 1)
     if not 0 < len(text) < LONGEST or depth > DEEPEST or text.casefold() in ("yes", "no"):
         raise NotMathematics("empty, too long, too deep, or a word that is no product")
-    parts, enclosed = _split(text, _SEPARATOR), _is_enclosed(text)
+    parts, (*within, end) = _split(text, _SEPARATOR), _depths(text)
+    enclosed = text[0] in "([{⦃" and 0 not in within and end == 0
     if len(parts) == 1 and re.search("[±∓]", text) and not enclosed:
         parts = [text.replace("±", sign).replace("∓", other) for sign, other in ("+-", "-+")]
     if len(parts) > 1:
@@ -157,7 +158,7 @@ def _read(text: str, depth: int = 0) -> tuple:
     return _quantity(text, inner)
 
 
-def _depths(text: str) -> list[int]:
+def _depths(text):
     """How many brackets are open after each character."""
     depths, depth = [], 0
     for character in text:
@@ -166,7 +167,7 @@ def _depths(text: str) -> list[int]:
     return depths
 
 
-def _split(text: str, pattern: re.Pattern) -> list[str]:
+def _split(text, pattern):
     """`text` at the matches of `pattern` outside all brackets."""
     depths, parts, start = _depths(text), [], 0
     for m in pattern.finditer(text):
@@ -176,13 +177,7 @@ def _split(text: str, pattern: re.Pattern) -> list[str]:
     return [*parts, text[start:]]
 
 
-def _is_enclosed(text: str) -> bool:
-    """True if the text begins with a bracket that closes at its end."""
-    *within, end = _depths(text)
-    return text[0] in "([{⦃" and 0 not in within and end == 0
-
-
-def _members(items, *opened: str) -> list[tuple]:
+def _members(items, *opened):
     """The items, those of the kinds `opened` member by member: {1 ± 2, 5} has three members."""
     members = [member for item in items for member in (item[1:] if item[0] in opened else [item])]
     if len(members) > MOST_ITEMS:
@@ -190,9 +185,9 @@ def _members(items, *opened: str) -> list[tuple]:
     return members
 
 
-def _relation(signs: list[str], sides: list[str], inner) -> tuple:
+def _relation(signs, sides, inner):
     """An inequality in one variable is an interval, 17 * 23 = 391 says 391; others stay relations."""
-    if set(signs) == {"="} and all(same_value(side, sides[-1]) for side in sides[:-1]):
+    if set(signs) == {"="} and all(same_value(side, sides[-1]) for side in sides):
         return inner(sides[-1])
     if signs[0][0] == ">":
         sides, signs = sides[::-1], [sign.replace(">", "<") for sign in signs[::-1]]
@@ -214,7 +209,7 @@ _UNIT = re.compile(r"(.*?(?:[\d.)}\]⦄⟧!]|\\pi|(?<=\d)[a-z]))"
                    rf"((?!\s*[A-Za-z]\b)(?:\s*{_WORD})+|(?<=\d) [msghlL])")
 
 
-def _quantity(text: str, inner) -> tuple:
+def _quantity(text, inner):
     """A number with or without a unit behind it. NotMathematics where it is neither."""
     m = _UNIT.fullmatch(text)
     if m and _begins_unit(m[1], m[2]):
@@ -227,7 +222,7 @@ def _quantity(text: str, inner) -> tuple:
     return "number", text
 
 
-def _begins_unit(value: str, text: str) -> bool:
+def _begins_unit(value, text):
     """True for quoted text, symbols and words that are no names of variables or functions."""
     word = re.match(r"\s*([A-Za-z]+|.)", text)[1]
     if word == "°":

@@ -8,6 +8,7 @@ Decimals from then on: 1/3 + 1/6 is 1/2 and not nearly 1/2, sqrt(50) is 5 sqrt(2
 
 The numbers are a model's and are not to be trusted: exponents, factorials, roots and angles have bounds. What
 is beyond them or has no value raises ValueError or ArithmeticError. Compute within `localcontext(DIGITS)`.
+Every x, y, n and k below is a Fraction or a Complex.
 
 See it: python -m pytest tests/test_verifier.py
 """
@@ -61,15 +62,14 @@ class Complex:
     __radd__, __rmul__ = __add__, __mul__
 
 
-Number = Fraction | Complex
 I = Complex(Decimal(0), Decimal(1))
 
 
-def inexact(x: Number) -> Complex:
+def inexact(x):
     return Complex(Decimal(x.numerator) / x.denominator) if x.denominator else x
 
 
-def close(x: Number, y: Number) -> bool:
+def close(x, y):
     """Equal where both are exact, else to 75 digits. A very long fraction is no closed form."""
     with localcontext(DIGITS, Emax=10**9):
         difference = x + -y
@@ -81,7 +81,7 @@ def close(x: Number, y: Number) -> bool:
         return size < TOLERANCE * max(1, *sizes)
 
 
-def power(x: Number, y: Number) -> Number:
+def power(x, y):
     """By squaring where y is whole; the root first where it is rational."""
     if 1 < y.denominator <= LARGEST_ROOT:
         return power(root(x, y.denominator), y.numerator)
@@ -97,7 +97,7 @@ def power(x: Number, y: Number) -> Number:
     return half * half * x if y % 2 else half * half
 
 
-def root(x: Number, n: int) -> Number:
+def root(x, n):
     """The n-th root: of a negative number the real one where n is odd, else the principal one."""
     if not x:
         return x
@@ -109,8 +109,8 @@ def root(x: Number, n: int) -> Number:
     return exact if exact**n == x else z
 
 
-def exp(x: Number) -> Complex:
-    """e^(a + bi) = e^a (cos b + i sin b), with the series of sine and cosine after whole turns are taken off."""
+def exp(x):
+    """e^(a + bi) = e^a (cos b + i sin b), with the series of sine and cosine, less whole turns."""
     x = inexact(x)
     if abs(x.im) > LARGEST_ANGLE:
         raise ValueError("angle out of bounds")
@@ -120,7 +120,7 @@ def exp(x: Number) -> Complex:
     return Complex(sum(terms[::4]) - sum(terms[2::4]), sum(terms[1::4]) - sum(terms[3::4]))
 
 
-def log(x: Number) -> Complex:
+def log(x):
     """The angle is a float's guess, mended by two steps of Newton's method."""
     length = abs(inexact(x))
     unit = x / length
@@ -130,17 +130,17 @@ def log(x: Number) -> Complex:
     return Complex(length.re.ln(), angle)
 
 
-def floor(x: Number) -> Fraction:
+def floor(x):
     return Fraction(math.floor(x if x.denominator else x.re))
 
 
-def factorial(x: Number) -> Fraction:
+def factorial(x):
     if x.denominator != 1 or not 0 <= x <= LARGEST_FACTORIAL:
         raise ValueError("factorial out of bounds")
     return Fraction(math.factorial(int(x)))
 
 
-def binomial(n: Number, k: Number) -> Number:
+def binomial(n, k):
     """n may be any number: n (n - 1) ... (n - k + 1) / k!"""
     result = 1 / factorial(k)
     for j in range(int(k)):
@@ -148,19 +148,19 @@ def binomial(n: Number, k: Number) -> Number:
     return result
 
 
-def sin(x: Number) -> Complex:
+def sin(x):
     return (exp(I * x) + -exp(-I * x)) / (I * 2)
 
 
-def cos(x: Number) -> Complex:
+def cos(x):
     return (exp(I * x) + exp(-I * x)) / 2
 
 
-def arcsin(x: Number) -> Complex:
+def arcsin(x):
     return -I * log(I * x + sqrt(1 + -x * x))
 
 
-def sqrt(x: Number) -> Number:
+def sqrt(x):
     return power(x, Fraction(1, 2))
 
 
@@ -171,5 +171,6 @@ FUNCTIONS = {
     "exp": exp, "ln": log, "log": log, "lg": lambda x: log(x) / log(Fraction(10)),
     "sin": sin, "cos": cos, "tan": lambda x: sin(x) / cos(x),
     "csc": lambda x: 1 / sin(x), "sec": lambda x: 1 / cos(x), "cot": lambda x: cos(x) / sin(x),
-    "arcsin": arcsin, "arccos": lambda x: arcsin(1) + -arcsin(x), "arctan": lambda x: arcsin(x / sqrt(1 + x * x)),
+    "arcsin": arcsin, "arccos": lambda x: arcsin(1) + -arcsin(x),
+    "arctan": lambda x: arcsin(x / sqrt(1 + x * x)),
 }
