@@ -23,12 +23,12 @@ LONGEST = 1000  # characters
 
 # --- extraction ------------------------------------------------------------------------------------------
 
-_BOX = re.compile(r"((\\boxed\s*)?\{)|(\})|\\(?:[lc]?dots|boxed)|(\\(?!\\boxed).|[^\\{}\s.?…$_]+)", re.DOTALL)
-_TAG = re.compile(r"<answer>((?:(?!</?answer>).)*)</answer>", re.DOTALL)
-_HASHES = re.compile(r"^[ \t]*####[ \t]*(\S[^\n]*)$", re.MULTILINE)
-_SAYS = re.compile(r"\banswer\b[*_]*[ \t]*(?:\bis\b|:|=)[:*_ \t]*\n?[ \t]*(?=\S)", re.IGNORECASE)
-_NEGATION = re.compile(r"(?:\w+ly )?(?:not|never)\b", re.IGNORECASE)
-_SENTENCE = re.compile(r"[.!?](?=\s|$)|[,;]?\s+(?:because|since|which|where|so)\b", re.IGNORECASE)
+_BOX = re.compile(r"(?s)((\\boxed\s*)?\{)|(\})|\\(?:[lc]?dots|boxed)|(\\(?!\\boxed).|[^\\{}\s.?…$_]+)")
+_TAG = re.compile(r"(?s)<answer>((?:(?!</?answer>).)*)</answer>")
+_HASHES = re.compile(r"(?m)^[ \t]*####[ \t]*(\S[^\n]*)$")
+_SAYS = re.compile(r"(?i)\banswer\b[*_]*[ \t]*(?:\bis\b|:|=)[:*_ \t]*\n?[ \t]*(?=\S)")
+_NEGATION = re.compile(r"(?i)(?:\w+ly )?(?:not|never)\b")
+_SENTENCE = re.compile(r"(?i)[.!?](?=\s|$)|[,;]?\s+(?:because|since|which|where|so)\b")
 
 
 def extract_answer(response: str) -> str | None:
@@ -91,9 +91,9 @@ def is_plain(answer: str) -> bool:
     >>> [is_plain(a) for a in ("1,024", r"x = 2\\frac12", "50%", "2^{10}", "10/2")]
     [True, True, True, False, False]
     """
-    kind, text, *_ = bare(read(normalise(answer))) + ("",)
-    m = _PLAIN.fullmatch(text) if kind == "number" else None
-    return bool(m) and (not m["fraction"] or getattr(values(text)[0], "denominator", 1) > 1)
+    kind, *parts = bare(read(normalise(answer)))
+    m = kind == "number" and _PLAIN.fullmatch(parts[0])
+    return bool(m) and (not m["fraction"] or getattr(values(m[0])[0], "denominator", 1) > 1)
 
 
 # --- equality --------------------------------------------------------------------------------------------
@@ -113,16 +113,16 @@ def answers_equal(prediction: str, gold: str) -> bool:
     return same(read(a), read(b))
 
 
-def same(a, b) -> bool:
+def same(a, b):
     """True if two answers that were read, or two words of them, say the same."""
     kinds = {a[0], b[0]}
     if a == b:
         return True
     if kinds == {"number"}:
         return same_value(a[1], b[1])
-    if kinds <= {"named", "relation"} and a[1] == b[1] in ("=", "!="):
-        if proportional(*(f"({left[-1]})-({right[-1]})" for *_, left, right in (a, b))):
-            return True
+    if kinds <= {"named", "relation"} and a[1] == b[1] in ("=", "!=") and proportional(
+            *(f"({left[-1]})-({right[-1]})" for *_, left, right in (a, b))):
+        return True
     for x, y in ((a, b), (b, a)):
         if x[:2] == ("unit", "%") and same(("number", f"({x[2][1]})/100"), y):
             return True

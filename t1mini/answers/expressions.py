@@ -15,7 +15,6 @@ import zlib
 from decimal import localcontext
 from fractions import Fraction
 from functools import lru_cache
-from itertools import groupby
 
 from t1mini.answers.numbers import (CONSTANTS, DIGITS, FORMS, FORMS_OF_TWO, FUNCTIONS, close, factorial, log,
                                     power)
@@ -43,7 +42,7 @@ class NotMathematics(ValueError):
     """The text does not read as an expression or a unit."""
 
 
-@lru_cache(maxsize=1024)
+@lru_cache
 def values(text: str) -> list:
     r"""The value of a normalised expression at each point, None where it has none or too large a one.
 
@@ -64,13 +63,13 @@ def values(text: str) -> list:
     return result
 
 
-def same_value(a: str, b: str) -> bool:
+def same_value(a, b):
     """True if two expressions agree at every point where either has a value, and have one somewhere."""
     pairs = set(zip(values(a), values(b))) - {(None, None)}
     return bool(pairs) and all(None not in pair and close(*pair) for pair in pairs)
 
 
-def proportional(a: str, b: str) -> bool:
+def proportional(a, b):
     """True if one expression in variables is a constant multiple, not 0, of the other."""
     x, y = values(a), values(b)
     if len(set(x)) < 2 or not y or None in x + y or close(y[0], 0):
@@ -79,7 +78,7 @@ def proportional(a: str, b: str) -> bool:
         return all(close(x[0] * v, y[0] * u) for u, v in zip(x, y))
 
 
-def is_variable(word: str) -> bool:
+def is_variable(word):
     return word in GREEK or len(word) == 1 and word.isalpha()
 
 
@@ -92,7 +91,7 @@ class _Reader:
             apart = token.isalpha() and len(token) <= 3 and token not in NAMES  # xy is x * y
             self.tokens += token[::-1] if apart else [token.lstrip("\\")]
 
-    def accept(self, *words) -> str:
+    def accept(self, *words):
         """Takes the next token if it is one of `words`."""
         return self.tokens[-1] in words and self.tokens.pop()
 
@@ -213,7 +212,7 @@ _SPELT = [
 ]
 
 
-def canonical_unit(text: str) -> str:
+def canonical_unit(text):
     """A unit in one spelling. NotMathematics where it is no unit.
 
     >>> canonical_unit("square centimeters"), canonical_unit("cm^2"), canonical_unit("miles per hour")
@@ -226,4 +225,4 @@ def canonical_unit(text: str) -> str:
     words = re.findall(r"([^\W\d_]+|\S)(\^-?\d)?", text)
     if no_unit or len(words) > 4 or not all(word.isalpha() or word in UNITS for word, _ in words):
         raise NotMathematics(f"{text!r} is no unit")
-    return " ".join(unit for unit, _ in groupby(UNITS.get(word, word) + power for word, power in words))
+    return " ".join(dict.fromkeys(UNITS.get(word, word) + power for word, power in words))

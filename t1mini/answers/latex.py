@@ -20,7 +20,6 @@ import unicodedata
 
 from t1mini.answers.expressions import (NAMES, UNITS, NotMathematics, canonical_unit, is_variable, same_value,
                                         values)
-from t1mini.answers.numbers import FUNCTIONS
 
 LONGEST, DEEPEST, MOST_ITEMS = 1000, 10, 50  # characters; brackets within brackets; items of a list
 
@@ -61,7 +60,7 @@ _SCALES = [item.split("*") for item in
            "dozen*12 hundred*10^{2} thousand*10^{3} million*10^{6} billion*10^{9} trillion*10^{12}".split()]
 _RULES = [(re.compile(pattern), new) for pattern, new in (
     ("⁄", "/"),
-    ("⟩⟨|⟫⟪", ""), ("⟨", "^{"), ("⟪", "_{"), ("[⟩⟫]", "}"),  # raised and lowered digits
+    ("⟩⟨|⟫⟪", ""), ("⟨(.*?)⟩", r"^{\1}"), ("⟪(.*?)⟫", r"_{\1}"),  # raised and lowered digits
     (r"\\begin\{vmatrix\}", "det⟦"), (r"\\begin\{(?:[a-z]*matrix|array)\}(?:\{[clr|]*\})?", "⟦"),
     (r"\\end\{(?:[a-z]*matrix|array)\}", "⟧"),
     (r"\\\\(?:\s*\[[^\]]*\])?", "↵"),  # the end of a matrix's row
@@ -144,7 +143,7 @@ def _read(text, depth=0):
     if label := _LABEL.match(text):
         return "named", "=", ("number", re.sub(r'[\s"]', "", label[1])), inner(text[label.end():])
     if len(sides := _split(text, _RELATION)) > 1:
-        return _relation(_RELATION.findall(text), [side.strip() for side in sides], inner)
+        return _relation(_RELATION.findall(text), sides, inner)
     if matrix := re.fullmatch("([^⟦]*)⟦(.*)⟧", text):  # row by row, each entry times the factor before
         rows = [row.split("&") for row in matrix[2].strip(" ↵").split("↵")]
         return ("matrix", *(("row", *(inner(f"{matrix[1]}({entry})") for entry in row)) for row in rows))
@@ -191,7 +190,7 @@ def _relation(signs, sides, inner):
         return inner(sides[-1])
     if signs[0][0] == ">":
         sides, signs = sides[::-1], [sign.replace(">", "<") for sign in signs[::-1]]
-    names = [is_variable(side.lstrip("\\")) for side in sides]
+    names = [is_variable(side.strip(" \\")) for side in sides]
     if {sign[0] for sign in signs} == {"<"} and names in ([True, False], [False, True], [False, True, False]):
         at = names.index(True)
         sides, signs = ["-∞", *sides, "∞"], ["<", *signs, "<"]
@@ -226,7 +225,7 @@ def _begins_unit(value, text):
     """True for quoted text, symbols and words that are no names of variables or functions."""
     word = re.match(r"\s*([A-Za-z]+|.)", text)[1]
     if word == "°":
-        return "°" not in value and not any(name in value for name in FUNCTIONS)
+        return not re.search("°|sin|cos|tan|cot|sec|csc|ln|lg|log|exp", value)
     if len(word) == 1:
         return word != "/"
     return word.casefold() in UNITS or len(word) > 3 and word not in NAMES

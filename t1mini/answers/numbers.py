@@ -6,7 +6,7 @@ Decimals from then on: 1/3 + 1/6 is 1/2 and not nearly 1/2, sqrt(50) is 5 sqrt(2
 
     sin x = (e^ix - e^-ix) / 2i        arcsin x = -i log(ix + sqrt(1 - x^2))
 
-The numbers are a model's and are not to be trusted: exponents, factorials, roots and angles have bounds. What
+The numbers are a model's and are not to be trusted: exponents, factorials and roots have bounds. What
 is beyond them or has no value raises ValueError or ArithmeticError. Compute within `localcontext(DIGITS)`.
 Every x, y, n and k below is a Fraction or a Complex.
 
@@ -21,7 +21,7 @@ from fractions import Fraction
 DIGITS = Context(prec=110, Emax=100_000, Emin=-100_000)
 TOLERANCE = Decimal("1e-75")
 LONGEST_DENOMINATOR = 10**15
-LARGEST_BITS, LARGEST_FACTORIAL, LARGEST_ROOT, LARGEST_ANGLE = 20_000, 1000, 100, 10**6
+LARGEST_BITS, LARGEST_FACTORIAL, LARGEST_ROOT = 20_000, 1000, 100
 PI = Decimal("3.141592653589793238462643383279502884197169399375105820974944"
              "592307816406286208998628034825342117067982148086513282306647093844")
 
@@ -35,7 +35,7 @@ class Complex:
     numerator, denominator = 1, 0  # those of no Fraction
 
     def __neg__(self):
-        return Complex(-self.re, -self.im)
+        return self * -1
 
     def __add__(self, other):
         y = inexact(other)
@@ -52,9 +52,6 @@ class Complex:
 
     def __rtruediv__(self, other):
         return inexact(other) / self
-
-    def __bool__(self):
-        return bool(self.re or self.im)
 
     def __abs__(self):
         return Complex((self.re * self.re + self.im * self.im).sqrt())
@@ -77,8 +74,7 @@ def close(x, y):
             return difference == 0
         if max(x.denominator, y.denominator) > LONGEST_DENOMINATOR:
             return False
-        size, *sizes = (inexact(abs(z)).re for z in (difference, x, y))
-        return size < TOLERANCE * max(1, *sizes)
+        return abs(difference).re < TOLERANCE * max(1, inexact(abs(x)).re)
 
 
 def power(x, y):
@@ -99,9 +95,9 @@ def power(x, y):
 
 def root(x, n):
     """The n-th root: of a negative number the real one where n is odd, else the principal one."""
-    if not x:
-        return x
     z = inexact(x)
+    if not (z.re or z.im):
+        return x
     if z.re < 0 and not z.im and n % 2:
         return -root(-x, n)
     z = exp(log(x) / n)
@@ -112,8 +108,6 @@ def root(x, n):
 def exp(x):
     """e^(a + bi) = e^a (cos b + i sin b), with the series of sine and cosine, less whole turns."""
     x = inexact(x)
-    if abs(x.im) > LARGEST_ANGLE:
-        raise ValueError("angle out of bounds")
     angle, terms = x.im.remainder_near(2 * PI), [x.re.exp()]
     while terms[-1] and len(terms) < 100:
         terms.append(terms[-1] * angle / len(terms))
