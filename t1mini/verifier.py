@@ -44,7 +44,7 @@ def extract_answer(response: str) -> str | None:
         return boxed
     text = text[-100 * LONGEST :]
     for pattern in (_TAG, _HASHES):
-        found = [m for m in pattern.findall(text) if _says_something(m)]
+        found = [*filter(_says_something, pattern.findall(text))]
         if found:
             return found[-1].strip()
     said = ""
@@ -55,7 +55,7 @@ def extract_answer(response: str) -> str | None:
 
 
 def _last_box(text):
-    r"""What is in the last \boxed{} that closes and is not empty; of boxes in boxes, the innermost."""
+    r"""What is in the last \boxed{} that closes and is not empty, or ""; of boxes in boxes, the innermost."""
     opened, said, last = [], 0, (0, 0)
     for m in _BOX.finditer(text):
         if m[1]:
@@ -65,19 +65,17 @@ def _last_box(text):
                 last = max(last, (start, m.start()))
         elif m[4]:
             said = m.start()
-    return text[slice(*last)].strip() or None
+    return text[slice(*last)].strip()
 
 
 def _says_something(answer):
-    return re.sub(r"\\[lc]?dots|\\boxed|[\s.?…$_{}]", "", answer) != ""
+    return re.sub(r"\\[lc]?dots|\\boxed|[\s.?…$_{}]", "", answer)
 
 
 def verify(response: str, gold: str) -> bool:
     """True if the response's final answer equals `gold`, and is worked out where `gold` is a plain number."""
     answer = extract_answer(response)
-    if answer is None or not answers_equal(answer, gold):
-        return False
-    return is_plain(answer) or not is_plain(gold)
+    return answer is not None and answers_equal(answer, gold) and (is_plain(answer) or not is_plain(gold))
 
 
 _DIGITS = r"-?(?:\d[\d,]*(?:\.\d*)?|\.\d+)"
@@ -123,10 +121,10 @@ def same(a, b):
     if kinds <= {"named", "relation"} and a[1] == b[1] in ("=", "!=") and proportional(
             *(f"({left[-1]})-({right[-1]})" for *_, left, right in (a, b))):
         return True
-    for x, y in ((a, b), (b, a)):
-        if x[:2] == ("unit", "%") and same(("number", f"({x[2][1]})/100"), y):
-            return True
     if len(kinds) == 2 and kinds & {"named", "unit"}:
+        for x, y in ((a, b), (b, a)):
+            if x[:2] == ("unit", "%") and same(("number", f"({x[2][1]})/100"), y):
+                return True
         return same(bare(a), bare(b))
     if kinds & {"set", "list"}:  # in any order; a set of one is what is in it
         x, y = (z[1:] if z[0] in ("set", "list") else [z][: len(z) == 2] for z in (a, b))

@@ -16,15 +16,15 @@ from decimal import localcontext
 from fractions import Fraction
 from functools import lru_cache
 
-from t1mini.answers.numbers import (CONSTANTS, DIGITS, FORMS, FORMS_OF_TWO, FUNCTIONS, close, factorial, log,
-                                    power)
+from t1mini.answers.numbers import (CONSTANTS, DIGITS, FORMS, FORMS_OF_TWO, FUNCTIONS, check_size, close, factorial,
+                                    log, power)
 
 DEEPEST, POINTS = 40, 3  # how much stands within another; points where expressions are compared
 GREEK = set("""alpha beta gamma delta epsilon varepsilon zeta eta theta iota kappa lambda mu nu xi rho sigma
     tau phi varphi chi psi omega Gamma Delta Theta Lambda Sigma Phi Psi Omega ell""".split())
 _SUBSCRIPT = r"(?:\s*_\s*(?:\{[^{}]*\}|\w)|\s*')+"
 _TOKEN = re.compile(
-    r"(?:\.\d+|\d+(?:\.\d*)?)(?:[eE][-+]?\d{1,4}(?![A-Za-z\d]))?"  # 12, 1.5, 3e5
+    r"(?:\.\d+|\d+(?:\.\d*)?)(?:[eE][-+]?\d{1,3}(?![A-Za-z\d]))?"  # 12, 1.5, 3e5
     rf"|(?:\\(?!log)[A-Za-z]+|[A-Za-z]){_SUBSCRIPT}"  # x_1, \theta'
     rf"|(?!log)[A-Za-z]{{1,2}}(?=[A-Za-z]{_SUBSCRIPT})"  # the x of xy_1
     r"|\\?[A-Za-z]+|\S")
@@ -43,7 +43,7 @@ class NotMathematics(ValueError):
 
 
 @lru_cache
-def values(text: str) -> list:
+def values(text):
     r"""The value of a normalised expression at each point, None where it has none or too large a one.
 
     An empty list where the text is no expression.
@@ -89,7 +89,7 @@ class _Reader:
         self.tokens, self.point, self.depth = ["\n"], point, 0
         for token in reversed(_TOKEN.findall(text)):
             apart = token.isalpha() and len(token) <= 3 and token not in NAMES  # xy is x * y
-            self.tokens += token[::-1] if apart else [token.lstrip("\\")]
+            self.tokens += token[::-1] if apart else [token.lstrip("\\") or token]
 
     def accept(self, *words):
         """Takes the next token if it is one of `words`."""
@@ -120,6 +120,7 @@ class _Reader:
             else:
                 self.accept("*")
                 left = left * self.operand(SIGN)
+            check_size(left)
         self.depth -= 1
         return left
 

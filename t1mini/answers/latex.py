@@ -21,7 +21,7 @@ import unicodedata
 from t1mini.answers.expressions import (NAMES, UNITS, NotMathematics, canonical_unit, is_variable, same_value,
                                         values)
 
-LONGEST, DEEPEST, MOST_ITEMS = 1000, 10, 50  # characters; brackets within brackets; items of a list
+LONGEST, DEEPEST, MOST_ITEMS = 600, 10, 50  # characters; brackets within brackets; items of a list
 
 # --- one spelling of many --------------------------------------------------------------------------------
 
@@ -84,14 +84,14 @@ _RULES = [(re.compile(pattern), new) for pattern, new in (
     (r"(?<![\d.^_}A-Za-z/])(?<![^{\s$]\{)(\d{1,99})\s*"
      r"(?:\\frac\{(\d{1,99})\}\{(\d{1,99})\}| (\d{1,99}) ?/ ?(\d{1,99})(?![\d.]))", _improper),
     (r"(\d*)\.(\d*)\s*\\overline\s*\{(\d+)\}", _repeating),
-    (r"\\sqrt\s*(\[[^\[\]]*\])", r"\\root\1"),
+    (r"\\?\bsqrt\s*(\[[^\[\]]*\])", r"\\root\1"),
     *[(rf'(?<=[\d.)}}])(\s*"?)\s*(?i:{word})s?\b', rf"*{factor}\1") for word, factor in _SCALES],
     (r"\$([^$]*)\$", r" \1 "),  # in pairs they enclose mathematics, one alone is money
     (r"[¤$]\s*(-?[\d.,]*\d(?:\*10\^\{\d+\})?|\(\d+/\d+\))", r'\1 "dollar" '),
     (r"([€£¥])\s*(-?[\d.,]*\d|\(\d+/\d+\))", r"\2 \1 "),
     (r"\s+", " "),
     (r"^ |[.,;: ]+$", ""),
-    (r'^[{ ]*"([^"]*)"[} ]*$', r"\1"),
+    (r'^[{ *]*"([^"]*)"[} *]*$', r"\1"),
     (r"(?<!\d)(\d{1,3}) (?=\d{3}(?!\d))", r"\1"),  # 10 000
     (r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])"  # 10,000; within brackets a comma is a separator
      r"(?!(?:[^][()⦃⦄]|[\[(⦃][^][()⦃⦄]*[])⦄])*[])⦄])", lambda m: m[0].replace(",", "")),
@@ -131,7 +131,7 @@ def read(text: str) -> tuple:
 
 
 def _read(text, depth=0):
-    text, inner = text.strip(), lambda part: _read(part, depth + 1)
+    text, inner = text.strip(" *").rstrip(" .,;:*"), lambda part: _read(part, depth + 1)
     if not 0 < len(text) < LONGEST or depth > DEEPEST or text.casefold() in ("yes", "no"):
         raise NotMathematics("empty, too long, too deep, or a word that is no product")
     parts, (*within, end) = _split(text, _SEPARATOR), _depths(text)
@@ -147,7 +147,7 @@ def _read(text, depth=0):
     if matrix := re.fullmatch("([^⟦]*)⟦(.*)⟧", text):  # row by row, each entry times the factor before
         rows = [row.split("&") for row in matrix[2].strip(" ↵").split("↵")]
         return ("matrix", *(("row", *(inner(f"{matrix[1]}({entry})") for entry in row)) for row in rows))
-    if text in ("∅", "⦃⦄", "⦃ ⦄"):
+    if re.fullmatch("∅|⦃ *⦄", text):
         return ("set",)
     if enclosed:
         items = [inner(part) for part in _split(text[1:-1], _SEPARATOR)]
@@ -191,7 +191,7 @@ def _relation(signs, sides, inner):
     if signs[0][0] == ">":
         sides, signs = sides[::-1], [sign.replace(">", "<") for sign in signs[::-1]]
     names = [is_variable(side.strip(" \\")) for side in sides]
-    if {sign[0] for sign in signs} == {"<"} and names in ([True, False], [False, True], [False, True, False]):
+    if set(signs) <= {"<", "<="} and names in ([True, False], [False, True], [False, True, False]):
         at = names.index(True)
         sides, signs = ["-∞", *sides, "∞"], ["<", *signs, "<"]
         kind = "(["[signs[at] == "<="] + ")]"[signs[at + 1] == "<="]

@@ -45,13 +45,12 @@ class Complex:
         y = inexact(other)
         return Complex(self.re * y.re - self.im * y.im, self.re * y.im + self.im * y.re)
 
-    def __truediv__(self, other):
-        y = inexact(other)
-        size = y.re * y.re + y.im * y.im
-        return self * Complex(y.re / size, -y.im / size)
-
     def __rtruediv__(self, other):
-        return inexact(other) / self
+        size = self.re * self.re + self.im * self.im
+        return inexact(other) * Complex(self.re / size, -self.im / size)
+
+    def __truediv__(self, other):
+        return inexact(other).__rtruediv__(self)
 
     def __abs__(self):
         return Complex((self.re * self.re + self.im * self.im).sqrt())
@@ -64,6 +63,11 @@ I = Complex(Decimal(0), Decimal(1))
 
 def inexact(x):
     return Complex(Decimal(x.numerator) / x.denominator) if x.denominator else x
+
+
+def check_size(x, exponent=1):
+    if abs(exponent) * (x.numerator.bit_length() + x.denominator.bit_length()) > LARGEST_BITS:
+        raise ValueError("too large")
 
 
 def close(x, y):
@@ -83,8 +87,7 @@ def power(x, y):
         return power(root(x, y.denominator), y.numerator)
     if y.denominator != 1:
         return exp(y * log(x))
-    if abs(y) * (x.numerator.bit_length() + x.denominator.bit_length()) > LARGEST_BITS:
-        raise ValueError("power out of bounds")
+    check_size(x, y)
     if y < 0:
         return 1 / power(x, -y)
     if y == 0:
@@ -162,7 +165,7 @@ CONSTANTS = {"pi": Complex(PI), "e": Complex(Decimal(1).exp(DIGITS)), "i": I}
 FORMS = {"sqrt": sqrt, "abs": abs, "floor": floor, "ceil": lambda x: -floor(-x)}
 FORMS_OF_TWO = {"frac": lambda x, y: x / y, "binom": binomial, "root": lambda n, x: power(x, 1 / n)}
 FUNCTIONS = {
-    "exp": exp, "ln": log, "log": log, "lg": lambda x: log(x) / log(Fraction(10)),
+    "exp": exp, "ln": log, "log": log, "lg": lambda x: log(x) / log(10),
     "sin": sin, "cos": cos, "tan": lambda x: sin(x) / cos(x),
     "csc": lambda x: 1 / sin(x), "sec": lambda x: 1 / cos(x), "cot": lambda x: cos(x) / sin(x),
     "arcsin": arcsin, "arccos": lambda x: arcsin(1) + -arcsin(x),
