@@ -37,7 +37,7 @@ def extract_answer(response: str) -> str | None:
     >>> extract_answer(r"\boxed{1}?</think> \boxed{\boxed{2}}"), extract_answer("The answer is not 42.")
     ('2', None)
     """
-    _, _, text = response.rpartition("</think>")
+    text = response.rpartition("</think>")[2]
     if "<think>" in text:  # never closed: still thinking
         return None
     if boxed := _last_box(text):

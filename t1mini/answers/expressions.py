@@ -16,10 +16,10 @@ from decimal import localcontext
 from fractions import Fraction
 from functools import lru_cache
 
-from t1mini.answers.numbers import (CONSTANTS, DIGITS, FORMS, FORMS_OF_TWO, FUNCTIONS, check_size, close, factorial,
-                                    log, power)
+from t1mini.answers.numbers import (CONSTANTS, DIGITS, FORMS, FORMS_OF_TWO, FUNCTIONS, check_size, close,
+                                    factorial, log, power)
 
-DEEPEST, POINTS = 40, 3  # how much stands within another; points where expressions are compared
+DEEPEST = 40  # how much stands within another
 GREEK = set("""alpha beta gamma delta epsilon varepsilon zeta eta theta iota kappa lambda mu nu xi rho sigma
     tau phi varphi chi psi omega Gamma Delta Theta Lambda Sigma Phi Psi Omega ell""".split())
 _SUBSCRIPT = r"(?:\s*_\s*(?:\{[^{}]*\}|\w)|\s*')+"
@@ -52,7 +52,7 @@ def values(text):
     (Fraction(3, 2), Fraction(-2, 1), None, [])
     """
     result = []
-    for point in range(POINTS):
+    for point in range(3):
         try:
             with localcontext(DIGITS):
                 result.append(_Reader(text, point).within("\n"))

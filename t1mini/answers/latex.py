@@ -37,8 +37,9 @@ _ONE_BY_ONE = str.maketrans({item[0]: item[1:].replace("_", " ") for item in _CH
 # What is written, where _ is a space, for the commands behind it.
 _COMMAND_NAMES = r"""_ boxed quad qquad displaystyle textstyle left right middle big Big bigl bigr Bigl Bigr;
     <= le leq leqslant; < lt; >= ge geq geqslant; > gt; != ne neq; = approx;
-    * cdot times; / div; ° degree circ; | vert lvert rvert; ± pm; ∓ mp; ∈ in; ∪ cup; ∅ emptyset varnothing; ∞ infty;
-    \frac dfrac tfrac cfrac; \binom dbinom tbinom; ( langle; ) rangle rfloor rceil; \floor( lfloor; \ceil( lceil"""
+    * cdot times; / div; ° degree circ; | vert lvert rvert; ± pm; ∓ mp; ∈ in; ∪ cup;
+    ∅ emptyset varnothing; ∞ infty; \frac dfrac tfrac cfrac; \binom dbinom tbinom;
+    ( langle; ) rangle rfloor rceil; \floor( lfloor; \ceil( lceil"""
 _COMMANDS = {name: item.split()[0].replace("_", " ")
              for item in _COMMAND_NAMES.split(";") for name in item.split()[1:]}
 
@@ -122,7 +123,7 @@ _LABEL = re.compile(rf"(?:the )?((?:m ?\\angle |\\angle |\\)?{_NAME}"
                     r"|\( ?\\?[A-Za-z]+(?: ?, ?\\?[A-Za-z]+)* ?\))\s*[=∈](?!.*[=<>])")
 
 
-def read(text: str) -> tuple:
+def read(text):
     """A normalised answer as nested tuples; ("text", words) where it is no mathematics, or beyond bounds."""
     try:
         return _read(text)
