@@ -1,15 +1,17 @@
-r"""The verifier for mathematics: is the final answer of a response equal to the gold one? This is all the reward there is.
+r"""The verifier for mathematics: is the final answer of a response the gold one? All the reward.
 
-    extract_answer    the last \boxed{}, else the last <answer>, else the last "#### x", else the last "answer is x" of what
-                      follows the thinking; never just the last number of the text, and never a list of guesses
-    answers_equal     5 = 5.0 = 10/2,  \frac{\sqrt{2}}{2} = 1/\sqrt2,  {1, 2} = 2, 1,  but (1, 2) is not (2, 1) nor [1, 2]
-    verify            both, and where the gold answer is a plain number the response must have worked it out: 17 * 23 is not 391
+    extract_answer   of what follows the thinking the last \boxed{}, else the last <answer>, else "#### x",
+                     else "answer is x"; never just the last number, and never a list of guesses
+    answers_equal    5 = 5.0 = 10/2,  \frac{\sqrt{2}}{2} = 1/\sqrt2,  {1, 2} = 2, 1,  but (1, 2) is not (2, 1)
+    verify           both, and where the gold answer is a plain number the response must have worked it out:
+                     17 * 23 is not 391
 
-An answer is read from the outside in: lists, brackets, relations, "x =" and units here, arithmetic in t1mini.answers.expressions.
-What does not read as mathematics is compared as text. The response is not to be trusted: nothing in it is executed, every
-search in it is bounded, and whatever it contains, the worst it can be is wrong.
+Answers are brought to one spelling and read from the outside in (t1mini.answers.latex), expressions are
+compared by their values (t1mini.answers.expressions), and what does not read as mathematics is compared as
+text. The response is not to be trusted: nothing in it is executed, every search in it is bounded, and
+whatever it contains, the worst it can be is wrong.
 
-Try it: python -c "from t1mini.verifier import verify; print(verify('So it is \\boxed{\\frac{2}{4}}.', '0.5'))"
+Try it: python -c "from t1mini.verifier import verify; print(verify('So \\boxed{\\frac{2}{4}}.', '0.5'))"
 """
 
 import re
@@ -19,42 +21,41 @@ from t1mini.answers.latex import normalise, read
 
 LONGEST = 1000  # characters
 
-# --- extraction ----------------------------------------------------------------------------------------------------
+# --- extraction ------------------------------------------------------------------------------------------
 
-_BOX = re.compile(r"((\\boxed\s*)?\{)|(\})|\\(?:[lc]?dots|boxed)|(\\(?!\\boxed).|[^\\{}\s.?…$_]+)", re.DOTALL)
-_TAG = re.compile(r"<answer>((?:(?!</?answer>).)*)</answer>", re.DOTALL)
-_HASHES = re.compile(r"^[ \t]*####[ \t]*(\S[^\n]*)$", re.MULTILINE)
-_SAYS = re.compile(r"\banswer\b[*_]*[ \t]*(?:\bis\b|:|=)[:*_ \t]*\n?[ \t]*(?=\S)", re.IGNORECASE)
-_NEGATION = re.compile(r"(?:\w+ly )?(?:not|never)\b", re.IGNORECASE)
-_SENTENCE = re.compile(r"[.!?](?=\s|$)|[,;]?\s+(?:because|since|which|where|so)\b", re.IGNORECASE)
+_BOX = re.compile(r"(?s)((\\boxed\s*)?\{)|(\})|\\(?:[lc]?dots|boxed)|(\\(?!\\boxed).|[^\\{}\s.?…$_]+)")
+_TAG = re.compile(r"(?s)<answer>((?:(?!</?answer>).)*)</answer>")
+_HASHES = re.compile(r"(?m)^[ \t]*####[ \t]*(\S[^\n]*)$")
+_SAYS = re.compile(r"(?i)\banswer\b[*_]*[ \t]*(?:\bis\b|:|=)[:*_ \t]*\n?[ \t]*(?=\S)")
+_NEGATION = re.compile(r"(?i)(?:\w+ly )?(?:not|never)\b")
+_SENTENCE = re.compile(r"(?i)[.!?](?=\s|$)|[,;]?\s+(?:because|since|which|where|so)\b")
 
 
 def extract_answer(response: str) -> str | None:
     r"""The final answer as written, or None. What stands before the last </think> does not count.
 
-    >>> extract_answer(r"<think>\boxed{1}?</think> It is \boxed{\boxed{2}}."), extract_answer("The answer is not 42.")
+    >>> extract_answer(r"\boxed{1}?</think> \boxed{\boxed{2}}"), extract_answer("The answer is not 42.")
     ('2', None)
     """
-    _, _, text = response.rpartition("</think>")
+    text = response.rpartition("</think>")[2]
     if "<think>" in text:  # never closed: still thinking
         return None
     if boxed := _last_box(text):
         return boxed
     text = text[-100 * LONGEST :]
     for pattern in (_TAG, _HASHES):
-        found = [m for m in pattern.findall(text) if _says_something(m)]
+        found = [*filter(_says_something, pattern.findall(text))]
         if found:
             return found[-1].strip()
-    said = [m.end() for m in _SAYS.finditer(text)]
-    if not said:
-        return None
-    line = text[said[-1] : said[-1] + LONGEST].split("\n")[0]
-    answer = _SENTENCE.split(line, maxsplit=1)[0].strip(" *_`")
+    said = ""
+    for m in _SAYS.finditer(text):
+        said = text[m.end() : m.end() + LONGEST]
+    answer = _SENTENCE.split(said.split("\n")[0], maxsplit=1)[0].strip(" *_`")
     return answer if _says_something(answer) and not _NEGATION.match(answer) else None
 
 
-def _last_box(text: str) -> str | None:
-    r"""What is in the last \boxed{} that closes and is not empty; of boxes in boxes, the innermost."""
+def _last_box(text):
+    r"""What is in the last \boxed{} that closes and is not empty, or ""; of boxes in boxes, the innermost."""
     opened, said, last = [], 0, (0, 0)
     for m in _BOX.finditer(text):
         if m[1]:
@@ -64,36 +65,36 @@ def _last_box(text: str) -> str | None:
                 last = max(last, (start, m.start()))
         elif m[4]:
             said = m.start()
-    return text[slice(*last)].strip() or None
+    return text[slice(*last)].strip()
 
 
-def _says_something(answer: str) -> bool:
-    return re.sub(r"\\[lc]?dots|\\boxed|[\s.?…$_{}]", "", answer) != ""
+def _says_something(answer):
+    return re.sub(r"\\[lc]?dots|\\boxed|[\s.?…$_{}]", "", answer)
 
 
 def verify(response: str, gold: str) -> bool:
     """True if the response's final answer equals `gold`, and is worked out where `gold` is a plain number."""
     answer = extract_answer(response)
-    if answer is None or not answers_equal(answer, gold):
-        return False
-    return is_plain(answer) or not is_plain(gold)
+    return answer is not None and answers_equal(answer, gold) and (is_plain(answer) or not is_plain(gold))
 
 
 _DIGITS = r"-?(?:\d[\d,]*(?:\.\d*)?|\.\d+)"
-_PLAIN = re.compile(rf"[-+]?\(?(?:{_DIGITS}|{_DIGITS}(?: ?\* ?10 ?\^ ?\{{?-?\d+\}}?|[eE][-+]?\d+)|0?\.?\d*\\overline\{{\d+\}}"
+_PLAIN = re.compile(rf"[-+]?\(?(?:{_DIGITS}|{_DIGITS}(?: ?\* ?10 ?\^ ?\{{?-?\d+\}}?|[eE][-+]?\d+)"
                     r"|(?P<fraction>\d+ ?/ ?\d+|\\frac\{-?\d+\}\{-?\d+\}))\)?")
 
 
 def is_plain(answer: str) -> bool:
-    """True for a number written out: 391, 3.5, 2/3, 2 1/2, 4e5, 50%, x = 5 cm; false for 17 * 23, 10/2, sqrt(4), 2^3.
+    """True for a number written out: 391, 3.5, 2/3, 2 1/2, 4e5, 50%, x = 5 cm; not for 17 * 23, 10/2, 2^3.
 
     >>> [is_plain(a) for a in ("1,024", r"x = 2\\frac12", "50%", "2^{10}", "10/2")]
     [True, True, True, False, False]
     """
-    kind, text, *_ = bare(read(normalise(answer))) + ("",)
-    m = _PLAIN.fullmatch(text) if kind == "number" else None
-    return bool(m) and (not m["fraction"] or getattr(values(text)[0], "denominator", 1) > 1)
+    kind, *parts = bare(read(normalise(answer)))
+    m = kind == "number" and _PLAIN.fullmatch(parts[0])
+    return bool(m) and (not m["fraction"] or getattr(values(m[0])[0], "denominator", 1) > 1)
 
+
+# --- equality --------------------------------------------------------------------------------------------
 
 def answers_equal(prediction: str, gold: str) -> bool:
     r"""True if two answers say the same, in either order. Never raises.
@@ -105,40 +106,33 @@ def answers_equal(prediction: str, gold: str) -> bool:
     if a == b:
         return True
     if max(len(a), len(b)) > 300:  # whole numbers of any length, and otherwise text
-        digits = [re.sub(r"^\+?(-?)0*|,", r"\1", text) for text in (a, b)]
-        return digits[0] == digits[1] and digits[0].removeprefix("-").isdecimal()
+        a, b = a.replace(",", ""), b.replace(",", "")
+        return a == b and a.removeprefix("-").isdecimal()
     return same(read(a), read(b))
 
 
-def same(a: tuple, b: tuple) -> bool:
-    """True if two answers that were read say the same."""
+def same(a, b):
+    """True if two answers that were read, or two words of them, say the same."""
     kinds = {a[0], b[0]}
     if a == b:
         return True
-    if kinds <= {"named", "relation"}:
-        return a[1] == b[1] and (all(map(same, a[2:], b[2:])) or _proportional(a, b))
-    if kinds == {"unit"}:
-        return a[1] == b[1] and same(a[2], b[2])
-    if any(x[:2] == ("unit", "%") and same(("number", f"({x[2][1]})/100"), y) for x, y in ((a, b), (b, a))):
-        return True
-    if kinds & {"named", "unit"}:
-        return same(bare(a), bare(b))
     if kinds == {"number"}:
         return same_value(a[1], b[1])
+    if kinds <= {"named", "relation"} and a[1] == b[1] in ("=", "!=") and proportional(
+            *(f"({left[-1]})-({right[-1]})" for *_, left, right in (a, b))):
+        return True
+    if len(kinds) == 2 and kinds & {"named", "unit"}:
+        for x, y in ((a, b), (b, a)):
+            if x[:2] == ("unit", "%") and same(("number", f"({x[2][1]})/100"), y):
+                return True
+        return same(bare(a), bare(b))
     if kinds & {"set", "list"}:  # in any order; a set of one is what is in it
         x, y = (z[1:] if z[0] in ("set", "list") else [z][: len(z) == 2] for z in (a, b))
         return bool(x and y) and all(any(same(u, v) for v in to) for of, to in ((x, y), (y, x)) for u in of)
     return a[0] == b[0] != "text" and len(a) == len(b) and all(map(same, a[1:], b[1:]))
 
 
-def _proportional(a: tuple, b: tuple) -> bool:
-    """True if left - right of one equation is a constant multiple of the other's."""
-    if a[1] not in ("=", "!=") or any(side[0] != "number" for side in a[2:] + b[2:]):
-        return False
-    return proportional(*(f"({left[1]})-({right[1]})" for *_, left, right in (a, b)))
-
-
-def bare(x: tuple) -> tuple:
+def bare(x):
     """Without its name, its unit, and the braces of a set of one."""
     while x[0] in ("named", "unit") or x[0] in ("set", "list") and len(set(x[1:])) == 1:
         x = x[-1]

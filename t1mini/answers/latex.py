@@ -1,12 +1,14 @@
 r"""Answers: what a final answer in LaTeX or plain text says, whichever way it is written.
 
-    "$\left(\dfrac12,\, 3\right)$"  -- normalise -->  "( \frac{1}{2}, 3 )"  -- read -->  ("()", ("number", ...), ("number", ...))
+    "$\left(\dfrac12,\, 3\right)$"  -- normalise -->  "(\frac{1}{2}, 3 )"
+                                     -- read -->  ("()", ("number", "\frac{1}{2}"), ("number", "3"))
 
-`normalise` applies rules of spelling, one a line below. `read` goes from the outside in: lists, labels, relations, brackets,
-matrices, units; what is left is an expression, whose value is t1mini.answers.expressions' business. The result is one of these:
+`normalise` is a list of rules of spelling, one a line. `read` goes from the outside in: lists, labels,
+relations, brackets, matrices, units; what is left is an expression, and has a value. It gives
 
-    ("number", expression)     ("text", words)     ("unit", unit, x)     ("named" or "relation", sign, left, right)
-    ("set", x, ...) for sets and lists     ("(]", x, ...) for tuples and intervals     ("matrix", ("row", x, ...), ...)
+    ("number", expression)      ("text", words)      ("unit", unit, x)
+    ("named" or "relation", sign, left, right)       ("set" or "list", x, ...)
+    ("(]", x, ...) for tuples and intervals          ("matrix", ("row", x, ...), ...)
 
 The text is a model's and is not to be trusted: length, depth and number of items are bounded.
 
@@ -16,146 +18,156 @@ See it: python -m pytest tests/test_verifier.py
 import re
 import unicodedata
 
-from t1mini.answers.expressions import GREEK, is_variable, same_value, values
-from t1mini.answers.numbers import CONSTANTS, FORMS, FUNCTIONS, UNITS, NotMathematics, canonical_unit
+from t1mini.answers.expressions import (NAMES, UNITS, NotMathematics, canonical_unit, is_variable, same_value,
+                                        values)
 
-LONGEST, DEEPEST, MOST_ITEMS = 1000, 10, 50  # characters; brackets within brackets; of a list
+LONGEST, DEEPEST, MOST_ITEMS = 600, 10, 50  # characters; brackets within brackets; items of a list
 
-# --- one spelling of many ------------------------------------------------------------------------------------------
+# --- one spelling of many --------------------------------------------------------------------------------
 
 # Each character is written as what follows it, where _ is a space.
-_CHARACTERS = r"""−- –- —- ×* ·* ⋅* ∙* ∗* ÷/ ∕/ ’' ′' " “ ” ↵ ≤<= ≥>= ≠!= ≈= √\sqrt_ ¢_"cent"_
-    α\alpha_ β\beta_ γ\gamma_ δ\delta_ ε\epsilon_ ζ\zeta_ η\eta_ θ\theta_ ι\iota_ κ\kappa_ λ\lambda_ μ\mu_ ν\nu_
-    ξ\xi_ π\pi_ ρ\rho_ σ\sigma_ τ\tau_ φ\phi_ χ\chi_ ψ\psi_ ω\omega_ º°
-    ½_1/2 ⅓_1/3 ⅔_2/3 ¼_1/4 ¾_3/4 ⅕_1/5 ⅖_2/5 ⅗_3/5 ⅘_4/5 ⅙_1/6 ⅚_5/6 ⅐_1/7 ⅛_1/8 ⅜_3/8 ⅝_5/8 ⅞_7/8 ⅑_1/9 ⅒_1/10
-    ⁰⟨0⟩ ¹⟨1⟩ ²⟨2⟩ ³⟨3⟩ ⁴⟨4⟩ ⁵⟨5⟩ ⁶⟨6⟩ ⁷⟨7⟩ ⁸⟨8⟩ ⁹⟨9⟩ ⁺⟨+⟩ ⁻⟨-⟩ ₀⟪0⟫ ₁⟪1⟫ ₂⟪2⟫ ₃⟪3⟫ ₄⟪4⟫ ₅⟪5⟫ ₆⟪6⟫ ₇⟪7⟫ ₈⟪8⟫ ₉⟪9⟫"""
+_CHARACTERS = r"""−- –- —- ×* ·* ⋅* ∙* ∗* ÷/ ∕/ ’' ′' " “ ” ↵ ≤<= ≥>= ≠!= ≈= √\sqrt_ ¢_"cent"_ º°
+    α\alpha_ β\beta_ γ\gamma_ δ\delta_ ε\epsilon_ ζ\zeta_ η\eta_ θ\theta_ ι\iota_ κ\kappa_ λ\lambda_ μ\mu_
+    ν\nu_ ξ\xi_ π\pi_ ρ\rho_ σ\sigma_ τ\tau_ φ\phi_ χ\chi_ ψ\psi_ ω\omega_
+    ½_1/2 ⅓_1/3 ⅔_2/3 ¼_1/4 ¾_3/4 ⅕_1/5 ⅖_2/5 ⅗_3/5 ⅘_4/5 ⅙_1/6 ⅚_5/6 ⅐_1/7
+    ⅛_1/8 ⅜_3/8 ⅝_5/8 ⅞_7/8 ⅑_1/9 ⅒_1/10
+    ⁰⟨0⟩ ¹⟨1⟩ ²⟨2⟩ ³⟨3⟩ ⁴⟨4⟩ ⁵⟨5⟩ ⁶⟨6⟩ ⁷⟨7⟩ ⁸⟨8⟩ ⁹⟨9⟩ ⁺⟨+⟩ ⁻⟨-⟩
+    ₀⟪0⟫ ₁⟪1⟫ ₂⟪2⟫ ₃⟪3⟫ ₄⟪4⟫ ₅⟪5⟫ ₆⟪6⟫ ₇⟪7⟫ ₈⟪8⟫ ₉⟪9⟫"""
 _ONE_BY_ONE = str.maketrans({item[0]: item[1:].replace("_", " ") for item in _CHARACTERS.split()})
-_COMMANDS = {command: new for new, commands in {
-    r"\frac": "dfrac tfrac cfrac", r"\binom": "dbinom tbinom", "±": "pm", "∓": "mp", "∈": "in", "∪": "cup", "∅": "emptyset varnothing",
-    "": "boxed",
-    "<=": "le leq leqslant", "<": "lt", ">=": "ge geq geqslant", ">": "gt", "!=": "ne neq", "=": "approx",
-    "*": "cdot times", "/": "div", "°": "degree circ", "|": "vert lvert rvert", "(": "langle", ")": "rangle",
-    " ": "quad qquad displaystyle textstyle left right middle big Big bigl bigr Bigl Bigr"}.items() for command in commands.split()}
+# What is written, where _ is a space, for the commands behind it.
+_COMMAND_NAMES = r"""_ boxed quad qquad displaystyle textstyle left right middle big Big bigl bigr Bigl Bigr;
+    <= le leq leqslant; < lt; >= ge geq geqslant; > gt; != ne neq; = approx;
+    * cdot times; / div; ° degree circ; | vert lvert rvert; ± pm; ∓ mp; ∈ in; ∪ cup;
+    ∅ emptyset varnothing; ∞ infty; \frac dfrac tfrac cfrac; \binom dbinom tbinom;
+    ( langle; ) rangle rfloor rceil; \floor( lfloor; \ceil( lceil"""
+_COMMANDS = {name: item.split()[0].replace("_", " ")
+             for item in _COMMAND_NAMES.split(";") for name in item.split()[1:]}
 
 
-def _improper(m: re.Match) -> str:
+def _improper(m):
     """2 1/2 as (5/2)."""
     whole, top, bottom = (int(digits) for digits in m.groups() if digits)
     return f"({whole * bottom + top}/{bottom})"
 
 
+def _repeating(m):
+    """0.1 and 6 as (15/90)."""
+    before, digits, repeated = m.groups()
+    nines = 10 ** len(digits) * (10 ** len(repeated) - 1)
+    return f"({int(before + digits + repeated) - int(before + digits or 0)}/{nines})"
+
+
+_SCALES = [item.split("*") for item in
+           "dozen*12 hundred*10^{2} thousand*10^{3} million*10^{6} billion*10^{9} trillion*10^{12}".split()]
 _RULES = [(re.compile(pattern), new) for pattern, new in (
-    ("⟩⟨|⟫⟪", ""), ("⟨", "^{"), ("⟪", "_{"), ("[⟩⟫]", "}"),  # raised and lowered
+    ("⁄", "/"),
+    ("⟩⟨|⟫⟪", ""), ("⟨(.*?)⟩", r"^{\1}"), ("⟪(.*?)⟫", r"_{\1}"),  # raised and lowered digits
+    (r"\\begin\{vmatrix\}", "det⟦"), (r"\\begin\{(?:[a-z]*matrix|array)\}(?:\{[clr|]*\})?", "⟦"),
+    (r"\\end\{(?:[a-z]*matrix|array)\}", "⟧"),
     (r"\\\\(?:\s*\[[^\]]*\])?", "↵"),  # the end of a matrix's row
+    (r"\\\{", "⦃"), (r"\\\}", "⦄"),  # a set's brackets, where { } only group
     (r"(?<=\d)(?:,?\\!\s*|\{,\}|\\[, ])(?=\d{3})|\\!", ""),  # 1{,}000
     (r"\\(?:left|right)\s*\.|\\[,;: ()\[\]]|~", " "),  # spaces, and \( \) \[ \]
     (r"\\([A-Za-z]+)(?![A-Za-z])", lambda m: _COMMANDS.get(m[1], m[0])),
-    (r"\\l(floor|ceil)(?![a-z])", r"\\\1("), (r"\\r(?:floor|ceil)(?![a-z])", ")"),
-    *[(r"\|([^|=<>,]*[^|=<>,+\-*/^({\s])\s*\|", r"\\abs{\1}")] * 2,  # ||x| - 1|
+    (r"\b(?:infinity|infty)\b", "∞"),
+    *[(r"\|([^|=<>,]*[^|=<>,+\-*/^({\s])\s*\|", r"\\abs{\1}")] * 2,  # twice: ||x| - 1|
     (r"\\([%&#_])", r"\1"),
     (r"\\\$", "¤"),  # money, where $ may be a bracket
     (r"(?<=[\w)} ])\*\*(?=[ \w({\\+-])", "^"),
-    (r"\\?\b(?:infinity|infty)\b", "∞"),
-    (r"\\(?:mathrm|rm)\s*\{\s*([eid])\s*\}|\\(?:mathbf|boldsymbol|mathit|vec|mathbb)\s*\{([^{}]*)\}", r" \1\2 "),
+    (r"\\(?:mathrm|rm)\s*\{\s*([eid])\s*\}", r" \1 "),
+    (r"\\(?:mathbf|boldsymbol|mathit|vec|mathbb)\s*\{([^{}]*)\}", r" \1 "),
     (r"\\(?:text\w*|[mh]box|mathrm|rm|operatorname)\s*\{\s*+([^{}]*?)\s*\}", r' "\1" '),
     (r'"([¤$€£¥%°])"', r"\1"),  # \text{\$}
     (r"\^\s*(?:°|\{\s*°\s*\})", "°"),
     (r"\\frac\s*([\da-z])\s*(?=[\da-z{])", r"\\frac{\1}"),  # \frac12
     (r"(\\frac\s*\{[^{}]*\})\s*([\da-z])", r"\1{\2}"),  # \frac{1}2
     (r"(\\sqrt|\^|_)\s*(\d+|[a-z])(?![a-z])", r"\1{\2}"),  # x^2, \sqrt2
-    (r"(?<![\d.^_}A-Za-z/])(?<![^{\s$]\{)(\d{1,99})\s*(?:\\frac\{(\d{1,99})\}\{(\d{1,99})\}| (\d{1,99}) ?/ ?(\d{1,99})(?![\d.]))", _improper),
+    (r"(?<![\d.^_}A-Za-z/])(?<![^{\s$]\{)(\d{1,99})\s*"
+     r"(?:\\frac\{(\d{1,99})\}\{(\d{1,99})\}| (\d{1,99}) ?/ ?(\d{1,99})(?![\d.]))", _improper),
+    (r"(\d*)\.(\d*)\s*\\overline\s*\{(\d+)\}", _repeating),
+    (r"\\?\bsqrt\s*(\[[^\[\]]*\])", r"\\root\1"),
+    *[(rf'(?<=[\d.)}}])(\s*"?)\s*(?i:{word})s?\b', rf"*{factor}\1") for word, factor in _SCALES],
     (r"\$([^$]*)\$", r" \1 "),  # in pairs they enclose mathematics, one alone is money
-    (r"[¤$]\s*(-?[\d.,]*\d|\(\d+/\d+\))", r'\1 "dollar" '),
+    (r"[¤$]\s*(-?[\d.,]*\d(?:\*10\^\{\d+\})?|\(\d+/\d+\))", r'\1 "dollar" '),
     (r"([€£¥])\s*(-?[\d.,]*\d|\(\d+/\d+\))", r"\2 \1 "),
     (r"\s+", " "),
     (r"^ |[.,;: ]+$", ""),
+    (r'^[{ *]*"([^"]*)"[} *]*$', r"\1"),
     (r"(?<!\d)(\d{1,3}) (?=\d{3}(?!\d))", r"\1"),  # 10 000
+    (r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])"  # 10,000; within brackets a comma is a separator
+     r"(?!(?:[^][()⦃⦄]|[\[(⦃][^][()⦃⦄]*[])⦄])*[])⦄])", lambda m: m[0].replace(",", "")),
 )]
 
 
 def normalise(text: str) -> str:
-    r"""One spelling of many. What is in \text{...} comes in "quotes". Text of LONGEST characters or more is only stripped.
+    r"""One spelling of many; what is in \text{...} in "quotes". Longer text than LONGEST is only stripped.
 
     >>> normalise(r"$\left(\dfrac12,\, 3\right)$."), normalise(r"90^\circ"), normalise("10{,}000")
-    ('( \\frac{1}{2}, 3 )', '90°', '10000')
+    ('(\\frac{1}{2}, 3 )', '90°', '10000')
     """
     if len(text) >= LONGEST:
         return text.strip()
-    text = unicodedata.normalize("NFKC", text.translate(_ONE_BY_ONE)).replace("⁄", "/").strip(" \t\r\n*_`")
+    text = unicodedata.normalize("NFKC", text.translate(_ONE_BY_ONE)).strip(" \t\r\n*_`")
     for pattern, new in _RULES:
         text = pattern.sub(new, text)
-    while text.startswith("{") and _is_enclosed(text):
-        text = text[1:-1].rstrip(" .,;:*").lstrip(" *")
-    return text.strip('" ') if re.fullmatch(r'"[^"]*"', text) else text
+    return text
 
 
-# --- reading, from the outside in ----------------------------------------------------------------------------------
+# --- reading, from the outside in ------------------------------------------------------------------------
 
-_KNOWN = FUNCTIONS.keys() | FORMS.keys() | GREEK | CONSTANTS.keys()
-_LISTS = re.compile(r"\\[{}]|[][()]")
-_BRACKETS = re.compile(r"\\begin|\\end|\\[{}]|[][(){}]")
-_OPENING = ("(", "[", "{", r"\{", r"\begin")
 _SEPARATOR = re.compile(r',\s*(?:"?(?:and|or)\b"?)?|;|"(?:, ?)?(?:and|or)"|\b(?:and|or)\b|∪')
 _RELATION = re.compile(r"<=|>=|!=|[=<>]")
-_THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
-_NAME = r"\"?(?:[A-Za-z]|[A-Z]{2,4}|[A-Za-z]{3,}(?: [A-Za-z]{3,}){0,3})\"?(?:_\{\w+\})?'*(?: ?\( ?\w(?: ?, ?\w)* ?\))?"
-_LABEL = re.compile(rf"(?:the )?((?:m ?\\angle |\\angle |\\)?{_NAME}|\( ?\\?[A-Za-z]+(?: ?, ?\\?[A-Za-z]+)* ?\))\s*"
-                    r"[=∈](?!.*[=<>])")
-_MATRIX = re.compile(r"(.*?)\\begin\{([a-z]*matrix|array)\}(?:\{[clr|]*\})?(.*)\\end\{\2\}")
+_NAME = (r"\"?(?:[A-Za-z]|[A-Z]{2,4}|[A-Za-z]{3,}(?: [A-Za-z]{3,}){0,3})\"?"
+         r"(?:_\{\w+\})?'*(?: ?\( ?\w(?: ?, ?\w)* ?\))?")
+_LABEL = re.compile(rf"(?:the )?((?:m ?\\angle |\\angle |\\)?{_NAME}"
+                    r"|\( ?\\?[A-Za-z]+(?: ?, ?\\?[A-Za-z]+)* ?\))\s*[=∈](?!.*[=<>])")
 
 
-def read(text: str) -> tuple:
-    """A normalised answer as nested tuples; ("text", words) where it is not mathematics, or beyond the bounds."""
+def read(text):
+    """A normalised answer as nested tuples; ("text", words) where it is no mathematics, or beyond bounds."""
     try:
-        if len(text) >= LONGEST:
-            raise NotMathematics("too long")
-        depths = _depths(text, _LISTS)  # within brackets a comma is a separator
-        text = _THOUSANDS.sub(lambda m: m[0] if depths[m.start()] else m[0].replace(",", ""), text)
         return _read(text)
     except (ValueError, ArithmeticError):
-        return "text", re.sub(r'(?<=\W)\s+|\s+(?=\W)|"', "", text).strip().casefold()
+        return "text", re.sub(r'(?<=\W)\s+|\s+(?=\W)|["{}]', "", text).strip().casefold()
 
 
-def _read(text: str, depth: int = 0) -> tuple:
-    text, inner = text.strip(), lambda part: _read(part, depth + 1)
-    if not text or depth > DEEPEST or _is_prose(text):
-        raise NotMathematics("empty, too deep or words")
-    if len(parts := _split(text, _SEPARATOR)) > 1:
+def _read(text, depth=0):
+    text, inner = text.strip(" *").rstrip(" .,;:*"), lambda part: _read(part, depth + 1)
+    if not 0 < len(text) < LONGEST or depth > DEEPEST or text.casefold() in ("yes", "no"):
+        raise NotMathematics("empty, too long, too deep, or a word that is no product")
+    parts, (*within, end) = _split(text, _SEPARATOR), _depths(text)
+    enclosed = text[0] in "([{⦃" and 0 not in within and end == 0
+    if len(parts) == 1 and re.search("[±∓]", text) and not enclosed:
+        parts = [text.replace("±", sign).replace("∓", other) for sign, other in ("+-", "-+")]
+    if len(parts) > 1:
         return ("list", *_members(map(inner, parts), "list", "set"))
-    enclosed = _is_enclosed(text)
-    if not enclosed and ("±" in text or "∓" in text):
-        both = [inner(text.replace("±", sign).replace("∓", other)) for sign, other in ("+-", "-+")]
-        return ("list", *_members(both, "list", "set"))
     if label := _LABEL.match(text):
         return "named", "=", ("number", re.sub(r'[\s"]', "", label[1])), inner(text[label.end():])
     if len(sides := _split(text, _RELATION)) > 1:
-        return _relation(_RELATION.findall(text), [side.strip() for side in sides], inner)
-    if matrix := _MATRIX.fullmatch(text):
-        return _matrix(*matrix.groups(), inner)
-    if enclosed:
-        opener, content, closer = re.fullmatch(r"(\\?.)(.*?)(\\?.)", text).groups()
-        if opener == r"\{" and not content.strip():
-            return ("set",)
-        items = [inner(part) for part in _split(content, _SEPARATOR)]
-        if len(items) == 1 and opener != r"\{":
-            return items[0]
-        return ("set", *_members(items, "list")) if "{" in opener else (opener + closer, *items)
-    if text == "∅":
+        return _relation(_RELATION.findall(text), sides, inner)
+    if matrix := re.fullmatch("([^⟦]*)⟦(.*)⟧", text):  # row by row, each entry times the factor before
+        rows = [row.split("&") for row in matrix[2].strip(" ↵").split("↵")]
+        return ("matrix", *(("row", *(inner(f"{matrix[1]}({entry})") for entry in row)) for row in rows))
+    if re.fullmatch("∅|⦃ *⦄", text):
         return ("set",)
-    return ("number", text.lstrip("+")) if text.lstrip("+-") == "∞" else _quantity(text, inner)
+    if enclosed:
+        items = [inner(part) for part in _split(text[1:-1], _SEPARATOR)]
+        if len(items) == 1 and text[0] != "⦃":
+            return items[0]
+        return ("set", *_members(items, "list")) if text[0] in "{⦃" else (text[0] + text[-1], *items)
+    return _quantity(text, inner)
 
 
-def _depths(text: str, brackets: re.Pattern = _BRACKETS) -> list[int]:
+def _depths(text):
     """How many brackets are open after each character."""
     depths, depth = [], 0
-    for m in brackets.finditer(text):
-        depths += [depth] * (m.start() - len(depths))
-        depth += 1 if m[0] in _OPENING else -1
-        depths += [depth] * len(m[0])
-    return depths + [depth] * (len(text) - len(depths))
+    for character in text:
+        depth += (character in "([{⦃⟦") - (character in ")]}⦄⟧")
+        depths.append(depth)
+    return depths
 
 
-def _split(text: str, pattern: re.Pattern) -> list[str]:
+def _split(text, pattern):
     """`text` at the matches of `pattern` outside all brackets."""
     depths, parts, start = _depths(text), [], 0
     for m in pattern.finditer(text):
@@ -165,20 +177,7 @@ def _split(text: str, pattern: re.Pattern) -> list[str]:
     return [*parts, text[start:]]
 
 
-def _is_enclosed(text: str) -> bool:
-    """True if the text begins with a bracket that closes at its end."""
-    *within, end = _depths(re.sub(r"\\}$", "}", text))
-    return text.startswith(_OPENING[:4]) and 0 not in within and end == 0
-
-
-def _is_prose(text: str) -> bool:
-    """True where there is nothing but words, and they are no names."""
-    words = re.findall("[A-Za-z]+", text)
-    return bool(re.fullmatch(r"[A-Za-z\s\"'-]+", text)) and any(
-        len(word) > 3 and word not in _KNOWN or word.casefold() in ("yes", "no") for word in words)
-
-
-def _members(items: list[tuple], *opened: str) -> list[tuple]:
+def _members(items, *opened):
     """The items, those of the kinds `opened` member by member: {1 ± 2, 5} has three members."""
     members = [member for item in items for member in (item[1:] if item[0] in opened else [item])]
     if len(members) > MOST_ITEMS:
@@ -186,20 +185,14 @@ def _members(items: list[tuple], *opened: str) -> list[tuple]:
     return members
 
 
-def _matrix(factor: str, kind: str, body: str, inner) -> tuple:
-    """Row by row, each entry times the factor before the matrix."""
-    rows = [("row", *(inner(f"{factor}({entry})") for entry in row.split("&"))) for row in body.strip(" ↵").split("↵")]
-    return ("determinant" if kind == "vmatrix" else "matrix", *rows)
-
-
-def _relation(signs: list[str], sides: list[str], inner) -> tuple:
+def _relation(signs, sides, inner):
     """An inequality in one variable is an interval, 17 * 23 = 391 says 391; others stay relations."""
-    if set(signs) == {"="} and all(same_value(side, sides[-1]) for side in sides[:-1]):
+    if set(signs) == {"="} and all(same_value(side, sides[-1]) for side in sides):
         return inner(sides[-1])
     if signs[0][0] == ">":
         sides, signs = sides[::-1], [sign.replace(">", "<") for sign in signs[::-1]]
-    names = [is_variable(side.lstrip("\\")) for side in sides]
-    if {sign[0] for sign in signs} == {"<"} and sum(names) == 1 and (len(sides) == 2 or len(sides) == 3 and names[1]):
+    names = [is_variable(side.strip(" \\")) for side in sides]
+    if set(signs) <= {"<", "<="} and names in ([True, False], [False, True], [False, True, False]):
         at = names.index(True)
         sides, signs = ["-∞", *sides, "∞"], ["<", *signs, "<"]
         kind = "(["[signs[at] == "<="] + ")]"[signs[at + 1] == "<="]
@@ -209,29 +202,31 @@ def _relation(signs: list[str], sides: list[str], inner) -> tuple:
     return "relation", signs[0], *map(inner, sides)
 
 
-# --- quantities: a number, and what it counts ----------------------------------------------------------------------
+# --- quantities: a number, and what it counts ------------------------------------------------------------
 
 _WORD = r'(?:"[^"]*"|(?<!\\)[A-Za-z]++|[°%/€£¥¢])(?:\s*\^\s*\{-?\d\})?'
-_UNIT = re.compile(rf'(.*?(?:[\d.)}}\]!]|\\pi|(?<=\d)[a-z]))((?!\s*[A-Za-z]\b)(?:\s*{_WORD})+|(?<=\d) [msghlL])')
+_UNIT = re.compile(r"(.*?(?:[\d.)}\]⦄⟧!]|\\pi|(?<=\d)[a-z]))"
+                   rf"((?!\s*[A-Za-z]\b)(?:\s*{_WORD})+|(?<=\d) [msghlL])")
 
 
-def _quantity(text: str, inner) -> tuple:
+def _quantity(text, inner):
     """A number with or without a unit behind it. NotMathematics where it is neither."""
     m = _UNIT.fullmatch(text)
     if m and _begins_unit(m[1], m[2]):
-        unit, scale = canonical_unit(m[2])
-        value = inner(f"({m[1]})*{scale}" if scale > 1 else m[1])
+        unit, value = canonical_unit(m[2]), inner(m[1])
         return ("unit", unit, value) if unit and value[0] == "number" else value
-    if m := re.fullmatch(r"(\d+)_\{(\d+)\}", text):
-        return f"base {m[2]}", inner(m[1])
+    if re.fullmatch(r"[+-]?∞|\d+_\{\d+\}", text):  # infinity, 52_8
+        return "text", text.lstrip("+")
     if not values(text):
         raise NotMathematics(text)
     return "number", text
 
 
-def _begins_unit(value: str, text: str) -> bool:
+def _begins_unit(value, text):
     """True for quoted text, symbols and words that are no names of variables or functions."""
     word = re.match(r"\s*([A-Za-z]+|.)", text)[1]
-    if not word.isalpha():
-        return word != "/" and (word != "°" or "°" not in value and not any(name in value for name in FUNCTIONS))
-    return len(word) == 1 or word.casefold() in UNITS or len(word) > 3 and word not in _KNOWN
+    if word == "°":
+        return not re.search("°|sin|cos|tan|cot|sec|csc|ln|lg|log|exp", value)
+    if len(word) == 1:
+        return word != "/"
+    return word.casefold() in UNITS or len(word) > 3 and word not in NAMES
