@@ -180,7 +180,7 @@ def equal_cases(seed: int) -> list[Case]:
 
 EQUAL = Task(
     "answers_equal", equal_cases, equal, seeds=1,
-    answers=("t1mini.verifier.answers_equal", "t1mini.answers.latex.same", "t1mini.answers.latex.read",
+    answers=("t1mini.verifier.answers_equal", "t1mini.verifier.same", "t1mini.answers.latex.read",
              "t1mini.answers.expressions.same_value"),
     mistakes=(
         Mistake("texts are compared as they stand: 5 and 5.0 are the same number", lambda a, b: a == b),
