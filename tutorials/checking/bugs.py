@@ -70,8 +70,9 @@ BUGS = {
     7: Bug("overlong", "penalties.py", "    return length >= max_new_tokens and not finished",
            "    return length > max_new_tokens and not finished"),
     8: Bug("rows", "rl.py",
-           "policy_gradient_loss(logprobs, advantages.flatten()[rows], mask,",
-           "policy_gradient_loss(logprobs, advantages.flatten()[: len(rows)], mask,"),
+           "        loss = policy_gradient_loss(logprobs, advantages.flatten()[rows], mask, entropy=entropy,",
+           "        loss = policy_gradient_loss(logprobs, advantages.flatten()[: len(rows)], mask, "
+           "entropy=entropy,"),
     9: Bug("detached", "loss.py", "    objective = advantages.detach()[:, None] * logprobs",
            "    objective = advantages[:, None] * logprobs.detach()"),
     10: Bug("limit", "penalties.py", "    return max(counts.values(), default=0) > limit",
