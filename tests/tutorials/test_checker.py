@@ -29,7 +29,7 @@ LIBRARY = ["tasks.teacher", "inference_scaling", "loss", "penalties", "reference
 
 def pytest_generate_tests(metafunc):
     """Every task and bug with --whole, else some of them."""
-    for name, cases, step in (("task", TASKS.values(), 3), ("bug", bugs.BUGS, 4)):
+    for name, cases, step in (("task", TASKS.values(), 4), ("bug", bugs.BUGS, 4)):
         if name in metafunc.fixturenames:
             chosen = list(cases)[:: 1 if metafunc.config.getoption("--whole") else step]
             metafunc.parametrize(name, chosen, ids=lambda case: getattr(case, "name", str(case)))
