@@ -71,7 +71,8 @@ def parse(task, line: str, place: str):
 
 def layout(problem: countdown.Problem, response: str, finished: bool) -> str:
     """A line an attempt with what is said of it, then the answer and whether it is right."""
-    text = _PIECE.sub(lambda piece: f"\n{piece[1]:<28}", response).removeprefix("\n")
+    width = 14 * (len(problem.numbers) - 1)
+    text = _PIECE.sub(lambda piece: f"\n{piece[1]:<{width}}", response).removeprefix("\n")
     if not finished:
         return f"{text}\nno end within the limit"
     return text + ("right" if countdown.is_correct(problem, response) else "wrong")

@@ -29,7 +29,7 @@ LIBRARY = ["tasks.teacher", "inference_scaling", "loss", "penalties", "reference
 
 def pytest_generate_tests(metafunc):
     """Every task and bug with --whole, else some of them."""
-    for name, cases, step in (("task", TASKS.values(), 2), ("bug", bugs.BUGS, 4)):
+    for name, cases, step in (("task", TASKS.values(), 4), ("bug", bugs.BUGS, 4)):
         if name in metafunc.fixturenames:
             chosen = list(cases)[:: 1 if metafunc.config.getoption("--whole") else step]
             metafunc.parametrize(name, chosen, ids=lambda case: getattr(case, "name", str(case)))
@@ -74,21 +74,21 @@ def spoil(value, how):
     return not value if how == "flip" else None
 
 
-@pytest.mark.parametrize("name", TASKS)
-def test_zeros_flips_and_nothing_fail(name):
-    task = TASKS[name]
+def test_zeros_flips_and_nothing_fail(task):
     cases, expected = cases_of(task)
     for how in ("zeros", "flip"):
         outcomes = [outcome | {"value": spoil(outcome["value"], how)} for outcome in expected]
-        if name == "ema_update":
+        if task.in_place:
             outcomes = [o | {"args": (list(spoil(o["args"][0], how)), *o["args"][1:])} for o in expected]
         assert not judge(task, outcomes).passed
-    kept = [case.args if name == "ema_update" else outcome["args"] for case, outcome in zip(cases, expected)]
+    kept = [case.args if task.in_place else outcome["args"] for case, outcome in zip(cases, expected)]
     nothing = judge(task, [outcome | {"value": None, "args": args} for outcome, args in zip(expected, kept)])
     assert not nothing.passed and nothing.says
 
 
-def test_the_librarys_functions_agree_with_what_is_expected():
+def test_the_librarys_functions_agree_with_what_is_expected_and_can_be_blocked():
+    for module, _, name in (answer.rpartition(".") for task in TASKS.values() for answer in task.answers):
+        assert hasattr(importlib.import_module(module), name), f"{module} has no {name}"
     modules = [importlib.import_module(f"t1mini.{name}") for name in LIBRARY]
     found = {name: getattr(module, name) for module in modules for name in TASKS if hasattr(module, name)}
     assert len(found) == 17
@@ -142,27 +142,24 @@ def test_the_gradescope_archive_writes_valid_results(tmp_path):
 
 
 def test_a_class_is_graded_whatever_is_in_it(tmp_path, capsys):
-    files = {"ann": (SOLUTIONS / "a05.py").read_text(), "bob": "import os; os._exit(3)", "cyd": ""}
-    for student, text in files.items():
+    two_of_three = (SOLUTIONS / "a05.py").read_text() + "\ngroup = lambda *x: __import__('os')._exit(3)\n"
+    for student, file, text in (("ann", "ex05_rollouts.py", two_of_three), ("bob", "notes", "")):
         (tmp_path / "class" / student).mkdir(parents=True)
-        (tmp_path / f"class/{student}/{'ex05_rollouts.py' if text else 'notes'}").write_text(text)
+        (tmp_path / "class" / student / file).write_text(text)
     grade_folder, target = importlib.import_module("grade_folder"), tmp_path / "grades.csv"
     for _ in range(2):  # the second time there is nothing left to do
         assert grade_folder.main([str(tmp_path / "class"), str(target), "05"]) == 0
         rows = [(row["student"], row["score"], row["of"]) for row in read_rows(target)]
-        assert rows == [("ann", "3", "3"), ("bob", "0", "3"), ("cyd", "0", "3")]
+        assert rows == [("ann", "2", "3"), ("bob", "0", "3")]
     assert grade_folder.main([str(tmp_path / "nowhere"), str(target)]) == 2
     assert "grade_folder.py: want" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("words", ["11", "06 --submission nowhere.py", f"all --submission {__file__}", ""])
-def test_a_mistake_at_the_command_line_ends_with_2(words, capsys):
-    with pytest.raises(SystemExit) as ended:
-        report.main(words.split())
-    assert ended.value.code == 2 and "check.py" in capsys.readouterr().err
-
-
-def test_results_are_written_for_gradescope_from_the_command_line(tmp_path, capsys):
+def test_the_command_line_refuses_mistakes_and_writes_results_for_gradescope(tmp_path, capsys):
+    for words in ("11", "06 --submission nowhere.py", f"all --submission {__file__}", ""):
+        with pytest.raises(SystemExit) as ended:
+            report.main(words.split())
+        assert ended.value.code == 2 and "check.py" in capsys.readouterr().err
     target = tmp_path / "results.json"
     assert report.main(["09", "--submission", str(SOLUTIONS / "b09.py"), "--json", str(target)]) == 0
     assert json.loads(target.read_text())["score"] == 3 and "3 of 3 passed" in capsys.readouterr().out
@@ -170,8 +167,7 @@ def test_results_are_written_for_gradescope_from_the_command_line(tmp_path, caps
 
 def test_every_bug_can_be_made_and_its_metrics_are_there(tmp_path):
     for number in (0, *bugs.BUGS):
-        if number:
-            shutil.rmtree(bugs.make_broken(number, tmp_path))
+        assert not number or bugs.make_broken(number, tmp_path / str(number)).exists()
         rows = read_rows(bug_hunt.METRICS / f"{number:02d}.csv")
         assert len(rows) >= 20 and rows[0].keys() == METRICS.keys()
 
@@ -188,7 +184,7 @@ def test_the_hunt_is_answered_by_cause_and_line(tmp_path):
     assert all(words in bugs.BugTask(bug).check(path, 30.0)[0].says for bug, words in enumerate(says, 1))
 
 
-def test_a_broken_copy_is_written_and_a_mistake_is_told(tmp_path, capsys):
+def test_a_broken_copy_is_written(tmp_path, capsys):
     assert bug_hunt.main(["3", str(tmp_path / "hunt")]) == 0
     assert bugs.BUGS[3].broken in (tmp_path / "hunt/t1mini" / bugs.BUGS[3].file).read_text()
     for words in (["3", str(tmp_path / "hunt")], ["99", "x"], []):

@@ -15,6 +15,7 @@ TUTORIALS = Path(__file__).resolve().parent.parent
 ROOT = TUTORIALS.parent
 LESSONS = sorted(TUTORIALS.glob("[0-9][0-9]_*.md"))
 PAGES = [ROOT / "README.md", ROOT / "data/README.md", *sorted(TUTORIALS.glob("**/*.md"))]
+_INLINE = re.compile(r"`(python [^`]+)`")
 _FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -42,9 +43,14 @@ def blocks(path: Path) -> Iterator[Block]:
 
 
 def commands(path: Path) -> list[str]:
-    """The command lines of a page, without their comments."""
-    lines = [line for block in blocks(path) if block.kind == "commands" for line in block.text.splitlines()]
-    return [line.partition("  #")[0].strip() for line in lines if line.startswith("python ")]
+    """The command lines of a page, without their comments, and those within its prose."""
+    lines = []
+    for block in blocks(path):
+        if block.kind == "commands":
+            lines += [line.partition("  #")[0] for line in block.text.splitlines()]
+        elif block.kind == "prose":
+            lines += _INLINE.findall(block.text)
+    return [" ".join(line.split()) for line in lines if line.startswith("python ")]
 
 
 class Interpreter(InteractiveConsole):

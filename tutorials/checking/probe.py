@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch._dynamo  # noqa: F401  loading a model imports it: here once, for all that fork
 
 from checking.runner import NOTHING, attempt, limit_resources, write
 from checking.values import pack, unpack

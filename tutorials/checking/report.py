@@ -68,10 +68,10 @@ def check_files(files: dict[str, Path], seconds: float) -> list[Result]:
                             else check_task(path, task, seconds))
         return Result(number, task.name, finding, printed, time.perf_counter() - began)
 
+    asked = [(number, path, task) for number, path in files.items() for task in tasks_of(number)]
     sandbox.context()
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        waiting = [pool.submit(one, number, path, task) for number, path in files.items()
-                   for task in tasks_of(number)]
+        waiting = [pool.submit(one, *each) for each in asked]
         return [future.result() for future in waiting]
 
 

@@ -25,11 +25,12 @@ PRINTED = 400  # characters shown of what a submission prints
 
 @lru_cache(maxsize=None)
 def context():
-    """Processes fork from a server that has imported the runner, or are started afresh."""
+    """Processes fork from a server that has imported what they run, or are started afresh."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     forking = multiprocessing.get_context("forkserver")
-    forking.set_forkserver_preload(["checking.runner"])
+    needed = [name for name in ("checking.runner", "checking.probe") if name in sys.modules]
+    forking.set_forkserver_preload(needed)
     tutorials = Path(__file__).resolve().parent.parent
     places = [str(tutorials), str(tutorials.parent), os.environ.get("PYTHONPATH", "")]
     os.environ["PYTHONPATH"] = os.pathsep.join(places)  # of the server
