@@ -20,12 +20,14 @@ import contextlib
 import os
 import pkgutil
 import re
+import signal
 import sys
 
 from safetensors import SafetensorError
 
 from t1mini.lab.exercise import exercise, in_place
 from t1mini.lab.study import variant
+from t1mini.runs.folder import Stopped
 from t1mini.runs.machine import prepare
 from t1mini.runs.settings import Parser, StageConfig, UserError, add_flags, from_flags
 
@@ -47,6 +49,7 @@ STAGES = {  # where its settings are
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs a stage. Returns the exit code."""
+    signal.signal(signal.SIGTERM, stop)
     try:
         run(read(sys.argv[1:] if arguments is None else arguments))
     except (UserError, KeyboardInterrupt) as error:
@@ -63,6 +66,11 @@ def main(arguments: list[str] | None = None) -> int:
         error.args = ("out of memory: lower --micro-batch-tokens, --max-batch-tokens or --max-new-tokens",)
         return complain(error)
     return 0
+
+
+def stop(number: int, frame):
+    """Where there is no step to finish, a signal ends the stage at once."""
+    raise Stopped(number, "stopped")
 
 
 def read(words: list[str]) -> StageConfig:

@@ -32,7 +32,8 @@ def words(tmp_path, monkeypatch):
 def test_a_run_stopped_or_killed_ends_as_one_that_was_not(words, tmp_path, monkeypatch, capsys, number, code):
     whole, run = tmp_path / "whole", tmp_path / "run"
     assert main([*words, "--out", str(whole)]) == 0
-    assert "9 problems: 0 traces, 9 hard problems" in capsys.readouterr().out
+    said = {line.rpartition(" ")[0].strip(): int(line.split()[-1]) for line in capsys.readouterr().out.splitlines()}
+    assert said == {"problems": 9, "traces.jsonl: kept": 0, "left out: never solved": 9, "hard.jsonl: solved in 0% to 30%": 9}
     assert [json.loads(line) for line in (whole / "hard.jsonl").open()] == [{"question": f"{i} + 1?", "answer": f"{i + 1}"} for i in range(9)]
     with monkeypatch.context() as patch:
         respond = collect.respond
@@ -68,5 +69,6 @@ def test_traces_come_from_a_clean_failure_beside_a_clean_success_and_are_not_too
     kept = attempts("1", "7")
     rows = [attempts("7", "7", "7"), attempts("1", "2"), kept, attempts("1" * 5000, "7"), attempts("1", finished=False) + attempts("7"),
             attempts("1", *"7" * 15)]
-    traces = make_traces(rows, Tokenizer.from_dir(GOLDEN), CollectConfig(trace_tokens=900))
+    traces, left_out = make_traces(rows, Tokenizer.from_dir(GOLDEN), CollectConfig(trace_tokens=900))
+    assert sum(left_out.values()) == 5
     assert len(traces) == 1 and traces[0]["question"] == "3 + 4?" and verify(traces[0]["response"], "7")
