@@ -148,11 +148,11 @@ class Bench:
 
     def timed(self) -> tuple[float, dict]:
         """Seconds until every rank has done it, and seconds by part."""
-        self.clock.seconds = {}
         with self.clock.part("all"):
             getattr(self, self.name)()
             self.team.sum(torch.zeros(1, device=self.config.device))
-        return self.clock.seconds.pop("all"), self.clock.seconds
+        parts = self.clock.take(*self.clock.seconds)
+        return parts.pop("all"), parts
 
     def measure(self) -> dict:
         """The median run: seconds, tokens a second, seconds by part, floors; the first run's memory."""

@@ -52,5 +52,5 @@ def test_out_of_memory_names_the_flags_to_lower(error, monkeypatch, capsys):
     monkeypatch.setattr("t1mini.rl.run", Mock(side_effect=error))
     assert main(["rl", "--threads", "1"]) == 2
     message = capsys.readouterr().err
-    assert "is out of memory: lower --micro-batch-tokens or --max-batch-tokens" in message
+    assert "out of memory: lower --micro-batch-tokens, --max-batch-tokens" in message
     assert message.count("\n") == 1
