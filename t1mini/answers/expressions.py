@@ -24,7 +24,7 @@ GREEK = set("""alpha beta gamma delta epsilon varepsilon zeta eta theta iota kap
     tau phi varphi chi psi omega Gamma Delta Theta Lambda Sigma Phi Psi Omega ell""".split())
 _SUBSCRIPT = r"(?:\s*_\s*(?:\{[^{}]*\}|\w)|\s*')+"
 _TOKEN = re.compile(
-    r"\d*\.\d*\s*\\overline\s*\{\d+\}"  # 0.1\overline{6}
+    r"\d*\.\d*\s*\\?overline\s*\{\s*\d+\s*\}"  # 0.1\overline{6}
     r"|(?:\.\d+|\d+(?:\.\d*)?)(?:[eE][-+]?\d{1,4}(?![A-Za-z\d]))?"  # 12, 1.5, 3e5
     rf"|(?:\\(?!log)[A-Za-z]+|[A-Za-z]){_SUBSCRIPT}"  # x_1, \theta'
     rf"|(?!log)[A-Za-z]{{1,2}}(?=[A-Za-z]{_SUBSCRIPT})"  # the x of xy_1
@@ -169,7 +169,7 @@ class _Reader:
 
 
 def _number(token: str) -> Fraction:
-    digits, _, repeated = re.sub(r"[{}\s]", "", token).partition("\\overline")
+    digits, _, repeated = re.sub(r"[\\{}\s]", "", token).partition("overline")
     value = Fraction(digits)
     if repeated:
         value += Fraction(int(repeated), (10 ** len(repeated) - 1) * 10 ** len(digits.partition(".")[2]))
@@ -185,41 +185,16 @@ def _variable(name: str, point: int) -> Fraction:
 
 # --- what is counted -------------------------------------------------------------------------------------
 
-# One unit a line: its name, and other names. "square", "squared", "mph" and plurals are seen to below.
-_UNIT_NAMES = """mm millimeter millimetre
-    cm centimeter centimetre
-    m meter metre
-    km kilometer kilometre
-    in inch inche
-    ft foot feet
-    yd yard
-    mi mile
-    s second sec
-    min minute
-    h hour hr
-    yr year
-    g gram
-    kg kilogram
-    oz ounce
-    lb pound £
-    l liter litre
-    ml milliliter
-    dollar usd buck
-    cent ¢
-    euro €
-    yen ¥
-    % percent
-    ° degree deg
-    rad radian
-    c celsius celsiu
-    f fahrenheit
-    / per
-    -
-    unit
-    sq
-    cu
-    mph"""
-UNITS = {name: line.split()[0] for line in _UNIT_NAMES.split("\n") for name in line.split()}
+# Each unit with its other names. "square", "squared", "mph" and plurals are seen to below.
+_UNIT_NAMES = """
+    mm millimeter millimetre; cm centimeter centimetre; m meter metre; km kilometer kilometre
+    in inch inche; ft foot feet; yd yard; mi mile
+    s second sec; min minute; h hour hr; yr year
+    g gram; kg kilogram; oz ounce; lb pound £; l liter litre; ml milliliter
+    dollar usd buck; cent ¢; euro €; yen ¥
+    % percent; ° degree deg; rad radian; c celsius celsiu; f fahrenheit
+    / per; -; unit; sq; cu; mph"""
+UNITS = {name: unit.split()[0] for unit in re.split(r"[;\n]", _UNIT_NAMES) for name in unit.split()}
 _SCALES = {
     "dozen": 12, "hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 _NO_UNIT = set("""is are was be not no nor non isn isnt wrong incorrect false maybe perhaps possibly probably

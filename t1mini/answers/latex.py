@@ -62,13 +62,13 @@ _RULES = [(re.compile(pattern), new) for pattern, new in (
     (r"\\(?:left|right)\s*\.|\\[,;: ()\[\]]|~", " "),  # spaces, and \( \) \[ \]
     (r"\\([A-Za-z]+)(?![A-Za-z])", lambda m: _COMMANDS.get(m[1], m[0])),
     (r"\b(?:infinity|infty)\b", "∞"),
-    *[(r"\|([^|=<>,]*[^|=<>,+\-*/^({\s])\s*\|", r"\\abs{\1}")] * 2,  # twice: ||x| - 1|
     (r"\\([%&#_])", r"\1"),
     (r"\\\$", "¤"),  # money, where $ may be a bracket
     (r"(?<=[\w)} ])\*\*(?=[ \w({\\+-])", "^"),
     (r"\\(?:mathrm|rm)\s*\{\s*([eid])\s*\}", r" \1 "),
     (r"\\(?:mathbf|boldsymbol|mathit|vec|mathbb)\s*\{([^{}]*)\}", r" \1 "),
     (r"\\(?:text\w*|[mh]box|mathrm|rm|operatorname)\s*\{\s*+([^{}]*?)\s*\}", r' "\1" '),
+    *[(r"\|([^|=<>,]*[^|=<>,+\-*/^({\s])\s*\|", r"\\abs{\1}")] * 2,  # twice: ||x| - 1|
     (r'"([¤$€£¥%°])"', r"\1"),  # \text{\$}
     (r"\^\s*(?:°|\{\s*°\s*\})", "°"),
     (r"\\frac\s*([\da-z])\s*(?=[\da-z{])", r"\\frac{\1}"),  # \frac12

@@ -44,6 +44,8 @@ class Complex:
 
     def __truediv__(self, other):
         y = inexact(other)
+        if not y.im:
+            return Complex(self.re / y.re, self.im / y.re)
         size = y.re * y.re + y.im * y.im
         return self * Complex(y.re / size, -y.im / size)
 
@@ -103,7 +105,9 @@ def root(x: Number, n: Number) -> Number:
         if (exact := Fraction(*parts)) ** n == x:
             return exact
     z = inexact(x)
-    return -root(-x, n) if z.re < 0 and not z.im and n % 2 else exp(log(z) / n)
+    if z.re < 0 and not z.im and (n % 2 or n == 2):
+        return -root(-x, n) if n % 2 else I * root(-x, 2)
+    return exp(log(z) / n)
 
 
 def exp(x: Number) -> Complex:
@@ -130,7 +134,7 @@ def log(x: Number) -> Complex:
 
 def size(x: Number) -> Decimal:
     x = inexact(x)
-    return (x.re * x.re + x.im * x.im).sqrt()
+    return (x.re * x.re + x.im * x.im).sqrt() if x.im else abs(x.re)
 
 
 def absolute(x: Number) -> Number:
@@ -142,15 +146,16 @@ def floor(x: Number) -> Fraction:
 
 
 def factorial(x: Number) -> Fraction:
-    if isinstance(x, Complex) or x.denominator > 1 or not 0 <= x <= LARGEST_FACTORIAL:
+    x = inexact(x)
+    if x.im or x.re % 1 or not 0 <= x.re <= LARGEST_FACTORIAL:
         raise ValueError("factorial out of bounds")
-    return Fraction(math.factorial(int(x)))
+    return Fraction(math.factorial(int(x.re)))
 
 
 def binomial(n: Number, k: Number) -> Number:
     """n may be any number: n (n - 1) ... (n - k + 1) / k!"""
     result = 1 / factorial(k)
-    for j in range(int(k)):
+    for j in range(int(inexact(k).re)):
         result = result * (n + -j)
     return result
 
