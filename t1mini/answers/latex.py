@@ -70,13 +70,13 @@ _RULES = [(re.compile(pattern), new) for pattern, new in (
     (r"\\(?:left|right)\s*\.|\\[,;: ()\[\]]|~", " "),  # spaces, and \( \) \[ \]
     (r"\\([A-Za-z]+)(?![A-Za-z])", lambda m: _COMMANDS.get(m[1], m[0])),
     (r"\b(?:infinity|infty)\b", "∞"),
-    *[(r"\|([^|=<>,]*[^|=<>,+\-*/^({\s])\s*\|", r"\\abs{\1}")] * 2,  # twice: ||x| - 1|
     (r"\\([%&#_])", r"\1"),
     (r"\\\$", "¤"),  # money, where $ may be a bracket
     (r"(?<=[\w)} ])\*\*(?=[ \w({\\+-])", "^"),
     (r"\\(?:mathrm|rm)\s*\{\s*([eid])\s*\}", r" \1 "),
     (r"\\(?:mathbf|boldsymbol|mathit|vec|mathbb)\s*\{([^{}]*)\}", r" \1 "),
     (r"\\(?:text\w*|[mh]box|mathrm|rm|operatorname)\s*\{\s*+([^{}]*?)\s*\}", r' "\1" '),
+    *[(r"\|([^|=<>,]*[^|=<>,+\-*/^({\s])\s*\|", r"\\abs{\1}")] * 2,  # twice: ||x| - 1|
     (r'"([¤$€£¥%°])"', r"\1"),  # \text{\$}
     (r"\^\s*(?:°|\{\s*°\s*\})", "°"),
     (r"\\frac\s*([\da-z])\s*(?=[\da-z{])", r"\\frac{\1}"),  # \frac12
@@ -84,14 +84,14 @@ _RULES = [(re.compile(pattern), new) for pattern, new in (
     (r"(\\sqrt|\^|_)\s*(\d+|[a-z])(?![a-z])", r"\1{\2}"),  # x^2, \sqrt2
     (r"(?<![\d.^_}A-Za-z/])(?<![^{\s$]\{)(\d{1,99})\s*"
      r"(?:\\frac\{(\d{1,99})\}\{(\d{1,99})\}| (\d{1,99}) ?/ ?(\d{1,99})(?![\d.]))", _improper),
-    (r"(\d*)\.(\d*)\s*\\overline\s*\{(\d+)\}", _repeating),
+    (r"(\d*)\.(\d*)\s*\\?overline\s*\{\s*(\d+)\s*\}", _repeating),
     (r"\\?\bsqrt\s*(\[[^\[\]]*\])", r"\\root\1"),
     *[(rf'(?<=[\d.)}}])(\s*"?)\s*(?i:{word})s?\b', rf"*{factor}\1") for word, factor in _SCALES],
     (r"\$([^$]*)\$", r" \1 "),  # in pairs they enclose mathematics, one alone is money
     (r"[¤$]\s*(-?[\d.,]*\d(?:\*10\^\{\d+\})?|\(\d+/\d+\))", r'\1 "dollar" '),
     (r"([€£¥])\s*(-?[\d.,]*\d|\(\d+/\d+\))", r"\2 \1 "),
     (r"\s+", " "),
-    (r"^ |[.,;: ]+$", ""),
+    (r"^ |[.,;: ]+(?=\}*$)", ""),
     (r'^[{ *]*"([^"]*)"[} *]*$', r"\1"),
     (r"(?<!\d)(\d{1,3}) (?=\d{3}(?!\d))", r"\1"),  # 10 000
     (r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])"  # 10,000; within brackets a comma is a separator
