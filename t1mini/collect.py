@@ -53,7 +53,7 @@ class CollectConfig(EvaluateConfig):
 
 def run(config: CollectConfig):
     first = {}
-    for problem in pick_problems(config):
+    for problem in pick_problems(config, least=1):
         first.setdefault(problem.question, problem)
     problems = list(first.values())  # each question once
     policy, tokenizer = load_policy(config.init, config.device)
@@ -80,7 +80,8 @@ def collect(policy, tokenizer, problems: list, config: CollectConfig, folder) ->
             _, verdicts = respond(policy, tokenizer, batch, config, range(start, start + len(batch)))
             write_text(path, lines(responses(batch, verdicts)))
         rows = [row for _, row in read_rows(path, "attempts")]
-        if [row.get("question") for row in rows[:: config.samples]] != [problem.question for problem in batch]:
+        questions = [row.get("question") for row in rows[:: config.samples]]
+        if questions != [problem.question for problem in batch]:
             raise UserError(f"{path} was made from other problems than --data; choose another --out")
         groups += [rows[i : i + config.samples] for i in range(0, len(rows), config.samples)]
     return groups

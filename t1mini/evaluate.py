@@ -69,13 +69,14 @@ def run(config: EvaluateConfig):
     print(table({config.init: results}))
 
 
-def pick_problems(config: EvaluateConfig) -> list:
-    """The problems to evaluate on. UserError for fewer than the two that an interval needs."""
+def pick_problems(config: EvaluateConfig, least: int = 2) -> list:
+    """The problems of --data, --split and --problems. UserError for fewer than the two an interval needs."""
     problems = load_problems(config.task, config.data, config.split)
     if 0 < config.problems < len(problems):
         problems = random.Random(config.seed).sample(problems, config.problems)
-    if len(problems) < 2:
-        raise UserError(f"--problems {config.problems} of {config.data}: an interval needs at least 2")
+    if len(problems) < least:
+        raise UserError(f"{config.data} and --problems {config.problems} leave {len(problems)} problem(s): "
+                        f"an interval needs at least {least}")
     return problems
 
 

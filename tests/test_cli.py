@@ -106,7 +106,7 @@ def test_a_signal_ends_a_stage_with_128_and_its_number(number, code, monkeypatch
     (MemoryError(), 2, "out of memory: lower --micro-batch-tokens"),
     (OSError(28, "No space left on device"), 2, "No space left on device; is there room"),
     (ValueError("\x1b[2J\nno error of the user's"), None, ""),
-    (KeyboardInterrupt(), 130, ""),
+    (KeyboardInterrupt(), 130, "stopped"),
 ])
 def test_what_ends_a_stage_is_one_line_and_a_code(error, code, says, monkeypatch, capsys):
     def run(config):

@@ -93,7 +93,8 @@ def add_row(folder: RunFolder, name: str, run: dict, config: StudyConfig):
         updates = max(1, round(changes["share"] * of_rl.steps))
         policy = Path(of_rl.out, f"step-{updates:04d}")
         steps = [step for step in read_rows(Path(of_rl.out, "metrics.csv")) if int(step["step"]) <= updates]
-        others = [step for step in read_rows(folder.path / f"{name}-steps.csv") if not run.items() <= step.items()]
+        there = read_rows(folder.path / f"{name}-steps.csv")
+        others = [step for step in there if not run.items() <= step.items()]
         ours = [run | {column: step[column] for column in STEP_COLUMNS} for step in steps]
         folder.write_text(f"{name}-steps.csv", csv_text(others + ours))
     test = stage_config(inference_scaling.ScaleConfig, config, data=problems, samples=study.samples)

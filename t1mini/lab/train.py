@@ -40,7 +40,6 @@ class TrainConfig(StageConfig):
 
 def run(config: TrainConfig):
     clock = Clock(config.device)
-    began = clock.last
     leads(1)  # not under torchrun
     with RunFolder(config, "train") as folder:
         run, problems = folder.path, f"{folder.path}/data"
@@ -63,7 +62,7 @@ def run(config: TrainConfig):
         for name, policy in {"sft": "sft/final", "half": f"rl/step-{half:04d}", "rl": "rl/final"}.items():
             results[name], curves[name], _ = measure(run / policy, problems, test)
         clock.lap("evaluate")
-        clock.add("total", began)
+        clock.seconds["total"] = sum(clock.seconds.values())
         report = write_results(folder, config, clock.seconds, results, curves, test.budgets)
     print(f"\n{report}\n\n{clock.seconds['total'] / 60:.1f} minutes. Read the final policy's thinking:")
     print(f"python -m t1mini sample --init {run}/rl/final")

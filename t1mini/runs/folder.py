@@ -129,7 +129,7 @@ class Stopping:
 @contextlib.contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
     """An empty folder, which becomes `path` when the block ends, in place of none but such a block's."""
-    if path.exists() and not (path / MANIFEST).exists():
+    if path.exists() and any(path.iterdir()) and not (path / MANIFEST).exists():
         raise FileExistsError(f"{path} already holds files")
     part = Path(f"{path}.part")
     shutil.rmtree(part, ignore_errors=True)  # left by a process that was killed here

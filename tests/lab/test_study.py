@@ -80,7 +80,7 @@ def test_rows_of_others_are_left_alone(stopped_once, tmp_path, capsys):
     out, _ = stopped_once
     shutil.copy(out / "difficulty.csv", tmp_path)  # as rows lie in tutorials/findings/studies
     before = (out / "difficulty.csv").read_bytes()
-    for folder, message in ((out, "was begun with --prompts 2, and keeps it"), (tmp_path, "already holds files; choose another")):
+    for folder, message in ((out, "was begun with 2, and keeps it"), (tmp_path, "already holds files; choose another")):
         assert main(["study", "difficulty", *SMALL, "--prompts", "3", "--out", str(folder)]) == 2
         assert f"{folder} {message}" in capsys.readouterr().err and (folder / "difficulty.csv").read_bytes() == before
 

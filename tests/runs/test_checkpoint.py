@@ -137,7 +137,7 @@ def test_a_file_cut_short_or_with_another_header_than_it_says_is_refused(folder,
     content = (folder / WEIGHTS).read_bytes()
     broken = content[:1000] if size is None else size.to_bytes(8, "little") + content[8:]
     (folder / WEIGHTS).write_bytes(broken)
-    assert "cannot read weights from" in refusal(folder)
+    assert "cannot read" in refusal(folder)
 
 
 def test_an_index_maps_tensors_to_files_of_its_folder(sharded):

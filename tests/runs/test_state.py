@@ -178,7 +178,7 @@ FULL_DISK = OSError(28, "No space left on device")
 
 
 @pytest.mark.parametrize("setback, saved, message", [
-    (lambda patch: fail(torch.OutOfMemoryError("no room")), 3, "cpu is out of memory: lower --micro-batch-tokens"),
+    (lambda patch: fail(torch.OutOfMemoryError("no room")), 3, "out of memory: lower --micro-batch-tokens"),
     (lambda patch: Disk(patch, 0, FULL_DISK), 2, "No space left on device"),
 ], ids=["memory", "disk"])
 def test_a_setback_says_up_to_where_nothing_is_lost(uncut, tmp_path, monkeypatch, capsys, setback, saved, message):
