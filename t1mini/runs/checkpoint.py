@@ -64,7 +64,8 @@ def load_policy(folder: str | Path, device: str = "cpu") -> tuple[Qwen, Tokenize
     """Model and tokenizer of a folder, checked to belong together."""
     if not os.path.isdir(folder):
         files = "config.json, model.safetensors and tokenizer.json"
-        raise UserError(f"there is no checkpoint folder {folder or 'given'}: --init takes one that holds {files}")
+        what = f"there is no checkpoint folder {folder or 'given'}"
+        raise UserError(f"{what}: --init takes one that holds {files}")
     if Path(folder, MANIFEST).exists():  # other programs write none
         require_whole(Path(folder))
     tokenizer, model = Tokenizer.from_dir(folder), load_model(folder, device)
