@@ -1,5 +1,4 @@
-"""The KV cache: what attention has already computed about earlier tokens, kept so that it is not computed
-again.
+"""The KV cache: what attention has computed about earlier tokens, kept so that it is not computed again.
 
 Without it, token t costs a forward pass over all t tokens before it; with it, over one. The cache here is two
 pre-allocated tensors and a length a row:
@@ -54,7 +53,7 @@ class KVCache:
         return self.keys[layer, :, :, :filled], self.values[layer, :, :, :filled]
 
     def advance(self, new_tokens: Tensor | int, longest: int):
-        """Counts `new_tokens` (a number, or [N]) more a row; `longest` is the longest row's new length."""
+        """Counts `new_tokens` (a number, or [N]) more a row; no row is longer than `longest` now."""
         self.lengths = self.lengths + new_tokens
         self.longest = longest
 

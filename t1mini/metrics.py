@@ -96,7 +96,8 @@ class StepRecord:
 
     def text(self, step: int) -> str:
         """A prompt's first two responses, to be read."""
-        read = [f"[{verdict.reward:+.0f}] {verdict.text}" for verdict in self.verdicts[0][:2]]
+        rewarded = zip(self.rewards[0].tolist(), self.verdicts[0][:2])
+        read = [f"[{reward:+.0f}] {verdict.text}" for reward, verdict in rewarded]
         return "\n".join([f"--- step {step}: {self.prompts[0]}", *read])
 
 

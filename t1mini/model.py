@@ -104,6 +104,7 @@ class Attention(nn.Module):
         return x.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
 
     def forward(self, x: Tensor, angles, mask: Tensor, cache: KVCache | None, positions: Tensor) -> Tensor:
+        """x [N, S, H]; angles are `rope_angles`', mask [N or 1, 1, S, T]."""
         q = rope(self.q_norm(self.heads(self.q_proj(x))), angles)  # [N, heads, S, d]
         k = rope(self.k_norm(self.heads(self.k_proj(x))), angles)  # [N, kv_heads, S, d]
         v = self.heads(self.v_proj(x))

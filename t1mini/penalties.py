@@ -118,7 +118,7 @@ def judge(task, problem, text: str, ids: Sequence[int], *, finished: bool, max_n
     tried = task.attempts(text)
     units, n = task.repetition(text, ids)
     return Verdict(
-        text, correct=finished and task.is_correct(problem, text),
+        text, correct=finished and task.is_correct(problem, text),  # what has no end has no answer yet
         repetitive=is_repetitive(units, n, repeat_limit),
         overlong=is_overlong(len(ids), finished, max_new_tokens),
         garbled=is_garbled(text) or (finished and not task.is_grammatical(text)),

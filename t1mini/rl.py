@@ -14,10 +14,9 @@ Rows are responses, prompt-major: N = P * K of them, T tokens wide. r' is the re
 how much likelier the policy finds its own response than the reference does, in nats; on-policy means that
 samples come from the very weights they update.
 
-There is no value model, no clipping, no importance ratio: samples are used once, by the policy that drew
-them. The policy's log-probabilities for the KL are those noted while sampling; the update computes them again
-for the gradient and the run stops if the two disagree, which would mean that what is trained is not what was
-sampled.
+There is no value model, no clipping, no importance ratio: samples are used once, by the policy that drew them.
+The policy's log-probabilities for the KL are those noted while sampling; the update computes them again for the
+gradient, and in float32 the run stops if the two disagree: what is trained would not be what was sampled.
 
 Run it: python -m t1mini rl --init data/tiny-sft
 """
@@ -60,7 +59,7 @@ class RLConfig(TrainingConfig):
     k: int = setting(16, "responses sampled for each prompt", "2 to 65_536", gpu=64)
     max_new_tokens: int = setting(192, "limit of a response's length", "1 to 1_048_576", qwen=1024)
     temperature: float = setting(1.2, "sampling temperature tau", "0.001 to 100")
-    min_p: float = setting(0.0, "sample only tokens with p >= min_p * the largest p", "0 to 1")
+    min_p: float = setting(0.0, "sample only tokens with p >= min_p * the largest p (findings, F3)", "0 to 1")
     lr: float = setting(8e-4, "peak learning rate", "above 0, to 1", gpu=2e-4, qwen=1.5e-6)
     final_lr: float = setting(0.1, "last learning rate as a share of the peak", "0 to 1")
     warmup: int = setting(5, "updates of warm-up", "0 to 1_000_000")
@@ -120,8 +119,8 @@ def t1_step(step: int, problems: Sequence, indices: Sequence[int], policy: Qwen,
     record = StepRecord([task.prompt_text(problem) for problem in problems], verdicts, rollouts, rewards,
                         ref_logprobs, kl, advantages)
     tokens = optimiser.team.sum(rollouts.lengths.sum())  # of the whole batch
-    rows = [row for row, a in enumerate(advantages.flatten().tolist()) if a != 0 or config.entropy_coef > 0]
-    for rows, *texts in rows_to_score(rows, prompts, rollouts, config.micro_batch_tokens):
+    of_use = [row for row, a in enumerate(advantages.flatten().tolist()) if a != 0 or config.entropy_coef > 0]
+    for rows, *texts in rows_to_score(of_use, prompts, rollouts, config.micro_batch_tokens):
         logprobs, entropy, mask = score(policy, *texts, sampling)  # [n, T]
         loss = policy_gradient_loss(logprobs, advantages.flatten()[rows], mask, entropy=entropy,
                                     entropy_coef=config.entropy_coef, normaliser=tokens)
@@ -154,7 +153,7 @@ def train(policy: Qwen, tokenizer: Tokenizer, problems: list, config: RLConfig, 
                           clip=config.clip, weight_decay=config.weight_decay, final=config.final_lr,
                           largest_gap=LARGEST_GAP[config.precision])
     clock = Clock(config.device)
-    generate, score = twins(config, clock)
+    generate, score = twins(config, clock)  # those of t1mini.rollout, or their fast equals
     state = TrainingState(config, folder, team, optimiser, policy=policy, reference=reference.model)
     order = itertools.islice(problem_order(len(problems), config.seed), state.step * config.prompts, None)
     with state:

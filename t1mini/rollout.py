@@ -64,9 +64,7 @@ def generate(model: Qwen, prompts: Sequence[Sequence[int]], k: int, sampling: Sa
              max_new_tokens: int, eos_id: int | None = None, seed: int, step: int = 0,
              prompt_indices: Sequence[int] | None = None, max_batch_tokens: int = 2**17,
              lengths: Tensor | None = None, progress: str = "") -> Rollouts:
-    """Samples k responses to each prompt (lists of token ids), at most `max_batch_tokens` tokens in the cache
-    at
-    once.
+    """Samples k responses to each prompt (lists of token ids), with at most `max_batch_tokens` in the cache.
 
     Without `eos_id` nothing ends before `max_new_tokens`. `prompt_indices` names the prompts for the noise
     (default: 0 ... P-1). `lengths` [N] ends each response there at the latest. `progress` labels a progress
@@ -74,17 +72,16 @@ def generate(model: Qwen, prompts: Sequence[Sequence[int]], k: int, sampling: Sa
     exceed the model's positions.
     """
     keys = noise_keys(model, prompts, k, max_new_tokens, seed, step, prompt_indices)  # [N]
+    eos_id = -1 if eos_id is None else eos_id  # a token that is never sampled
     limits = torch.full_like(keys, max_new_tokens) if lengths is None else lengths.to(keys.device)  # [N]
     at_once = max(1, max_batch_tokens // (k * (max(map(len, prompts)) + max_new_tokens)))  # prompts
     parts = []
     for start in tqdm(range(0, len(prompts), at_once), desc=progress, leave=False, disable=not progress):
-        rows = slice(start * k, (start + at_once) * k)
-        some = prompts[start : start + at_once]
-        parts.append(decode(model, some, keys[rows], limits[rows], sampling, eos_id))
-    width = max(part.response_ids.shape[1] for part in parts)
-    widened = lambda x: F.pad(x, (0, width - x.shape[1])) if x.ndim == 2 else x
-    columns = {name: [widened(vars(part)[name]) for part in parts] for name in vars(parts[0])}
-    return Rollouts(**{name: torch.cat(column) for name, column in columns.items()})
+        some, rows = prompts[start : start + at_once], slice(start * k, (start + at_once) * k)
+        parts.append(decode(model, some, keys[rows], limits[rows], sampling, eos_id, max_new_tokens))
+    ids, logprobs, lengths, finished, mass = map(torch.cat, zip(*parts))
+    width = int(lengths.max())
+    return Rollouts(ids[:, :width], lengths, finished, logprobs[:, :width], mass[:, :width].sum(1) / lengths)
 
 
 def noise_keys(model: Qwen, prompts: Sequence[Sequence[int]], k: int, max_new_tokens: int, seed: int,
@@ -101,9 +98,11 @@ def noise_keys(model: Qwen, prompts: Sequence[Sequence[int]], k: int, max_new_to
 
 
 def decode(model: Qwen, prompts: Sequence[Sequence[int]], keys: Tensor, limits: Tensor, sampling: Sampling,
-           eos_id: int | None) -> Rollouts:
-    """The responses [n] to some prompts, every row to the end of the longest."""
-    cache, logits = prefill(model, prompts, len(keys) // len(prompts), int(limits.max()))
+           eos_id: int, width: int) -> tuple[Tensor, ...]:
+    """Responses to some prompts, every row to the end of the longest: ids and log-probabilities [n, width],
+    lengths and whether finished [n], kept mass [n, width].
+    """
+    cache, logits = prefill(model, prompts, len(keys) // len(prompts), width)
     lengths = torch.zeros_like(keys)
     finished = torch.zeros_like(keys, dtype=torch.bool)
     live = ~finished
@@ -111,14 +110,14 @@ def decode(model: Qwen, prompts: Sequence[Sequence[int]], keys: Tensor, limits: 
     while live.any():
         row_keys = fold(keys, len(steps))
         token, logprob, mass = sample(logits, row_keys=row_keys, return_kept_mass=True, **vars(sampling))
-        steps.append((token * live, logprob * live, mass * live))
+        steps.append((token * live, logprob * live, mass * live))  # 0 in rows that have ended
         lengths += live
-        finished |= live & (token == (-1 if eos_id is None else eos_id))
+        finished |= live & (token == eos_id)
         live = ~finished & (lengths < limits)
         if live.any():
             logits = model(token[:, None], cache).squeeze(1)  # [n, V]
-    ids, logprobs, mass = (torch.stack(values, dim=1) for values in zip(*steps))  # [n, T]
-    return Rollouts(ids, lengths, finished, logprobs, mass.sum(1) / lengths)
+    columns = [F.pad(torch.stack(values, dim=1), (0, width - len(steps))) for values in zip(*steps)]
+    return *columns[:2], lengths, finished, columns[2]
 
 
 def prefill(model: Qwen, prompts: Sequence[Sequence[int]], k: int, new_tokens: int) -> tuple[KVCache, Tensor]:
@@ -151,13 +150,13 @@ def score(model: Qwen, prompts: Sequence[Sequence[int]], responses: Sequence[Seq
     if sampling.vocab_limit is not None:
         beyond = torch.arange(logits.shape[-1], device=ids.device) >= sampling.vocab_limit
         logits = logits.masked_fill(beyond, -torch.inf)
-    logprobs = logprobs_from_logits(logits, ids, sampling.temperature)  # [n, S], of the token there
-    entropy = token_entropy(logits / (sampling.temperature or 1.0))  # [n, S], of the token after it
+    logprobs = logprobs_from_logits(logits, ids, sampling.temperature)  # [n, S], of the token at each place
+    entropy = token_entropy(logits / (sampling.temperature or 1.0))  # [n, S], of the one that comes next
     starts = torch.tensor([len(prompt) for prompt in prompts], device=ids.device)
     lengths = torch.tensor([len(response) for response in responses], device=ids.device)
     mask = length_mask(lengths, int(lengths.max()))  # [n, T]
     columns = starts[:, None] + torch.arange(mask.shape[1], device=ids.device)  # [n, T], in ids
-    columns = columns.clamp(max=ids.shape[1] - 1)
+    columns = columns.clamp(max=ids.shape[1] - 1)  # beyond a response, where the mask is False
     pick = lambda values, at: values.gather(1, at).masked_fill(~mask, 0.0)
     return pick(logprobs, columns), pick(entropy, columns - 1), mask
 

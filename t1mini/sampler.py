@@ -11,7 +11,7 @@ largest wins. No cumulative sum, no sort, no normalising: that constant would be
 
 T1 explores by sampling at temperature 1.2, optionally with min-p 0.05: keep tokens with p >= min_p * max p,
 which in logits is z >= max z + log(min_p). (In RL mind that the tail, never sampled, is scored all the same:
-tutorials/findings.md, F3.) Temperature 0 is greedy and scored at temperature 1.
+tutorials/findings/README.md, F3.) Temperature 0 is greedy and scored at temperature 1.
 
 Noise comes from a torch.Generator, or from `row_keys`: one integer a row that names (seed, step, prompt,
 response, t). Hashing it gives the same noise whatever other rows share the batch, so batching never changes a
@@ -111,7 +111,7 @@ def row_noise(row_keys: Tensor, width: int) -> Tensor:
     """Exp(1) variables [N, width], a pure function of `row_keys` [N] and the column."""
     columns = torch.arange(1, width + 1, device=row_keys.device) * GOLDEN
     bits = mix(row_keys[:, None] + columns)  # [N, width]
-    uniform = _shift(bits, 33).to(torch.float32).add_(0.5).mul_(2.0**-31)
+    uniform = _shift(bits, 33).to(torch.float32).add_(0.5).mul_(2.0**-31)  # 31 bits, from 0 to 1 and never 0
     return uniform.clamp_max_(1 - 2.0**-24).neg_().log1p_().neg_()  # 1 would be an infinite wait
 
 
@@ -124,7 +124,7 @@ def fold(key: Tensor | int, *parts: Tensor | int) -> Tensor:
 
 
 def mix(x: Tensor) -> Tensor:
-    """A hash of 64-bit integers: an input bit changes half the output bits (splitmix64)."""
+    """A hash of 64-bit integers: an input bit changes half the output bits (splitmix64, its constants signed)."""
     x = _shift(x, 30).bitwise_xor_(x).mul_(-4658895280553007687)
     x = _shift(x, 27).bitwise_xor_(x).mul_(-7723592293110705685)
     return _shift(x, 31).bitwise_xor_(x)

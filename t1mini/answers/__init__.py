@@ -1,0 +1,1 @@
+"""Behind the verifier: reading a mathematical answer, and its value."""

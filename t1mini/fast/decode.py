@@ -14,7 +14,6 @@ so a GPU can replay it as a graph.
 See them agree: python -m pytest tests/fast/test_twins.py; what it buys: python -m t1mini bench rollout
 """
 
-import contextlib
 from collections import Counter
 from typing import Callable, Sequence
 
@@ -45,17 +44,15 @@ class Engine:
         self.layers = [self.fuse(layer) for layer in model.layers]
         self.head = (model.head_weight * model.norm.weight).detach().to(self.dtype)
         positions = torch.arange(longest + 1, device=self.device)[None]
-        cos, sin = rope_angles(positions, c.head_dim, c.rope_theta, self.wide)
-        self.cos, self.sin = cos[0], sin[0]  # [longest + 1, d / 2]
+        self.angles = rope_angles(positions, c.head_dim, c.rope_theta, self.wide)  # each [1, .., d / 2]
 
         empty = lambda *shape: torch.zeros(shape, dtype=self.dtype, device=self.device)
         kv, d = c.num_key_value_heads, c.head_dim
         self.k, self.slots = k, slots
-        self.prompt_keys = [empty(slots, kv, prompt_len, d) for _ in self.layers]  # [slots, kv, S, d]
-        self.prompt_values = [torch.zeros_like(keys) for keys in self.prompt_keys]
+        # keys and values of each layer
+        self.prompts = [empty(2, slots, kv, prompt_len, d) for _ in self.layers]  # [2, slots, kv, S, d]
+        self.own = [empty(2, rows, kv, 0, d) for _ in self.layers]  # [2, n, kv, C, d]
         self.prompt_lengths = torch.ones(slots, dtype=torch.long, device=self.device)
-        self.keys = [empty(rows, kv, 0, d) for _ in self.layers]  # [n, kv, C, d]
-        self.values = [torch.zeros_like(keys) for keys in self.keys]
         self.bias = empty(rows, prompt_len)  # [n, S + C]: 0 where a row may look, else -inf
         self.start = torch.ones(rows, dtype=torch.long, device=self.device)  # where a row's response begins
         self.column = torch.zeros_like(self.start)  # tokens of it that went through
@@ -83,13 +80,12 @@ class Engine:
             lengths = torch.tensor([len(prompt) for prompt in chunk], device=self.device)
 
             def attend(layer: int, qkv: Tensor) -> Tensor:
-                states = qkv.transpose(1, 2)[:, -2 * kv :].to(self.dtype)
-                keys, values = states.chunk(2, dim=1)  # [P, kv, S, d]
-                self.prompt_keys[layer][into, :, : ids.shape[1]] = keys
-                self.prompt_values[layer][into, :, : ids.shape[1]] = values
+                states = qkv[:, :, -2 * kv :].to(self.dtype).unflatten(2, (2, kv))  # [P, S, 2, kv, d]
+                self.prompts[layer][:, into, :, : ids.shape[1]] = states.permute(2, 0, 3, 1, 4)
                 return causal_attention(qkv, kv)
 
-            with self.uncached():
+            # in the model's precision, without bfloat16 copies of its weights beside the fused ones
+            with torch.autocast(self.device.type, self.dtype, enabled=self.casts, cache_enabled=False):
                 positions = torch.arange(ids.shape[1], device=self.device)[None]
                 hidden = hidden_states(self.model, ids, positions, attend)  # [P, S, H]
                 ends = torch.arange(len(ids), device=self.device) * ids.shape[1] + lengths - 1
@@ -97,17 +93,11 @@ class Engine:
             self.prompt_lengths[into] = lengths
         return torch.cat(logits)
 
-    def uncached(self):
-        """The model's precision, without bfloat16 copies of its weights beside the fused ones."""
-        if not self.casts:
-            return contextlib.nullcontext()
-        return torch.autocast(self.device.type, self.dtype, cache_enabled=False)
-
     def begin(self, rows: Tensor, slots: Tensor):
         """Rows [m] begin anew beside the prompts in slots [m]: they see their prompt and nothing else."""
         self.start[rows], self.column[rows] = self.prompt_lengths[slots], 0
         visible = length_mask(self.start[rows], self.bias.shape[1])  # [m, S + C]
-        self.bias[rows] = self.bias.new_zeros(visible.shape).masked_fill_(~visible, -torch.inf)
+        self.bias[rows] = torch.where(visible, 0.0, -torch.inf).to(self.dtype)
 
     def arrange(self, slots: Sequence[int | None]):
         """Rows stand side by side at their prompts' slots; those without a response, wherever is room."""
@@ -120,49 +110,43 @@ class Engine:
 
     def select(self, rows: Tensor, slots: Tensor, k: int, width: int):
         """Keeps `rows` [m], their first `width` tokens, and the prompts in `slots`, k rows beside each."""
-        width = min(self.rounded(width), self.keys[0].shape[2])
-        for states in (self.keys, self.values):  # a layer at a time, so that there never are two caches
-            for i in range(len(states)):
-                states[i] = states[i][rows, :, :width]
+        width = min(self.rounded(width), self.own[0].shape[3])
+        for i, states in enumerate(self.own):  # a layer at a time, so that there never are two caches
+            self.own[i] = states[:, rows, :, :width]
         if len(slots) < self.slots:
-            self.prompt_keys = [keys[slots] for keys in self.prompt_keys]
-            self.prompt_values = [values[slots] for values in self.prompt_values]
+            self.prompts = [states[:, slots] for states in self.prompts]
         self.slots, self.k = len(slots), k
-        self.bias = self.bias[rows, : self.prompt_keys[0].shape[2] + width]
+        self.bias = self.bias[rows, : self.prompts[0].shape[3] + width]
         self.start, self.column, self.place = self.start[rows], self.column[rows], self.place[rows]
 
     def reserve(self, width: int) -> bool:
         """Makes room for responses of `width` tokens. True if the cache had to grow."""
-        more = self.rounded(width) - self.keys[0].shape[2]
-        if more <= 0:
-            return False
-        for states in (self.keys, self.values):
-            for i in range(len(states)):
-                states[i] = F.pad(states[i], (0, 0, 0, more))
-        self.bias = F.pad(self.bias, (0, more), value=-torch.inf)
-        return True
+        more = max(0, self.rounded(width) - self.own[0].shape[3])
+        for i, states in enumerate(self.own if more else ()):
+            self.own[i] = F.pad(states, (0, 0, 0, more))
+        self.bias = F.pad(self.bias, (0, more), value=-torch.inf) if more else self.bias
+        return more > 0
 
     def rounded(self, width: int) -> int:
         return -(-width // self.bucket) * self.bucket
 
     def step(self, token: Tensor) -> Tensor:
         """The logits [n, V] after one more token [n] a row."""
-        c, n, S, C = self.config, len(token), self.prompt_keys[0].shape[2], self.keys[0].shape[2]
+        c, n, S, C = self.config, len(token), self.prompts[0].shape[3], self.own[0].shape[3]
         heads, kv = c.num_attention_heads, c.num_key_value_heads
         column = self.column.clamp(max=C - 1)  # rows that have ended may run past the cache
         self.bias.scatter_(1, S + column[:, None], 0.0)
-        blocks = torch.arange(n * kv, device=self.device).view(n, kv) * C
-        at = (blocks + column[:, None]).flatten()  # where they go in keys and values
+        blocks = torch.arange(2 * n * kv, device=self.device).view(2, n, kv) * C
+        at = (blocks + column[:, None]).flatten()  # where keys and values go
         x = F.embedding(token, self.model.embed_tokens.weight).to(self.wide)  # [n, H]
-        angles = [F.embedding(self.start + column, table)[:, None, None] for table in (self.cos, self.sin)]
+        angles = [F.embedding(self.start + column, table[0])[:, None, None] for table in self.angles]
         for i, (layer, w) in enumerate(zip(self.model.layers, self.layers)):
             qkv = F.linear(self.normed(x), w["qkv"], w["bias"]).view(n, 1, heads + 2 * kv, c.head_dim)
             if c.qk_norm:
                 q, k, v = qkv.split((heads, kv, kv), dim=2)
                 qkv = torch.cat((layer.self_attn.q_norm(q), layer.self_attn.k_norm(k), v), dim=2)
             q, k, v = rotated(qkv, *angles, heads + kv).squeeze(1).split((heads, kv, kv), dim=1)  # [n, .., d]
-            for states, new in ((self.keys[i], k), (self.values[i], v)):
-                states.view(-1, c.head_dim).index_copy_(0, at, new.reshape(-1, c.head_dim))
+            self.own[i].view(-1, c.head_dim).index_copy_(0, at, torch.stack((k, v)).view(-1, c.head_dim))
             x = x + self.attend(i, q * c.head_dim**-0.5) @ w["out"]
             gate, up = F.linear(self.normed(x), w["gate_up"]).chunk(2, dim=-1)
             x = x + (F.silu(gate) * up) @ w["down"]
@@ -176,14 +160,15 @@ class Engine:
     def attend(self, layer: int, q: Tensor) -> Tensor:
         """q [n, heads, d] over the prompt's and the row's own keys and values: [n, heads * d]"""
         n, heads, d = q.shape
-        kv, S = self.config.num_key_value_heads, self.prompt_keys[0].shape[2]
+        prompt_keys, prompt_values = self.prompts[layer].flatten(1, 2)  # [slots * kv, S, d]
+        keys, values = self.own[layer].flatten(1, 2)  # [n * kv, C, d]
+        kv, S = self.config.num_key_value_heads, prompt_keys.shape[1]
         q = q.reshape(n, kv, -1, d)  # [n, kv, g, d]
-        prompt = self.to_rows(self.to_prompts(q) @ self.prompt_keys[layer].flatten(0, 1).mT)  # [n, kv, g, S]
-        own = q.flatten(0, 1) @ self.keys[layer].flatten(0, 1).mT
-        own = own.view(n, kv, heads // kv, -1)  # [n, kv, g, C]
+        prompt = self.to_rows(self.to_prompts(q) @ prompt_keys.mT)  # [n, kv, g, S]
+        own = (q.flatten(0, 1) @ keys.mT).view(n, kv, heads // kv, -1)  # [n, kv, g, C]
         p = torch.cat((prompt, own), dim=-1).add_(self.bias[:, None, None]).softmax(-1)
-        own = (p[..., S:].flatten(0, 1) @ self.values[layer].flatten(0, 1)).view(q.shape)
-        prompt = self.to_rows(self.to_prompts(p[..., :S]) @ self.prompt_values[layer].flatten(0, 1))
+        own = (p[..., S:].flatten(0, 1) @ values).view(q.shape)
+        prompt = self.to_rows(self.to_prompts(p[..., :S]) @ prompt_values)
         return own.add_(prompt).view(n, heads * d)
 
     def to_prompts(self, x: Tensor) -> Tensor:

@@ -1,0 +1,1 @@
+"""What any training program needs: settings, run folders, saved states, checkpoints, several processes, batches."""

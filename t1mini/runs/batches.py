@@ -15,6 +15,7 @@ from torch import Tensor
 
 POOL = 32  # batches whose examples are sorted together
 
+
 def pad(sequences: Sequence[Sequence], filling, device="cpu", dtype=torch.long) -> Tensor:
     """Sequences as one tensor [N, T], padded on the right.
 

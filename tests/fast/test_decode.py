@@ -77,10 +77,10 @@ def test_in_bfloat16_it_is_as_near_to_float32_as_the_model(tiny_model):
 def test_a_prompt_is_kept_once_and_leaves_with_its_last_row(tiny_model):
     engine = Engine(tiny_model, 32, 4, 8, 7, 20)
     engine.prefill(range(4), PROMPTS)
-    assert engine.prompt_keys[0].shape[0] == 4
+    assert engine.prompts[0].shape[1] == 4
     engine.select(torch.tensor([1, 2, 16, 31]), torch.tensor([0, 2, 3]), 2, 0)
     engine.arrange([0, 0, 1, 2])
-    assert engine.prompt_keys[0].shape[0] == 3 and engine.place.tolist() == [0, 1, 2, 4] and engine.keys[0].shape[0] == 4
+    assert engine.prompts[0].shape[1] == 3 and engine.place.tolist() == [0, 1, 2, 4] and engine.own[0].shape[1] == 4
 
 
 @torch.no_grad()
