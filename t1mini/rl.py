@@ -14,9 +14,10 @@ Rows are responses, prompt-major: N = P * K of them, T tokens wide. r' is the re
 how much likelier the policy finds its own response than the reference does, in nats; on-policy means that
 samples come from the very weights they update.
 
-There is no value model, no clipping, no importance ratio: samples are used once, by the policy that drew them.
-The policy's log-probabilities for the KL are those noted while sampling; the update computes them again for the
-gradient, and in float32 the run stops if the two disagree: what is trained would not be what was sampled.
+There is no value model, no ratio clipping, no importance ratio: samples are used once, by the policy that
+drew them. The policy's log-probabilities for the KL are those noted while sampling; the update computes them
+again for the gradient, and in float32 the run stops if the two disagree: what is trained would not be what
+was sampled.
 
 Run it: python -m t1mini rl --init data/tiny-sft
 """

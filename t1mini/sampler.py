@@ -124,7 +124,7 @@ def fold(key: Tensor | int, *parts: Tensor | int) -> Tensor:
 
 
 def mix(x: Tensor) -> Tensor:
-    """A hash of 64-bit integers: an input bit changes half the output bits (splitmix64, its constants signed)."""
+    """A hash of 64-bit integers: an input bit changes half the output bits (splitmix64)."""
     x = _shift(x, 30).bitwise_xor_(x).mul_(-4658895280553007687)
     x = _shift(x, 27).bitwise_xor_(x).mul_(-7723592293110705685)
     return _shift(x, 31).bitwise_xor_(x)

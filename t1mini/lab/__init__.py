@@ -1,1 +1,1 @@
-"""Around the method: everything in one command, studies and figures, timing, memory, a reader's own functions."""
+"""Around the method: all in one command, studies, figures, timing, memory, a reader's own functions."""

@@ -1,1 +1,1 @@
-"""What any training program needs: settings, run folders, saved states, checkpoints, several processes, batches."""
+"""What any training program needs: settings, folders, states, checkpoints, several processes."""
