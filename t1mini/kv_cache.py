@@ -15,6 +15,8 @@ values for k rows. t1mini.fast.decode does without the copies.
 See it agree with the full forward pass: python -m pytest tests/test_kv_cache.py
 """
 
+import copy
+
 import torch
 from torch import Tensor
 
@@ -59,9 +61,7 @@ class KVCache:
 
     def repeat(self, k: int) -> "KVCache":
         """Each row k times, side by side: row n becomes rows n*k ... n*k + k-1 (prompt-major)."""
-        layers, rows, kv_heads, capacity, head_dim = self.keys.shape
-        new = KVCache(layers, rows * k, kv_heads, capacity, head_dim, self.keys.dtype, self.keys.device)
-        new.keys[..., : self.longest, :] = self.keys[..., : self.longest, :].repeat_interleave(k, dim=1)
-        new.values[..., : self.longest, :] = self.values[..., : self.longest, :].repeat_interleave(k, dim=1)
-        new.lengths, new.longest = self.lengths.repeat_interleave(k), self.longest
+        new = copy.copy(self)
+        new.keys, new.values = (states.repeat_interleave(k, dim=1) for states in (self.keys, self.values))
+        new.lengths = self.lengths.repeat_interleave(k)
         return new

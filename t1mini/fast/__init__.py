@@ -4,7 +4,7 @@ t1mini.rollout.
     schedule.py   generate: which response sits in which row, and when
     decode.py     one token for every row: fused weights, shared prompts
     score.py      score: nothing padded, no prompt twice, never all logits at once
-    forward.py    whole sequences through the decoder, gradients by hand
+    forward.py    whole sequences through the decoder, in joined matrices
 
 `twins` is where a stage chooses. See them agree: python -m pytest tests/fast/test_twins.py
 """

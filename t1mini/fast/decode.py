@@ -21,8 +21,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from t1mini.fast.forward import causal_attention, hidden_states, rotated
-from t1mini.model import Layer, Qwen, rope_angles
+from t1mini.fast.forward import causal_attention, hidden_states
+from t1mini.model import Layer, Qwen, rope, rope_angles
 from t1mini.runs.batches import length_mask, pad
 
 BUCKET = {"cpu": 8, "cuda": 128}  # tokens by which the cache grows: each time a copy, on a GPU a new graph
@@ -139,15 +139,14 @@ class Engine:
         blocks = torch.arange(2 * n * kv, device=self.device).view(2, n, kv) * C
         at = (blocks + column[:, None]).flatten()  # where keys and values go
         x = F.embedding(token, self.model.embed_tokens.weight).to(self.wide)  # [n, H]
-        angles = [F.embedding(self.start + column, table[0])[:, None, None] for table in self.angles]
+        at_each = self.start + column
+        angles = [F.embedding(at_each, table[0])[:, None] for table in self.angles]  # [n, 1, d / 2]
         for i, (layer, w) in enumerate(zip(self.model.layers, self.layers)):
-            qkv = F.linear(self.normed(x), w["qkv"], w["bias"]).view(n, 1, heads + 2 * kv, c.head_dim)
-            if c.qk_norm:
-                q, k, v = qkv.split((heads, kv, kv), dim=2)
-                qkv = torch.cat((layer.self_attn.q_norm(q), layer.self_attn.k_norm(k), v), dim=2)
-            q, k, v = rotated(qkv, *angles, heads + kv).squeeze(1).split((heads, kv, kv), dim=1)  # [n, .., d]
+            qkv = F.linear(self.normed(x), w["qkv"], w["bias"]).view(n, heads + 2 * kv, 1, c.head_dim)
+            q, k, v = qkv.split((heads, kv, kv), dim=1)
+            q, k = rope(layer.self_attn.q_norm(q), angles), rope(layer.self_attn.k_norm(k), angles)
             self.own[i].view(-1, c.head_dim).index_copy_(0, at, torch.stack((k, v)).view(-1, c.head_dim))
-            x = x + self.attend(i, q * c.head_dim**-0.5) @ w["out"]
+            x = x + self.attend(i, q.squeeze(2) * c.head_dim**-0.5) @ w["out"]
             gate, up = F.linear(self.normed(x), w["gate_up"]).chunk(2, dim=-1)
             x = x + (F.silu(gate) * up) @ w["down"]
         self.column.add_(1)

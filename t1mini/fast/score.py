@@ -86,21 +86,20 @@ def pack(prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]], d
     tokens, positions, home, rows, first = [], [], [], [], {}
 
     def add(ids: Sequence[int], row: int, position: int) -> range:
-        here = range(len(tokens), len(tokens) + len(ids))
+        before = len(tokens)
         tokens.extend(ids)
         positions.extend(range(position, position + len(ids)))
         home.extend(range(row * width + position, row * width + position + len(ids)))
-        return here
+        return range(before, len(tokens))
 
     for row, (prompt, response) in enumerate(zip(prompts, responses)):
         key = tuple(prompt)
         if key not in first:
             first[key] = add(prompt, row, 0)
-        after = add(response, row, len(prompt))
-        rows.append([*first[key], *after, *[0] * (width - len(prompt) - len(response))])
-    starts = [len(prompt) for prompt in prompts]
-    lists = tokens, positions, rows, home, starts
-    return Packing(*(torch.tensor(x, dtype=torch.long, device=device) for x in lists))
+        rows.append([*first[key], *add(response, row, len(prompt))])
+    flat = lambda values: torch.tensor(values, dtype=torch.long, device=device)
+    starts = flat([len(prompt) for prompt in prompts])
+    return Packing(flat(tokens), flat(positions), pad(rows, 0, device), flat(home), starts)
 
 
 def token_logprobs(hidden: Tensor, lm_head_weight: Tensor, targets: Tensor, temperature: float,

@@ -39,7 +39,7 @@ def rope_cases(seed: int) -> list[Case]:
 
 
 ROPE = Task(
-    "rope", rope_cases, rope, answers=("t1mini.model.rope", "t1mini.fast.forward.rotate"),
+    "rope", rope_cases, rope, answers=("t1mini.model.rope",),
     mistakes=(Mistake("pairs: x[i] turns with x[i + d/2] in Qwen's layout, yours with its neighbour x[i + 1]",
                       lambda x, pos: rope(x, pos, interleaved=True)),
               Mistake("direction: (a, b) becomes (a cos - b sin, b cos + a sin); yours turns the other way",
