@@ -90,9 +90,9 @@ class Bench:
         self.name, self.config, self.team, self.clock = name, config, team, Clock(config.device)
         self.generate, _ = twins(config, self.clock)
         _, self.score = twins(config)
-        default = "qwen2.5-0.5b" if name == "logprobs" else "tiny"
-        shape = shape_of(config.preset, config.config, default)
-        if name == "logprobs":
+        alone = name == "logprobs"  # the output matrix
+        shape = shape_of(config.preset, config.config, "qwen2.5-0.5b" if alone else "tiny")
+        if alone:
             shape = replace(shape, num_hidden_layers=0, tie_word_embeddings=False)
         self.policy = Qwen(shape).initialise(config.seed).to(config.device)
         self.reference = EMAReference(self.policy, 0.99)
@@ -105,7 +105,7 @@ class Bench:
         if config.lengths == "lognormal":
             drawn = self.lengths.double().log_normal_(-(SPREAD**2) / 2, SPREAD, generator=generator)
             self.lengths = (limit / 4 * drawn).round().clamp(1, limit).long()
-        self.tokens = config.tokens if name == "logprobs" else int(self.lengths.sum())
+        self.tokens = config.tokens if alone else int(self.lengths.sum())
 
     def rollout(self):
         c = self.config
@@ -165,17 +165,17 @@ class Bench:
 
     def floors(self):
         """Seconds that the machine's own rates make unavoidable."""
-        c, s, lengths = self.config, self.policy.config, self.lengths.double()
+        c, s, lengths, ranks = self.config, self.policy.config, self.lengths.double(), self.team.size
         matrices = sum(p.numel() for p in self.policy.layers.parameters() if p.ndim == 2)
         prompts, wide = c.prompts * c.prompt_len, s.num_hidden_layers * s.head_dim
         earlier = (lengths * (c.prompt_len + lengths / 2)).sum().item()  # tokens that all rows look back at
         flops = matrices * (self.tokens + prompts) + s.hidden_size * s.vocab_size * self.tokens
         flops += 2 * wide * s.num_attention_heads * earlier
         cache = 2 * wide * s.num_key_value_heads  # numbers a token
-        read = (matrices * self.team.size + cache * prompts) * c.max_new_tokens
+        read = (matrices * ranks + cache * prompts) * c.max_new_tokens
         read += cache * (lengths**2).sum().item() / 2
         size = DTYPES[c.dtype].itemsize
-        rate, bandwidth = (self.team.size * rate for rate in rates(c, s))  # every rank is measuring now
+        rate, bandwidth = (ranks * rate for rate in rates(c, s))  # every rank is measuring now
         return {"flops": 2 * flops * WORK[self.name] / rate, "gflops_per_second": rate / 1e9,
                 "bytes": size * read * (self.name in DECODES) / bandwidth,
                 "gigabytes_per_second": bandwidth / 1e9,
@@ -193,10 +193,10 @@ def rates(config, shape):
     return 2 * len(x) * w.numel() / best(lambda: x @ w), 2 * block.nbytes / best(lambda: copy.copy_(block))
 
 
-def publish(results: dict, config, processes):
+def publish(results, config, processes):
     """Prints the figures, and writes them to --json."""
-    print(f"{config.prompts} prompts of {config.prompt_len} tokens x {config.k} responses of {config.lengths} "
-          f"length up to {config.max_new_tokens}, {config.dtype}, {config.device}, {processes} process(es)")
+    print(f"{config.prompts} prompts of {config.prompt_len} tokens x {config.k} responses of "
+          f"{config.lengths} length up to {config.max_new_tokens}, {config.dtype}, {config.device}, {processes} process(es)")
     for name, result in results.items():
         seconds, floors = result["seconds"], result["floors"]
         limits = {f"floor by {what}": floors[what] for what in ("flops", "bytes")}
@@ -204,8 +204,8 @@ def publish(results: dict, config, processes):
               f"{max(limits.values()) / seconds:.0%} of what the machine allows")
         for part, took in (result["parts"] | limits).items():
             print(f"    {part:20}{took:8.3f} s")
-        print(f"    at {floors['gflops_per_second']:.0f} GFLOP/s and {floors['gigabytes_per_second']:.0f} GB/s; "
-              f"peak memory {result['peak_gigabytes']:.3f} GB beyond weights and inputs")
+        print(f"    at {floors['gflops_per_second']:.0f} GFLOP/s and {floors['gigabytes_per_second']:.0f} "
+              f"GB/s; peak memory {result['peak_gigabytes']:.3f} GB beyond weights and inputs")
     if config.json:
         origin = {"settings": config.to_dict(), "made_by": made_by(config)}
         results = {name: result | origin for name, result in results.items()}

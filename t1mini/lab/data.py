@@ -59,7 +59,7 @@ def inspect(paths):
                 print(f"    {maths.shared(problems, theirs)} also in {other}")
 
 
-def write(folder: Path, numbers: int = 3):
+def write(folder: Path, numbers=3):
     """Writes the three files to `folder` and returns their problems."""
     splits = countdown.make_splits(numbers)
     folder.mkdir(parents=True, exist_ok=True)

@@ -102,9 +102,8 @@ STUDIES = {
         """),
     "reference": Study(
         "F7: a moving reference lets RL go further than a fixed one",
-        {"frozen": {"ema_decay": 1.0},
-         **{f"EMA {decay}": {"ema_decay": decay} for decay in (0.9, 0.97, 0.99)},
-         "none": {"kl_coef": 0.0}},
+        {"frozen": {"ema_decay": 1.0}}
+        | {f"EMA {decay}": {"ema_decay": decay} for decay in (0.9, 0.97, 0.99)} | {"none": {"kl_coef": 0.0}},
         """
         accuracy, EMA 0.99 - frozen
         accuracy, EMA 0.9 - frozen

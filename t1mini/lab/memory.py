@@ -23,8 +23,7 @@ from pathlib import Path
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils import _python_dispatch, _pytree
 
 from t1mini.fast import decode, schedule, score
 from t1mini.model import Qwen, QwenConfig
@@ -58,12 +57,12 @@ def run(config):
     print(report(peaks(config, shape_of(config.preset, config.init and f"{config.init}/config.json"))))
 
 
-def shape_of(preset: str, file: str, default: str = "tiny"):
+def shape_of(preset, file, default="tiny"):
     """That of a config.json, or without one the preset's, of a preset that has none the default's."""
     return read_config(Path(file)) if file else SHAPES[preset if preset in QWEN else default]
 
 
-def peaks(config: MemoryConfig, shape):
+def peaks(config, shape):
     """Bytes on the GPU: what is always there, the most that each part of a step adds to it, their peak."""
     with ShapesOnly():
         policy = Qwen(shape)
@@ -114,7 +113,7 @@ class ShapesOnly(FakeTensorMode):
         return super().__torch_dispatch__(operation, types, args, kwargs)
 
 
-class PeakBytes(TorchDispatchMode):
+class PeakBytes(_python_dispatch.TorchDispatchMode):
     """Counts the bytes of all tensors made while it is active; `peak` is the most there were at once."""
 
     def __init__(self):
@@ -123,12 +122,13 @@ class PeakBytes(TorchDispatchMode):
 
     def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
         result = operation(*args, **(kwargs or {}))
-        self.storages.update(x.untyped_storage() for x in tree_leaves(result) if isinstance(x, torch.Tensor))
+        self.storages.update(x.untyped_storage() for x in _pytree.tree_leaves(result)
+                             if isinstance(x, torch.Tensor))
         self.peak = max(self.peak, sum(storage.nbytes() for storage in self.storages))
         return result
 
 
-def report(parts: dict):
+def report(parts):
     """An addition: the parts, the peak, and the GPUs it fits."""
     lines = [f"{sign:3}{name:32}{size / 1e9:8.2f} GB" for sign, (name, size) in zip(SIGNS, parts.items())]
     fits = [f"fits a GPU of {gb} GB" for gb in GPU_GB if parts["peak"] / 1e9 + HEADROOM_GB <= gb]

@@ -79,7 +79,7 @@ def run(config):
             raise UserError(f"{name}: its rows are not as train or study leaves them: {error!r}") from None
 
 
-def rows_of_study(name: str, folder: str):
+def rows_of_study(name, folder):
     """By the column that a panel has as x: the rows to show, of variants and seeds."""
     rows, steps = read(f"{folder}/{name}.csv"), read_rows(Path(folder, f"{name}-steps.csv"))
     curves = [row | {"budget": budget, "test": 100 * accuracy} for row in rows
@@ -95,7 +95,7 @@ def rows_of_runs(runs):
     return {"budget": curves, "step": steps}
 
 
-def read(path: str):
+def read(path):
     rows = read_rows(Path(path))
     if not rows:
         raise UserError(f"cannot read {path}: there are no rows; plot takes what train or study leaves")
@@ -123,7 +123,7 @@ def table(name, rows):
     return "\n".join([*lines, "", *(f"{contrast}: {finding(contrast, rows)}" for contrast in contrasts)])
 
 
-def finding(contrast: str, rows):
+def finding(contrast, rows):
     """The difference with its interval, over the seeds that both variants have."""
     figure, *variants = filter(None, CONTRAST.fullmatch(contrast).groups())
     figure = figure if variants[1:] else "gain"
@@ -153,7 +153,7 @@ def scores(figure, row):
     return float(row[figure])
 
 
-def draw(panels: str, found: dict):
+def draw(panels, found):
     """A figure of panels side by side, where there are rows for them. UserError without matplotlib."""
     try:
         import matplotlib.figure
@@ -164,15 +164,15 @@ def draw(panels: str, found: dict):
                                 "axes.spines.top": False, "axes.spines.right": False})
     axes = [(x, y) for x, y in map(str.split, panels.split(", ")) if found[x]]
     figure = matplotlib.figure.Figure(figsize=(2 + 3.4 * len(axes), 3.8))
-    order = [*groups(found[axes[0][0]], "variant")]
+    styles = dict(zip(groups(found[axes[0][0]], "variant"), zip(COLOURS, DASHES)))
     for ax, (x, y) in zip(np.ravel(figure.subplots(1, len(axes))), axes):
         ax.set(xlabel=LABELS[x], ylabel=LABELS[y])
         for variant, of in groups(found[x], "variant").items():
-            i = order.index(variant)
+            color, dashes = styles[variant]
             if y == "variant":
-                ax.plot([float(row[x]) for row in of], [variant] * len(of), "o", color=COLOURS[i])
+                ax.plot([float(row[x]) for row in of], [variant] * len(of), "o", color=color)
             else:
-                line(ax, of, x, y, color=COLOURS[i], linestyle=DASHES[i], label=variant)
+                line(ax, of, x, y, color, linestyle=dashes, label=variant)
     dots = axes[0][1] == "variant"  # the first panel with lines is the next
     for ax in figure.axes[dots : dots + 1]:
         ax.legend(frameon=False, fontsize=8)
@@ -192,7 +192,7 @@ def line(ax, rows, x, y, color, **style):
         ax.fill_between(middle, ys.min(1), ys.max(1), color=color, alpha=0.15, linewidth=0)
 
 
-def save(figure, file: Path):
+def save(figure, file):
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.tight_layout()
     figure.savefig(file, metadata={"Date": None})

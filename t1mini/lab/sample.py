@@ -56,7 +56,7 @@ def typed(task):
                 print(error)
 
 
-def parse(task, line: str, place):
+def parse(task, line, place):
     """'3 4 11 77', or a question, as a problem. UserError, naming `place`, where it is none."""
     if task is maths:
         return maths.Problem(line, "")
@@ -65,8 +65,10 @@ def parse(task, line: str, place):
     return countdown.make_problem(numbers, target, place)
 
 
-def layout(problem: countdown.Problem, verdict):
+def layout(problem, verdict):
     """A line an attempt with what is said of it, then the answer and whether it is right."""
     width = 14 * (len(problem.numbers) - 1)
     text = _PIECE.sub(lambda piece: f"\n{piece[1]:<{width}}", verdict.text).removeprefix("\n")
-    return text + ("\nno end within the limit" if verdict.overlong else "right" if verdict.correct else "wrong")
+    if verdict.overlong:
+        return f"{text}\nno end within the limit"
+    return text + ("right" if verdict.correct else "wrong")

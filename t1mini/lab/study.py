@@ -76,7 +76,7 @@ def run(config):
             print(f"see python -m t1mini plot {name} --text --studies {folder.path}")
 
 
-def add_row(folder: RunFolder, name: str, run: dict, config):
+def add_row(folder, name, run: dict, config):
     """Trains one variant with one seed, measures it, and adds what was found to the study's two files."""
     began, study, problems = time.perf_counter(), STUDIES[name], f"{folder.path}/data"
     changes = {"share": 1.0, **study.common, **study.variants[run["variant"]]}
@@ -92,15 +92,16 @@ def add_row(folder: RunFolder, name: str, run: dict, config):
         updates = max(1, round(changes["share"] * of_rl.steps))
         policy = Path(of_rl.out, f"step-{updates:04d}")
         steps = [step for step in read_rows(Path(of_rl.out, "metrics.csv")) if int(step["step"]) <= updates]
-        ours = [run | {column: step[column] for column in STEP_COLUMNS} for step in steps]
-        write(folder, f"{name}-steps.csv", run, ours)
-    results = figures(policy, stage_config(inference_scaling.ScaleConfig, config, data=problems,
-                                           samples=study.samples))
-    for column in ("reward", "entropy", "kl"):
-        results[f"last_{column}"] = np.mean([float(step[column]) for step in steps[-10:]]) if steps else ""
-    row = {"study": name, **run, "preset": config.preset, "share_of_rl": changes["share"], **results,
-           "seconds": time.perf_counter() - began, **folder.made_by, **stages}
-    write(folder, f"{name}.csv", run, [row])
+        write(folder, f"{name}-steps.csv", run,
+              [run | {column: step[column] for column in STEP_COLUMNS} for step in steps])
+    test = stage_config(inference_scaling.ScaleConfig, config, data=problems, samples=study.samples)
+    write(folder, f"{name}.csv", run, [{
+        "study": name, **run, "preset": config.preset, "share_of_rl": changes["share"],
+        **figures(policy, test),
+        **{f"last_{column}": np.mean([float(step[column]) for step in steps[-10:]]) if steps else ""
+           for column in ("reward", "entropy", "kl")},
+        "seconds": time.perf_counter() - began, **folder.made_by, **stages,
+    }])
 
 
 def write(folder, file, run, rows):
@@ -118,7 +119,7 @@ def trained(folder, stage, config):
     return config
 
 
-def hard_problems(policy: Path, problems: str, config):
+def hard_problems(policy: Path, problems, config):
     """A file of the training problems that a policy solves in at most 30% of 16 samples (T1, on data)."""
     path = policy.with_name("hard.jsonl")
     of_all = stage_config(evaluate.EvaluateConfig, config, data=problems, split="train", problems=6000)
@@ -129,7 +130,7 @@ def hard_problems(policy: Path, problems: str, config):
     return str(path)
 
 
-def figures(policy: Path, config: inference_scaling.ScaleConfig):
+def figures(policy: Path, config):
     """A policy's evaluation, its budget curve, and how often its thinking recovers from a miss.
 
     `correct` has a digit a problem: its right responses, in base 36. `curve` is accuracy by budget, and

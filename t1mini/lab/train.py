@@ -65,7 +65,7 @@ def run(config):
           f"python -m t1mini sample --init {run}/rl/final")
 
 
-def stage_config(stage: type, config, **changes):
+def stage_config(stage, config, **changes):
     """A stage's settings: what its command says (0 says nothing), else `changes`, else the preset's."""
     said = {name: value for name, value in vars(config).items() if value and name not in ("out", "resume")}
     values = changes | said
@@ -88,7 +88,7 @@ def resumed(config):
     return replace(config, resume=config.out if Path(config.out, "config.json").exists() else "")
 
 
-def measure(policy: Path, problems: list, config):
+def measure(policy: Path, problems, config):
     """Evaluation, right or not at each budget [budgets, problems, samples], verdicts [problems][samples]."""
     policy = load_policy(policy, config.device)
     rollouts, verdicts = evaluate.respond(*policy, problems, config)
@@ -96,19 +96,19 @@ def measure(policy: Path, problems: list, config):
     return evaluate.summarise(countdown, problems, verdicts), curve, verdicts
 
 
-def write_results(folder: RunFolder, test: inference_scaling.ScaleConfig, seconds, results, curves):
+def write_results(folder, test, seconds, results, curves):
     """Every file of results. Returns the report."""
     folder.write_results("evaluation.json", results)
     inference_scaling.write_curves(folder, curves, test.budgets)
-    kept = ("pass@1", "interval", "problems", "samples")
-    means = {name: curve.mean(axis=(1, 2)).tolist() for name, curve in curves.items()}
     gaps = [float(row["logprob_gap"]) for row in read_rows(folder.path / "rl/metrics.csv")]
     folder.write_results("summary.json", {
         "seed": test.seed,
         "preset": test.preset,
         "seconds": seconds,
-        **{name: {key: results[name][key] for key in kept} for name in ("sft", "rl")},
-        "budget_curve": {"budgets": test.budgets, **means},
+        **{name: {key: results[name][key] for key in ("pass@1", "interval", "problems", "samples")}
+           for name in ("sft", "rl")},
+        "budget_curve": {"budgets": test.budgets}
+        | {name: curve.mean(axis=(1, 2)).tolist() for name, curve in curves.items()},
         "logprob_gap_max": max(gaps, default=None),
     })
     report = "\n\n".join([evaluate.table(results), inference_scaling.curve_table(curves, test.budgets),
@@ -117,7 +117,7 @@ def write_results(folder: RunFolder, test: inference_scaling.ScaleConfig, second
     return report
 
 
-def gains(curves: dict, budgets: tuple, seed: int):
+def gains(curves: dict, budgets, seed):
     """What the budget curves say: differences on the same problems, in points, with paired 95% intervals.
 
     Each curve [budgets, problems, samples].
