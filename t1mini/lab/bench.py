@@ -196,7 +196,8 @@ def rates(config, shape):
 def publish(results, config, processes):
     """Prints the figures, and writes them to --json."""
     print(f"{config.prompts} prompts of {config.prompt_len} tokens x {config.k} responses of "
-          f"{config.lengths} length up to {config.max_new_tokens}, {config.dtype}, {config.device}, {processes} process(es)")
+          f"{config.lengths} length up to {config.max_new_tokens}, {config.dtype}, {config.device}, "
+          f"{processes} process(es)")
     for name, result in results.items():
         seconds, floors = result["seconds"], result["floors"]
         limits = {f"floor by {what}": floors[what] for what in ("flops", "bytes")}
