@@ -28,15 +28,15 @@ class DataConfig(StageConfig):
     files: tuple = setting((), "look at these files of mathematical problems instead, and at what they share")
 
 
-def run(config: DataConfig):
+def run(config):
     if config.files:
         return inspect(config.files)
-    splits = write(Path(config.out or {3: "data", 4: "data-4"}[config.numbers]), config.numbers)
+    splits = write(Path(config.out or ("data" if config.numbers == 3 else "data-4")), config.numbers)
     print(f"{'split':12}{'problems':>10}{'chains':>10}{'solutions':>11}{'blind search in 10':>20}")
     for name, problems in splits.items():
-        count = fmean(len(chains.all_chains(problem.numbers)) for problem in problems)
-        solutions = fmean(len(chains.solutions(problem)) for problem in problems)
-        blind = fmean(chains.blind_success(problem, 10) for problem in problems)
+        count, solutions, blind = map(fmean, zip(*(
+            (len(chains.all_chains(problem.numbers)), len(chains.solutions(problem)),
+             chains.blind_success(problem, 10)) for problem in problems)))
         print(f"{name:12}{len(problems):>10}{count:>10.1f}{solutions:>11.2f}{blind:>20.1%}")
     rng, problems = random.Random(config.seed), splits["test"] * 5
     traces = [teach(problem, Teacher(), rng) for problem in problems]
@@ -48,7 +48,7 @@ def run(config: DataConfig):
         print(f"\n{countdown.prompt_text(problem)}\n  {teach(problem, Teacher(), rng)}")
 
 
-def inspect(paths: tuple):
+def inspect(paths):
     """Prints of each file its problems, how many answers are plain numbers, and questions others share."""
     files = {path: maths.load_problems(path) for path in paths}
     for path, problems in files.items():
@@ -59,7 +59,7 @@ def inspect(paths: tuple):
                 print(f"    {maths.shared(problems, theirs)} also in {other}")
 
 
-def write(folder: Path, numbers: int = 3) -> dict[str, list]:
+def write(folder: Path, numbers=3):
     """Writes the three files to `folder` and returns their problems."""
     splits = countdown.make_splits(numbers)
     folder.mkdir(parents=True, exist_ok=True)

@@ -13,25 +13,25 @@ import sys
 import traceback
 from itertools import product
 from types import FunctionType
-from typing import Callable
 
 from t1mini import loss, penalties, reference
 from t1mini.runs.settings import UserError
 
-CALLED = {loss: ("rloo_advantages", "sequence_kl", "centred_kl", "policy_gradient_loss",
-                 "logprobs_from_logits", "token_entropy"),
-          reference: ("ema_update",), penalties: ("is_repetitive", "is_overlong", "penalised_reward")}
-LIBRARY = {name: getattr(module, name) for module, names in CALLED.items() for name in names}
+CALLED = {
+    loss: "rloo_advantages sequence_kl centred_kl policy_gradient_loss logprobs_from_logits token_entropy",
+    reference: "ema_update",
+    penalties: "is_repetitive is_overlong penalised_reward",
+}
+LIBRARY = {name: getattr(module, name) for module, names in CALLED.items() for name in names.split()}
 STUB = ("NotImplementedError",)  # the one name that a blank function speaks of
 
 
 @contextlib.contextmanager
-def in_place(functions: dict[str, Callable]):
+def in_place(functions: dict):
     """While the block runs, these functions stand wherever the library's of the same name did."""
-    ours = [module for name, module in sys.modules.items() if name.startswith("t1mini.")]
     with contextlib.ExitStack() as stack:
-        for name, module in product(functions, ours):
-            if getattr(module, name, None) is LIBRARY[name]:
+        for name, (path, module) in product(functions, sys.modules.items()):
+            if path.startswith("t1mini.") and getattr(module, name, None) is LIBRARY[name]:
                 setattr(module, name, functions[name])
                 stack.callback(setattr, module, name, LIBRARY[name])
         yield
@@ -44,10 +44,11 @@ def exercise(path: str):
     UserError where it has none, or where they fail, naming the line.
     """
     try:
-        found = {name: f for name, f in runpy.run_path(path).items() if isinstance(f, FunctionType)}
+        found = runpy.run_path(path)
     except Exception as error:  # the reader's code may raise anything
         raise UserError(f"--exercise {path}: {type(error).__name__}: {error}") from None
-    own = {name: f for name, f in found.items() if name in LIBRARY and f.__code__.co_names != STUB}
+    own = {name: f for name, f in found.items()
+           if name in LIBRARY and isinstance(f, FunctionType) and f.__code__.co_names != STUB}
     if not own:
         raise UserError(f"--exercise {path}: it has none of the functions that the loop calls, or only blank "
                         f"ones: {', '.join(LIBRARY)}")

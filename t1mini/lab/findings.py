@@ -16,7 +16,7 @@ from t1mini.penalties import PATTERNS
 
 class Study(NamedTuple):
     shows: str  # the finding, F1 to F9 of the paper's
-    variants: dict[str, dict]
+    variants: dict
     contrasts: str
     common: dict = {}
     samples: int = 4
@@ -24,9 +24,9 @@ class Study(NamedTuple):
 
 START = {"share": 0.0}
 # a teacher that solves at once, for as many tokens
-CLEAN = dict(spread=1e-3, give_up=0.0, repeat=0.0, slip=0.0, misjudge=0.0, traces=236_000)
-SMALL = dict(hidden=48, layers=2, intermediate=128)
-LARGE = dict(hidden=160, layers=4, heads=5, intermediate=432)
+CLEAN = {"spread": 1e-3, "give_up": 0.0, "repeat": 0.0, "slip": 0.0, "misjudge": 0.0, "traces": 236_000}
+SMALL = {"hidden": 48, "layers": 2, "intermediate": 128}
+LARGE = {"hidden": 160, "layers": 4, "heads": 5, "intermediate": 432}
 
 STUDIES = {
     "thinking-budget": Study(
@@ -64,8 +64,8 @@ STUDIES = {
         """),
     "penalties": Study(
         "F4: penalties hold length and quality",
-        {"all penalties": {}, "none": dict(penalties=False),
-         **{f"only {name}": dict(patterns=(name,)) for name in PATTERNS}},
+        {"all penalties": {}, "none": {"penalties": False}}
+        | {f"only {name}": {"patterns": (name,)} for name in PATTERNS},
         """
         accuracy, all penalties - none
         accuracy, all penalties - only repetitive
@@ -76,11 +76,11 @@ STUDIES = {
         overlong, none - all penalties
         garbled, none - all penalties
         """,
-        common=dict(steps=150)),
+        common={"steps": 150}),
     "oversampling": Study(
         "F2: larger K gives higher accuracy, longer answers, less KL for the same reward",
-        {**{f"K = {k}, 32 prompts": dict(k=k) for k in (4, 16, 64)},
-         **{f"K = {k}, 512 responses": dict(k=k, prompts=512 // k) for k in (4, 64)}},
+        {f"K = {k}, 32 prompts": {"k": k} for k in (4, 16, 64)}
+        | {f"K = {k}, 512 responses": {"k": k, "prompts": 512 // k} for k in (4, 64)},
         """
         accuracy, K = 64, 32 prompts - K = 4, 32 prompts
         accuracy, K = 64, 32 prompts - K = 16, 32 prompts
@@ -91,8 +91,8 @@ STUDIES = {
         """),
     "temperature": Study(
         "F3: a sampling temperature above 1 is best, too high hurts",
-        {**{f"temperature {t}": dict(temperature=t) for t in (0.9, 1.0, 1.1, 1.2, 1.3)},
-         "1.2 with min-p 0.05": dict(min_p=0.05)},
+        {f"temperature {t}": {"temperature": t} for t in (0.9, 1.0, 1.1, 1.2, 1.3)}
+        | {"1.2 with min-p 0.05": {"min_p": 0.05}},
         """
         accuracy, temperature 1.2 - temperature 0.9
         accuracy, temperature 1.2 - temperature 1.0
@@ -102,19 +102,18 @@ STUDIES = {
         """),
     "reference": Study(
         "F7: a moving reference lets RL go further than a fixed one",
-        {"frozen": dict(ema_decay=1.0),
-         **{f"EMA {decay}": dict(ema_decay=decay) for decay in (0.9, 0.97, 0.99)},
-         "none": dict(kl_coef=0.0)},
+        {"frozen": {"ema_decay": 1.0}}
+        | {f"EMA {decay}": {"ema_decay": decay} for decay in (0.9, 0.97, 0.99)} | {"none": {"kl_coef": 0.0}},
         """
         accuracy, EMA 0.99 - frozen
         accuracy, EMA 0.9 - frozen
         accuracy, none - frozen
         last_kl, EMA 0.9 - frozen
         """,
-        common=dict(kl_coef=0.05)),
+        common={"kl_coef": 0.05}),
     "entropy": Study(
         "F8: the entropy bonus keeps exploration alive",
-        {f"entropy bonus {alpha}": dict(entropy_coef=alpha) for alpha in (0.0, 0.001, 0.01, 0.03)},
+        {f"entropy bonus {alpha}": {"entropy_coef": alpha} for alpha in (0.0, 0.001, 0.01, 0.03)},
         """
         accuracy, entropy bonus 0.001 - entropy bonus 0.0
         accuracy, entropy bonus 0.01 - entropy bonus 0.0
@@ -130,9 +129,9 @@ STUDIES = {
     "credit": Study(
         "what other advantages do to length and accuracy",
         {"leave-one-out": {},
-         "group mean": dict(variant="mean"),
-         "over the standard deviation": dict(variant="std"),
-         "shared out over tokens": dict(variant="length")},
+         "group mean": {"variant": "mean"},
+         "over the standard deviation": {"variant": "std"},
+         "shared out over tokens": {"variant": "length"}},
         """
         accuracy, group mean - leave-one-out
         accuracy, over the standard deviation - leave-one-out

@@ -22,24 +22,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils import _python_dispatch, _pytree
 
-from t1mini.fast.decode import Engine
-from t1mini.fast.schedule import fit
-from t1mini.fast.score import score
+from t1mini.fast import decode, schedule, score
 from t1mini.model import Qwen, QwenConfig
 from t1mini.rl import RLConfig
 from t1mini.runs.checkpoint import read_config
 from t1mini.runs.machine import autocast
-from t1mini.runs.settings import setting
-from t1mini.sampler import Sampling, sample
+from t1mini.runs.settings import QWEN, setting
+from t1mini.sampler import sample
 
 GPU_GB = (24, 40, 80, 141)
 HEADROOM_GB = 1.0  # CUDA's own share and fragments
 SIGNS = ("", "+", "+", "+", "or", "or", "=")  # before the parts
+NO_FIT = "fits none of the usual GPUs: lower --micro-batch-tokens (update) or --max-batch-tokens (rollout)"
 
 SHAPES = {
     "tiny": QwenConfig(118, 96, 256, 3, 3, 1, 32),
@@ -56,13 +53,16 @@ class MemoryConfig(RLConfig):
     prompt_tokens: int = setting(32, "tokens of a prompt", "1 to 1_048_576", qwen=256)
 
 
-def run(config: MemoryConfig):
-    known = SHAPES.get(config.preset, SHAPES["tiny"])
-    shape = read_config(Path(config.init, "config.json")) if config.init else known
-    print(report(peaks(config, shape)))
+def run(config):
+    print(report(peaks(config, shape_of(config.preset, config.init and f"{config.init}/config.json"))))
 
 
-def peaks(config: MemoryConfig, shape: QwenConfig) -> dict[str, int]:
+def shape_of(preset, file, default="tiny"):
+    """That of a config.json, or without one the preset's, of a preset that has none the default's."""
+    return read_config(Path(file)) if file else SHAPES[preset if preset in QWEN else default]
+
+
+def peaks(config, shape):
     """Bytes on the GPU: what is always there, the most that each part of a step adds to it, their peak."""
     with ShapesOnly():
         policy = Qwen(shape)
@@ -82,26 +82,26 @@ def peaks(config: MemoryConfig, shape: QwenConfig) -> dict[str, int]:
 
 
 @torch.no_grad()
-def fake_rollout(policy: Qwen, config: MemoryConfig):
+def fake_rollout(policy, config):
     """The largest moments of generation: the prompts, and the last token of all that decode at once."""
     limit, prompt = config.max_new_tokens, config.prompt_tokens
-    rows, slots = fit(config.prompts * config.k, config.k, limit, prompt, config.max_batch_tokens)
+    rows, slots = schedule.fit(config.prompts * config.k, config.k, limit, prompt, config.max_batch_tokens)
     with autocast(config.precision, "cpu"):
-        engine = Engine(policy, rows, slots, config.k, prompt, prompt + limit)
+        engine = decode.Engine(policy, rows, slots, config.k, prompt, prompt + limit)
         engine.prefill(range(slots), [[0] * prompt] * slots)
     engine.reserve(limit - engine.bucket)
     engine.reserve(limit)
     zeros = torch.zeros(rows, dtype=torch.long)
-    sample(engine.step(zeros), row_keys=zeros, temperature=config.temperature, min_p=config.min_p)
+    sample(engine.step(zeros), row_keys=zeros, **vars(config.sampling(None)))
 
 
-def fake_scoring(policy: Qwen, config: MemoryConfig) -> tuple[Tensor, Tensor, Tensor]:
+def fake_scoring(policy, config):
     """(logprobs, entropy, mask), each [n, T], of a micro-batch of the longest responses."""
     prompt, limit = config.prompt_tokens, config.max_new_tokens
     rows = min(config.micro_batch_tokens // (prompt + limit) or 1, config.prompts * config.k)
     prompts = [[row // config.k] * prompt for row in range(rows)]
     with autocast(config.precision, "cpu"):
-        return score(policy, prompts, [[0] * limit] * rows, Sampling(config.temperature), config.recompute)
+        return score.score(policy, prompts, [[0] * limit] * rows, config.sampling(None), config.recompute)
 
 
 class ShapesOnly(FakeTensorMode):
@@ -113,7 +113,7 @@ class ShapesOnly(FakeTensorMode):
         return super().__torch_dispatch__(operation, types, args, kwargs)
 
 
-class PeakBytes(TorchDispatchMode):
+class PeakBytes(_python_dispatch.TorchDispatchMode):
     """Counts the bytes of all tensors made while it is active; `peak` is the most there were at once."""
 
     def __init__(self):
@@ -122,16 +122,14 @@ class PeakBytes(TorchDispatchMode):
 
     def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
         result = operation(*args, **(kwargs or {}))
-        self.storages.update(x.untyped_storage() for x in tree_leaves(result) if isinstance(x, Tensor))
+        self.storages.update(x.untyped_storage() for x in _pytree.tree_leaves(result)
+                             if isinstance(x, torch.Tensor))
         self.peak = max(self.peak, sum(storage.nbytes() for storage in self.storages))
         return result
 
 
-def report(parts: dict[str, int]) -> str:
+def report(parts):
     """An addition: the parts, the peak, and the GPUs it fits."""
     lines = [f"{sign:3}{name:32}{size / 1e9:8.2f} GB" for sign, (name, size) in zip(SIGNS, parts.items())]
-    fits = [gb for gb in GPU_GB if parts["peak"] / 1e9 + HEADROOM_GB <= gb]
-    lines.append(f"fits a GPU of {fits[0]} GB" if fits else
-                 "fits none of the usual GPUs: lower --micro-batch-tokens (update) or --max-batch-tokens "
-                 "(rollout)")
-    return "\n".join(lines)
+    fits = [f"fits a GPU of {gb} GB" for gb in GPU_GB if parts["peak"] / 1e9 + HEADROOM_GB <= gb]
+    return "\n".join(lines + (fits or [NO_FIT])[:1])

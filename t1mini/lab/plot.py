@@ -63,7 +63,7 @@ class PlotConfig(StageConfig):
     out: str = setting("figures", "folder to write the figures to")
 
 
-def run(config: PlotConfig):
+def run(config):
     studies = [name for name in config.runs if name in STUDIES]
     runs = [name for name in config.runs if name not in STUDIES]
     if config.text and runs:
@@ -79,7 +79,7 @@ def run(config: PlotConfig):
             raise UserError(f"{name}: its rows are not as train or study leaves them: {error!r}") from None
 
 
-def rows_of_study(name: str, folder: str) -> dict:
+def rows_of_study(name, folder):
     """By the column that a panel has as x: the rows to show, of variants and seeds."""
     rows, steps = read(f"{folder}/{name}.csv"), read_rows(Path(folder, f"{name}-steps.csv"))
     curves = [row | {"budget": budget, "test": 100 * accuracy} for row in rows
@@ -87,7 +87,7 @@ def rows_of_study(name: str, folder: str) -> dict:
     return {"pass@1": rows, "budget": curves, "step": steps, "kl": steps}
 
 
-def rows_of_runs(runs: list) -> dict:
+def rows_of_runs(runs):
     """The same of runs of `train`."""
     curves = [row | {"variant": POLICIES[row["policy"]], "seed": run, "test": 100 * float(row["accuracy"])}
               for run in runs for row in read(f"{run}/budget_curve.csv")]
@@ -95,14 +95,14 @@ def rows_of_runs(runs: list) -> dict:
     return {"budget": curves, "step": steps}
 
 
-def read(path: str) -> list:
+def read(path):
     rows = read_rows(Path(path))
     if not rows:
         raise UserError(f"cannot read {path}: there are no rows; plot takes what train or study leaves")
     return rows
 
 
-def groups(rows: list, column: str) -> dict:
+def groups(rows, column):
     """Rows by what they have in a column, in the order they come."""
     found = {}
     for row in rows:
@@ -110,20 +110,20 @@ def groups(rows: list, column: str) -> dict:
     return found
 
 
-def table(name: str, rows: list) -> str:
+def table(name, rows):
     """A study's variants, then its contrasts, as text."""
     variants = groups(rows, "variant")
-    columns = ("pass@1", "length", "repetitive", "overlong", "last_kl", "last_entropy")
+    columns = "pass@1 length repetitive overlong last_kl last_entropy".split()
     line = f"{{:{max(map(len, variants)) + 2}}}{{:>6}}{'{:>14}' * len(columns)}".format
     lines = [line(name, "seeds", *columns)]
     for variant, of in variants.items():
         figures = [[float(row[column]) for row in of if row[column]] for column in columns]
         lines.append(line(variant, len(of), *(f"{np.mean(x):.3f}" if x else "-" for x in figures)))
-    contrasts = re.split(r"\n +", STUDIES[name].contrasts.strip())
+    contrasts = map(str.strip, STUDIES[name].contrasts.strip().splitlines())
     return "\n".join([*lines, "", *(f"{contrast}: {finding(contrast, rows)}" for contrast in contrasts)])
 
 
-def finding(contrast: str, rows: list) -> str:
+def finding(contrast, rows):
     """The difference with its interval, over the seeds that both variants have."""
     figure, *variants = filter(None, CONTRAST.fullmatch(contrast).groups())
     figure = figure if variants[1:] else "gain"
@@ -138,11 +138,11 @@ def finding(contrast: str, rows: list) -> str:
         return "needs rows that are not there"
     low, high = crossed_bootstrap(differences, seed=0) if in_points else t_interval(differences)
     verdict = "more" if low > 0 else "less" if high < 0 else "not told apart"
-    value = f"{np.mean(differences):+.3g}{' points' * in_points}"
-    return f"{value} ({low:+.3g} to {high:+.3g}; {seeds} seed{'s' * (seeds > 1)}), {verdict}"
+    return (f"{np.mean(differences):+.3g}{' points' * in_points} ({low:+.3g} to {high:+.3g}; "
+            f"{seeds} seed{'s' * (seeds > 1)}), {verdict}")
 
 
-def scores(figure: str, row: dict):
+def scores(figure, row):
     """Percent right of each test problem, or the gain in it [problems]; another figure as it is."""
     percent = lambda digits: np.array([100 * int(digit, 36) for digit in digits]) / int(row["samples"])
     if figure == "accuracy":
@@ -153,7 +153,7 @@ def scores(figure: str, row: dict):
     return float(row[figure])
 
 
-def draw(panels: str, found: dict):
+def draw(panels, found):
     """A figure of panels side by side, where there are rows for them. UserError without matplotlib."""
     try:
         import matplotlib.figure
@@ -162,37 +162,37 @@ def draw(panels: str, found: dict):
                         "studies can be read with --text") from None
     matplotlib.rcParams.update({"svg.hashsalt": "t1mini", "font.size": 11,
                                 "axes.spines.top": False, "axes.spines.right": False})
-    axes = [panel.split() for panel in panels.split(", ")]
-    axes = [(x, y) for x, y in axes if found[x]]
+    axes = [(x, y) for x, y in map(str.split, panels.split(", ")) if found[x]]
     figure = matplotlib.figure.Figure(figsize=(2 + 3.4 * len(axes), 3.8))
-    order = list(groups(found[axes[0][0]], "variant"))
+    styles = dict(zip(groups(found[axes[0][0]], "variant"), zip(COLOURS, DASHES)))
     for ax, (x, y) in zip(np.ravel(figure.subplots(1, len(axes))), axes):
         ax.set(xlabel=LABELS[x], ylabel=LABELS[y])
         for variant, of in groups(found[x], "variant").items():
-            i = order.index(variant)
+            color, dashes = styles[variant]
             if y == "variant":
-                ax.plot([float(row[x]) for row in of], [variant] * len(of), "o", color=COLOURS[i])
+                ax.plot([float(row[x]) for row in of], [variant] * len(of), "o", color=color)
             else:
-                line(ax, of, x, y, color=COLOURS[i], linestyle=DASHES[i], label=variant)
+                line(ax, of, x, y, color, linestyle=dashes, label=variant)
     dots = axes[0][1] == "variant"  # the first panel with lines is the next
     for ax in figure.axes[dots : dots + 1]:
         ax.legend(frameon=False, fontsize=8)
     return figure
 
 
-def line(ax, rows: list, x: str, y: str, color: str, **style):
+def line(ax, rows, x, y, color, **style):
     """The mean over runs, and their range, of the points that all have; over updates, of five at a time."""
     runs = ([(row[x], row[y]) for row in run] for run in groups(rows, "seed").values())
     points = np.array(list(zip(*runs)), dtype=float)  # [points, runs, 2]
     window = 1 if x == "budget" else min(5, len(points))
     points = np.lib.stride_tricks.sliding_window_view(points, window, axis=0).mean(-1)
     xs, ys = np.moveaxis(points, -1, 0)  # [points, runs]
-    ax.plot(xs.mean(1), ys.mean(1), color=color, **style)
+    middle = xs.mean(1)
+    ax.plot(middle, ys.mean(1), color=color, **style)
     if x != "kl":  # where the runs' xs differ
-        ax.fill_between(xs.mean(1), ys.min(1), ys.max(1), color=color, alpha=0.15, linewidth=0)
+        ax.fill_between(middle, ys.min(1), ys.max(1), color=color, alpha=0.15, linewidth=0)
 
 
-def save(figure, file: Path):
+def save(figure, file):
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.tight_layout()
     figure.savefig(file, metadata={"Date": None})

@@ -12,8 +12,7 @@ import contextlib
 import re
 from dataclasses import dataclass
 
-from t1mini.evaluate import EvaluateConfig
-from t1mini.fast import twins
+from t1mini.evaluate import EvaluateConfig, respond
 from t1mini.runs.checkpoint import load_policy
 from t1mini.runs.jsonl import read_bytes
 from t1mini.runs.settings import UserError, setting
@@ -29,22 +28,19 @@ class SampleConfig(EvaluateConfig):
     samples: int = setting(1, "responses to each problem", "1 to 65_536")
 
 
-def run(config: SampleConfig):
+def run(config):
     policy, tokenizer = load_policy(config.init, config.device)
-    task, (generate, _) = TASKS[config.task], twins(config)
+    task = TASKS[config.task]
     task.require_tokenizer(tokenizer, config.init)
     for i, problem in enumerate(read(config.file, task) if config.file else typed(task)):
         if config.file:
             print(f"> {task.prompt_text(problem)}")
-        rollouts = generate(policy, [task.prompt_ids(problem, tokenizer)], config.samples,
-                            config.sampling(tokenizer.size), max_new_tokens=config.max_new_tokens,
-                            eos_id=tokenizer.eos_id, seed=config.seed, prompt_indices=[i])
-        for ids, finished in zip(rollouts.unpadded, rollouts.finished):
-            text = tokenizer.decode(ids)
-            print(layout(problem, text, finished) if task is countdown else text, end="\n\n")
+        _, [verdicts] = respond(policy, tokenizer, [problem], config, [i])
+        for verdict in verdicts:
+            print(layout(problem, verdict) if task is countdown else verdict.text, end="\n\n")
 
 
-def read(file: str, task) -> list:
+def read(file, task):
     lines = read_bytes(file, 2**24).decode(errors="replace").splitlines()
     return [parse(task, line, f"{file}, line {i}") for i, line in enumerate(lines, 1) if line.strip()]
 
@@ -60,19 +56,19 @@ def typed(task):
                 print(error)
 
 
-def parse(task, line: str, place: str):
+def parse(task, line, place):
     """'3 4 11 77', or a question, as a problem. UserError, naming `place`, where it is none."""
     if task is maths:
         return maths.Problem(line, "")
-    words = line.replace(",", " ").split()
+    words = re.findall(r"[^\s,]+", line)
     *numbers, target = [int(word) if re.fullmatch("[0-9]{1,4}", word) else 0 for word in words] or [0]
     return countdown.make_problem(numbers, target, place)
 
 
-def layout(problem: countdown.Problem, response: str, finished: bool) -> str:
+def layout(problem, verdict):
     """A line an attempt with what is said of it, then the answer and whether it is right."""
     width = 14 * (len(problem.numbers) - 1)
-    text = _PIECE.sub(lambda piece: f"\n{piece[1]:<{width}}", response).removeprefix("\n")
-    if not finished:
+    text = _PIECE.sub(lambda piece: f"\n{piece[1]:<{width}}", verdict.text).removeprefix("\n")
+    if verdict.overlong:
         return f"{text}\nno end within the limit"
-    return text + ("right" if countdown.is_correct(problem, response) else "wrong")
+    return text + ("right" if verdict.correct else "wrong")

@@ -19,6 +19,7 @@ import hashlib
 import json
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -27,16 +28,15 @@ import torch
 
 from t1mini import evaluate, inference_scaling, rl, sft
 from t1mini.lab import data
-from t1mini.lab.exercise import in_place
+from t1mini.lab.exercise import LIBRARY, in_place
 from t1mini.lab.findings import STUDIES
-from t1mini.lab.train import TrainConfig, ensure, measure, stage_config
-from t1mini.loss import policy_gradient_loss
+from t1mini.lab.train import TrainConfig, ensure, measure, resumed, stage_config
 from t1mini.runs.checkpoint import load_policy
 from t1mini.runs.folder import RunFolder, csv_text, read_rows
-from t1mini.runs.settings import StageConfig, UserError, from_flags, setting
+from t1mini.runs.settings import UserError, from_flags, setting
 from t1mini.tasks import countdown
 
-STEP_COLUMNS = ("step", "reward", "accuracy", "length", "entropy", "kl", "repetitive", "overlong", "garbled")
+STEP_COLUMNS = "step reward accuracy length entropy kl repetitive overlong garbled".split()
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class StudyConfig(TrainConfig):
     prompts: int = setting(0, "prompts an update; 0 means the study's", "0 to 65_536")
 
 
-def run(config: StudyConfig):
+def run(config):
     if not config.studies:
         for name, study in STUDIES.items():
             print(f"{name:17}{len(study.variants)} variants   {study.shows}")
@@ -58,26 +58,25 @@ def run(config: StudyConfig):
     for name, label in product(names, config.variants):
         if label not in STUDIES[name].variants:
             raise UserError(f"--variants {label}: {name} has {', '.join(map(repr, STUDIES[name].variants))}")
-    config = replace(config, out=config.out or f"runs/study-{config.preset}-{config.numbers}")
-    if Path(config.out, "config.json").exists():  # an earlier sitting, which may differ in what was made
-        config = replace(config, resume=config.out)
-        kept = {name: value for name, value in config.to_dict().items()
-                if name not in ("studies", "variants", "seeds")}
+    config = resumed(replace(config, out=config.out or f"runs/study-{config.preset}-{config.numbers}"))
+    if config.resume:  # an earlier sitting, which may differ in what was made
+        kept = config.to_dict()
+        for name in ("studies", "variants", "seeds"):
+            del kept[name]
         from_flags(StudyConfig, kept)  # UserError where another setting differs
     with RunFolder(config, "study") as folder:
         data.write(folder.path / "data", config.numbers)
         for name in names:
-            labels = config.variants or STUDIES[name].variants
-            for (turn, seed), (i, label) in product(enumerate(config.seeds, 1), enumerate(labels, 1)):
-                place = f"variant {i} of {len(labels)}, seed {seed} ({turn} of {len(config.seeds)})"
-                print(f"{name}: {place}: {label}", flush=True)
+            runs = list(product(config.seeds, config.variants or STUDIES[name].variants))
+            for i, (seed, label) in enumerate(runs, 1):
+                print(f"{name}, {i} of {len(runs)}: {label}, seed {seed}", flush=True)
                 run = {"variant": label, "seed": str(seed)}
                 if not any(run.items() <= row.items() for row in read_rows(folder.path / f"{name}.csv")):
                     add_row(folder, name, run, replace(config, seed=seed))
             print(f"see python -m t1mini plot {name} --text --studies {folder.path}")
 
 
-def add_row(folder: RunFolder, name: str, run: dict, config: StudyConfig):
+def add_row(folder, name, run: dict, config):
     """Trains one variant with one seed, measures it, and adds what was found to the study's two files."""
     began, study, problems = time.perf_counter(), STUDIES[name], f"{folder.path}/data"
     changes = {"share": 1.0, **study.common, **study.variants[run["variant"]]}
@@ -93,21 +92,25 @@ def add_row(folder: RunFolder, name: str, run: dict, config: StudyConfig):
         updates = max(1, round(changes["share"] * of_rl.steps))
         policy = Path(of_rl.out, f"step-{updates:04d}")
         steps = [step for step in read_rows(Path(of_rl.out, "metrics.csv")) if int(step["step"]) <= updates]
-        there = read_rows(folder.path / f"{name}-steps.csv")
-        others = [step for step in there if not run.items() <= step.items()]
-        ours = [run | {column: step[column] for column in STEP_COLUMNS} for step in steps]
-        folder.write_text(f"{name}-steps.csv", csv_text(others + ours))
+        write(folder, f"{name}-steps.csv", run,
+              [run | {column: step[column] for column in STEP_COLUMNS} for step in steps])
     test = stage_config(inference_scaling.ScaleConfig, config, data=problems, samples=study.samples)
-    results = figures(policy, test)
-    for column in ("reward", "entropy", "kl"):
-        results[f"last_{column}"] = np.mean([float(step[column]) for step in steps[-10:]]) if steps else ""
-    row = {"study": name, **run, "preset": config.preset, "share_of_rl": changes["share"], **results,
-           "seconds": time.perf_counter() - began, **folder.made_by, **stages}
-    rows = read_rows(folder.path / f"{name}.csv")
-    folder.write_text(f"{name}.csv", csv_text([*rows, row]))
+    write(folder, f"{name}.csv", run, [{
+        "study": name, **run, "preset": config.preset, "share_of_rl": changes["share"],
+        **figures(policy, test),
+        **{f"last_{column}": np.mean([float(step[column]) for step in steps[-10:]]) if steps else ""
+           for column in ("reward", "entropy", "kl")},
+        "seconds": time.perf_counter() - began, **folder.made_by, **stages,
+    }])
 
 
-def trained(folder: RunFolder, stage, config: StageConfig):
+def write(folder, file, run, rows):
+    """Puts a run's rows into a file, in place of those that it may have there."""
+    others = [row for row in read_rows(folder.path / file) if not run.items() <= row.items()]
+    folder.write_text(file, csv_text(others + rows))
+
+
+def trained(folder, stage, config):
     """Runs a stage, unless it has been, in the folder its settings name. Returns them with that folder."""
     digest = hashlib.sha256(repr(config).encode()).hexdigest()
     config = replace(config, out=f"{folder.path}/{stage.__name__.removeprefix('t1mini.')}-{digest[:10]}")
@@ -116,18 +119,18 @@ def trained(folder: RunFolder, stage, config: StageConfig):
     return config
 
 
-def hard_problems(policy: Path, problems: str, config: StudyConfig) -> str:
+def hard_problems(policy: Path, problems, config):
     """A file of the training problems that a policy solves in at most 30% of 16 samples (T1, on data)."""
     path = policy.with_name("hard.jsonl")
     of_all = stage_config(evaluate.EvaluateConfig, config, data=problems, split="train", problems=6000)
     chosen = evaluate.pick_problems(of_all)
     _, verdicts = evaluate.respond(*load_policy(policy, config.device), chosen, replace(of_all, samples=16))
-    hard = [problem for problem, group in zip(chosen, verdicts) if np.mean([v.correct for v in group]) <= 0.3]
+    hard = [problem for problem, group in zip(chosen, verdicts) if sum(v.correct for v in group) <= 0.3 * 16]
     countdown.save_problems(path, hard)
     return str(path)
 
 
-def figures(policy: Path, config: StageConfig) -> dict:
+def figures(policy: Path, config):
     """A policy's evaluation, its budget curve, and how often its thinking recovers from a miss.
 
     `correct` has a digit a problem: its right responses, in base 36. `curve` is accuracy by budget, and
@@ -142,7 +145,7 @@ def figures(policy: Path, config: StageConfig) -> dict:
         **{name: value for name, value in results.items() if "interval" not in name},
         **dict(zip(("low", "high"), results["interval"])),
         "missed_first": len(missed) / curve[0].size,
-        "recovered": float(np.mean(missed or 0)),
+        "recovered": np.mean(missed or 0),
         "budgets": json.dumps(config.budgets),
         "curve": json.dumps(curve.mean(axis=(1, 2)).round(4).tolist()),
         "correct": digits([[v.correct for v in group] for group in verdicts]),
@@ -150,7 +153,7 @@ def figures(policy: Path, config: StageConfig) -> dict:
     }
 
 
-def digits(correct) -> str:
+def digits(correct):
     """[problems, samples] as a digit a problem.
 
     >>> digits([[1, 0, 1], [0, 0, 0]])
@@ -174,28 +177,22 @@ def standardised_advantages(rewards):
     return mean_advantages(rewards) / rewards.std(-1, keepdim=True).clamp_min(1e-6)
 
 
-def shared_out(config: StageConfig):
+def shared_out(config, logprobs, advantages, mask, *, normaliser, **bonus):
     """The loss with A * mean length / length: a response's tokens share its advantage, long or short."""
-    library = policy_gradient_loss  # itself, whatever stands in the place of its name later
-
-    def loss(logprobs, advantages, mask, *, normaliser, **bonus):
-        mean_length = normaliser / (config.prompts * config.k)
-        advantages = advantages * mean_length / mask.sum(-1)
-        return library(logprobs, advantages, mask, normaliser=normaliser, **bonus)
-
-    return loss
+    mean_length = normaliser / (config.prompts * config.k)
+    advantages = advantages * mean_length / mask.sum(-1)
+    return LIBRARY["policy_gradient_loss"](logprobs, advantages, mask, normaliser=normaliser, **bonus)
 
 
-VARIANTS = {
-    "mean": lambda config: {"rloo_advantages": mean_advantages},
-    "std": lambda config: {"rloo_advantages": standardised_advantages},
-    "length": lambda config: {"policy_gradient_loss": shared_out(config)},
-}
-
-
-def variant(config: StageConfig) -> dict:
+def variant(config):
     """What `config.variant` puts in the place of the library's functions. UserError for another name."""
+    known = {
+        "": {},
+        "mean": {"rloo_advantages": mean_advantages},
+        "std": {"rloo_advantages": standardised_advantages},
+        "length": {"policy_gradient_loss": partial(shared_out, config)},
+    }
     name = getattr(config, "variant", "")
-    if name and name not in VARIANTS:
-        raise UserError(f"--variant {name}: choose one of {', '.join(VARIANTS)}")
-    return VARIANTS[name](config) if name else {}
+    if name not in known:
+        raise UserError(f"--variant {name}: choose one of mean, std, length")
+    return known[name]

@@ -20,25 +20,22 @@ from t1mini.lab import data
 from t1mini.runs.checkpoint import load_policy
 from t1mini.runs.folder import RunFolder, read_rows
 from t1mini.runs.machine import Clock
-from t1mini.runs.settings import StageConfig, from_flags, setting
+from t1mini.runs.settings import TrainingConfig, from_flags, setting
 from t1mini.runs.team import leads
 from t1mini.statistics import paired_bootstrap
 from t1mini.tasks import countdown
 
 
 @dataclass(frozen=True)
-class TrainConfig(StageConfig):
+class TrainConfig(TrainingConfig):
     preset: str = setting("tiny", "tiny for a CPU, gpu for a GPU", choices=("tiny", "gpu"))
-    resume: str = setting("", "folder of an earlier run to go on with; its own settings are used")
     traces: int = setting(0, "chains of thought for SFT; 0 means the preset's", "0 to 100_000_000")
     steps: int = setting(0, "RL updates; 0 means the preset's", "0 to 1_000_000")
     problems: int = setting(0, "test problems; 0 means all", "0, or 2 or more")
     samples: int = setting(0, "responses to each test problem; 0 means the preset's", "0 to 65_536")
-    plain: bool = setting(False, "the plain twins of generate and score, for reading along")
-    workers: int = setting(2, "processes that share training and threads", "1 to 1024", gpu=1)
 
 
-def run(config: TrainConfig):
+def run(config):
     clock = Clock(config.device)
     leads(1)  # not under torchrun
     with RunFolder(config, "train") as folder:
@@ -51,8 +48,8 @@ def run(config: TrainConfig):
         clock.lap("sft")
         of_rl = stage_config(rl.RLConfig, config, data=problems, out=f"{run}/rl", init=f"{run}/sft/final")
         half = max(1, of_rl.steps // 2)
-        batch = f"{of_rl.prompts} prompts x {of_rl.k} responses"
-        print(f"\nRL: {of_rl.steps} updates of {batch} at temperature {of_rl.temperature}")
+        print(f"\nRL: {of_rl.steps} updates of {of_rl.prompts} prompts x {of_rl.k} responses at temperature "
+              f"{of_rl.temperature}")
         ensure(rl, replace(of_rl, checkpoint_every=half), folder.resume)
         clock.lap("rl")
         test = stage_config(inference_scaling.ScaleConfig, config, data=problems)
@@ -63,32 +60,35 @@ def run(config: TrainConfig):
             results[name], curves[name], _ = measure(run / policy, problems, test)
         clock.lap("evaluate")
         clock.seconds["total"] = sum(clock.seconds.values())
-        report = write_results(folder, config, clock.seconds, results, curves, test.budgets)
-    print(f"\n{report}\n\n{clock.seconds['total'] / 60:.1f} minutes. Read the final policy's thinking:")
-    print(f"python -m t1mini sample --init {run}/rl/final")
+        report = write_results(folder, test, clock.seconds, results, curves)
+    print(f"\n{report}\n\n{clock.seconds['total'] / 60:.1f} minutes. Read the final policy's thinking:\n"
+          f"python -m t1mini sample --init {run}/rl/final")
 
 
-def stage_config(stage: type, config: StageConfig, **changes):
+def stage_config(stage, config, **changes):
     """A stage's settings: what its command says (0 says nothing), else `changes`, else the preset's."""
     said = {name: value for name, value in vars(config).items() if value and name not in ("out", "resume")}
     values = changes | said
     return from_flags(stage, {name: values[name] for name in values if hasattr(stage, name)})
 
 
-def ensure(stage, config: StageConfig, again: str):
+def ensure(stage, config, again: str):
     """Runs a stage unless its folder has its end; one that was stopped goes on. Errors advise `again`."""
-    folder = Path(config.out)
-    if (folder / "final").exists():
-        return
     try:
-        stage.run(replace(config, resume=config.out if (folder / "config.json").exists() else ""))
-    except (Exception, KeyboardInterrupt) as error:
+        if not Path(config.out, "final").exists():
+            stage.run(resumed(config))
+    except BaseException as error:
         if hasattr(error, "__notes__"):
             error.__notes__ = [f"; go on with {again}"]
         raise
 
 
-def measure(policy: Path, problems: list, config: StageConfig):
+def resumed(config):
+    """These settings, to go on with what their folder has of a run."""
+    return replace(config, resume=config.out if Path(config.out, "config.json").exists() else "")
+
+
+def measure(policy: Path, problems, config):
     """Evaluation, right or not at each budget [budgets, problems, samples], verdicts [problems][samples]."""
     policy = load_policy(policy, config.device)
     rollouts, verdicts = evaluate.respond(*policy, problems, config)
@@ -96,38 +96,38 @@ def measure(policy: Path, problems: list, config: StageConfig):
     return evaluate.summarise(countdown, problems, verdicts), curve, verdicts
 
 
-def write_results(folder: RunFolder, config: TrainConfig, seconds, results, curves, budgets) -> str:
+def write_results(folder, test, seconds, results, curves):
     """Every file of results. Returns the report."""
     folder.write_results("evaluation.json", results)
-    inference_scaling.write_curves(folder, curves, budgets)
-    kept = ("pass@1", "interval", "problems", "samples")
-    means = {name: curve.mean(axis=(1, 2)).tolist() for name, curve in curves.items()}
+    inference_scaling.write_curves(folder, curves, test.budgets)
     gaps = [float(row["logprob_gap"]) for row in read_rows(folder.path / "rl/metrics.csv")]
     folder.write_results("summary.json", {
-        "seed": config.seed,
-        "preset": config.preset,
+        "seed": test.seed,
+        "preset": test.preset,
         "seconds": seconds,
-        **{name: {key: results[name][key] for key in kept} for name in ("sft", "rl")},
-        "budget_curve": {"budgets": budgets, **means},
+        **{name: {key: results[name][key] for key in ("pass@1", "interval", "problems", "samples")}
+           for name in ("sft", "rl")},
+        "budget_curve": {"budgets": test.budgets}
+        | {name: curve.mean(axis=(1, 2)).tolist() for name, curve in curves.items()},
         "logprob_gap_max": max(gaps, default=None),
     })
-    tables = evaluate.table(results), inference_scaling.curve_table(curves, budgets)
-    report = "\n\n".join([*tables, gains(curves, budgets, config.seed)])
+    report = "\n\n".join([evaluate.table(results), inference_scaling.curve_table(curves, test.budgets),
+                          gains(curves, test.budgets, test.seed)])
     folder.write_text("report.txt", report + "\n")
     return report
 
 
-def gains(curves: dict, budgets: tuple, seed: int) -> str:
+def gains(curves: dict, budgets, seed):
     """What the budget curves say: differences on the same problems, in points, with paired 95% intervals.
 
     Each curve [budgets, problems, samples].
     """
-    rl, half, sft = (100 * curves[name] for name in ("rl", "half", "sft"))
+    points = [100 * curves[name] for name in ("rl", "half", "sft")]
     row = "{:>17}{:>26}{:>26}{:>26}".format
     lines = [row("gain, in points", "RL over SFT", "half-way over SFT", f"RL, {budgets[-1]} over this")]
-    for i, budget in enumerate(budgets):
+    for budget, rl, half, sft in zip(budgets, *points):
         cells = []
-        for a, b in ((rl[i], sft[i]), (half[i], sft[i]), (rl[-1], rl[i])):
+        for a, b in ((rl, sft), (half, sft), (points[0][-1], rl)):
             low, high = paired_bootstrap(a, b, seed)
             cells.append(f"{a.mean() - b.mean():+.1f} ({low:+.1f} to {high:+.1f})")
         lines.append(row(f"{budget} tokens", *cells))

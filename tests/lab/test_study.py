@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import signal
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -16,7 +16,7 @@ from t1mini import inference_scaling, loss, rl, sft
 from t1mini.__main__ import main
 from t1mini.lab import study as studies
 from t1mini.lab.plot import CONTRAST, finding, scores
-from t1mini.lab.study import STUDIES, VARIANTS, StudyConfig, digits, ensure, figures, stage_config, variant
+from t1mini.lab.study import STUDIES, StudyConfig, digits, ensure, figures, stage_config, variant
 from t1mini.penalties import judge
 from t1mini.runs.folder import read_rows
 from t1mini.runs.settings import UserError
@@ -66,7 +66,7 @@ def test_runs_are_shared_rows_are_made_once_and_progress_is_said(stopped_once, m
     monkeypatch.setattr(sft, "run", None)
     command = ["study", "thinking-budget", *SMALL, "--out", str(out), "--variants", "0% of RL", "100% of RL"]
     assert main(command) == 0
-    assert "thinking-budget: variant 2 of 2, seed 0 (1 of 1): 100% of RL\n" in capsys.readouterr().out
+    assert "thinking-budget, 2 of 2: 100% of RL, seed 0\n" in capsys.readouterr().out
     (start, end), (same, _) = (read_rows(out / f"{name}.csv") for name in ("thinking-budget", "difficulty"))
     assert (start["share_of_rl"], start["rl"], start["last_kl"]) == ("0", "", "")
     assert all(end[column] == same[column] for column in ("correct", "curve_correct", "last_kl", "sft", "rl"))
@@ -115,8 +115,8 @@ def test_an_error_in_a_stage_advises_the_command_that_goes_on_with_all(tmp_path)
 
 def test_variants_give_credit_otherwise():
     config, rewards = rl.RLConfig(prompts=1, k=2, variant="length"), torch.tensor([[1.0, 0.0, 0.0, -1.0]])
-    assert torch.allclose(VARIANTS["mean"](config)["rloo_advantages"](rewards) * 4 / 3, loss.rloo_advantages(rewards))
-    assert VARIANTS["std"](config)["rloo_advantages"](rewards).std() == pytest.approx(1)
+    assert torch.allclose(variant(replace(config, variant="mean"))["rloo_advantages"](rewards) * 4 / 3, loss.rloo_advantages(rewards))
+    assert variant(replace(config, variant="std"))["rloo_advantages"](rewards).std() == pytest.approx(1)
     mask = torch.tensor([[1, 1, 1], [1, 0, 0]]).bool()
     logprobs, advantages = torch.full((2, 3), -1.0), torch.tensor([3.0, -1.0])
     found = variant(config)["policy_gradient_loss"](logprobs, advantages, mask, normaliser=torch.tensor(4))
