@@ -20,27 +20,23 @@ See each refused: python -m pytest tests/runs/test_checkpoint.py
 import json
 import os
 import re
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from reprlib import repr as shortened
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from t1mini.model import Qwen, QwenConfig
 from t1mini.runs.folder import MANIFEST, require_whole, whole_folder, write_text
-from t1mini.runs.jsonl import excerpt, open_regular, read_object, reason
+from t1mini.runs.jsonl import excerpt, open_regular, read_object
 from t1mini.runs.settings import UserError, is_within
 from t1mini.runs.tokenizer import Tokenizer
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 FLOATS = ("F16", "BF16", "F32", "F64")
 LARGEST_JSON = 2**24  # bytes of config.json, an index or a header; large models' have a hundredth
-FAMILIES = {  # by their name in config.json: which parts of the decoder they have
-    "qwen2": {"qkv_bias": True, "qk_norm": False},
-    "qwen3": {"qkv_bias": False, "qk_norm": True},
-}
 DEFAULTS = {  # of what config.json may leave out
     "max_position_embeddings": 32768,
     "rope_theta": 10_000.0,
@@ -60,22 +56,20 @@ RANGES = {
 }
 
 
-def load_policy(folder: str | Path, device: str = "cpu") -> tuple[Qwen, Tokenizer]:
+def load_policy(folder: str | Path, device: str = "cpu"):
     """Model and tokenizer of a folder, checked to belong together."""
     if not os.path.isdir(folder):
-        files = "config.json, model.safetensors and tokenizer.json"
-        what = f"there is no checkpoint folder {folder or 'given'}"
-        raise UserError(f"{what}: --init takes one that holds {files}")
+        raise UserError(f"there is no checkpoint folder {folder or 'given'}: --init takes one that holds "
+                        "config.json, model.safetensors and tokenizer.json")
     if Path(folder, MANIFEST).exists():  # other programs write none
         require_whole(Path(folder))
     tokenizer, model = Tokenizer.from_dir(folder), load_model(folder, device)
-    if tokenizer.size > model.config.vocab_size:
-        rows = model.config.vocab_size
+    if tokenizer.size > (rows := model.config.vocab_size):
         raise UserError(f"{folder}: the tokenizer has {tokenizer.size} ids, the model only {rows}")
     return model, tokenizer
 
 
-def save_policy(model: Qwen, tokenizer: Tokenizer, folder: str | Path, dtype: torch.dtype | None = None):
+def save_policy(model: Qwen, tokenizer: Tokenizer, folder: str | Path, dtype=None):
     """A folder that t1mini, transformers and vLLM can load; it appears when all of it is on the disk."""
     with whole_folder(Path(folder)) as part:
         save_model(model, part, dtype)
@@ -84,7 +78,7 @@ def save_policy(model: Qwen, tokenizer: Tokenizer, folder: str | Path, dtype: to
         write_text(part / "generation_config.json", json.dumps(end, indent=1))
 
 
-def load_model(folder: str | Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Qwen:
+def load_model(folder: str | Path, device: str = "cpu", dtype=torch.float32):
     """The checkpoint in `folder` as a Qwen. UserError names the file, field or tensor that is wrong."""
     folder = Path(folder)
     config = read_config(folder / "config.json")
@@ -106,7 +100,7 @@ def load_model(folder: str | Path, device: str = "cpu", dtype: torch.dtype = tor
     return model
 
 
-def save_model(model: Qwen, folder: str | Path, dtype: torch.dtype | None = None):
+def save_model(model: Qwen, folder: str | Path, dtype=None):
     """Writes config.json and the weights, as they are or as `dtype`."""
     folder, dtype = Path(folder), dtype or model.dtype
     folder.mkdir(parents=True, exist_ok=True)
@@ -114,23 +108,24 @@ def save_model(model: Qwen, folder: str | Path, dtype: torch.dtype | None = None
                for name, p in model.state_dict().items()}
     save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
     (folder / INDEX).unlink(missing_ok=True)  # of what the folder held before
-    shape = asdict(model.config)
-    [family] = [name for name, parts in FAMILIES.items() if parts.items() <= shape.items()]
-    written = {"architectures": [family.capitalize() + "ForCausalLM"], "model_type": family, **shape,
+    family = "Qwen3" if model.config.qk_norm else "Qwen2"
+    written = {"architectures": [family + "ForCausalLM"], "model_type": family.lower(), **vars(model.config),
                "hidden_act": "silu", "torch_dtype": str(dtype).removeprefix("torch.")}
+    del written["qkv_bias"], written["qk_norm"]  # the family says it
     write_text(folder / "config.json", json.dumps(written, indent=1))
 
 
-def read_config(path: Path) -> QwenConfig:
+def read_config(path: Path):
     """A Hugging Face config.json, of any version of transformers. UserError names file and field."""
     raw = {name: value for name, value in read_object(path, LARGEST_JSON).items() if value is not None}
     family = raw.get("model_type")
-    if family not in [*FAMILIES]:
-        raise UserError(f"{path}: model_type is {shortened(family)}; t1mini reads {' and '.join(FAMILIES)}")
+    if family not in ("qwen2", "qwen3"):
+        raise UserError(f"{path}: model_type is {shortened(family)}; t1mini reads qwen2 and qwen3")
     rope = raw.get("rope_parameters") or raw.get("rope_scaling") or {}
     raw |= rope if isinstance(rope, dict) else {"rope_type": rope}
     heads = raw.get("num_attention_heads")
-    given = {**DEFAULTS, "num_key_value_heads": heads, "head_dim": 2, **raw, **FAMILIES[family]}
+    given = {**DEFAULTS, "num_key_value_heads": heads, "head_dim": 2, **raw,
+             "qkv_bias": family == "qwen2", "qk_norm": family == "qwen3"}
     shape = {}
     for f in fields(QwenConfig):
         value, within = given.get(f.name), RANGES.get(f.name, SIZES)
@@ -144,12 +139,12 @@ def read_config(path: Path) -> QwenConfig:
             raise UserError(f"{path}: {name} is {shortened(raw[name])}; t1mini knows only {shortened(value)}")
     head_dim, shared = raw.get("head_dim", shape["hidden_size"] / heads), shape["num_key_value_heads"]
     if head_dim % 2 or heads % shared:
-        wrong = f"{heads} attention heads cannot share {shared}, or their size {head_dim:g} is not even"
-        raise UserError(f"{path}: {wrong}")
+        raise UserError(f"{path}: {heads} attention heads cannot share {shared}, "
+                        f"or their size {head_dim:g} is not even")
     return QwenConfig(**shape | {"head_dim": int(head_dim)})
 
 
-def stored_tensors(folder: Path) -> dict:
+def stored_tensors(folder: Path):
     """Every tensor of a checkpoint by its name in the model, as a slice of its file; nothing is read yet."""
     names, index, stored = [WEIGHTS], folder / INDEX, {}
     if index.exists():
@@ -159,18 +154,14 @@ def stored_tensors(folder: Path) -> dict:
         if not re.fullmatch(r"\w[\w.-]*\.safetensors", file_name):
             raise UserError(f"{index}: weight_map must name files of this folder")
         path = folder / file_name
-        try:
-            with open_regular(path) as file:
-                if int.from_bytes(file.read(8), "little") > LARGEST_JSON:
-                    raise ValueError(f"its header is larger than {LARGEST_JSON >> 20} MiB")
+        with open_regular(path, f"weights from {path}; copy or download it again") as file:
+            if int.from_bytes(file.read(8), "little") > LARGEST_JSON:
+                raise ValueError(f"its header is larger than {LARGEST_JSON >> 20} MiB")
             weights = safe_open(path, framework="pt")
-        except (OSError, ValueError, SafetensorError) as error:
-            advice = "copy or download it again"
-            raise UserError(f"cannot read weights from {path}: {reason(error)}; {advice}") from None
         for full_name in weights.keys():
             name, tensor = full_name.removeprefix("model."), weights.get_slice(full_name)
             if name in stored or tensor.get_dtype() not in FLOATS:
-                wrong = f"is there twice, or holds no floating-point numbers but {tensor.get_dtype()}"
-                raise UserError(f"{path}: tensor {excerpt(name)} {wrong}")
+                raise UserError(f"{path}: tensor {excerpt(name)} is there twice, or holds "
+                                f"no floating-point numbers but {tensor.get_dtype()}")
             stored[name] = tensor
     return stored

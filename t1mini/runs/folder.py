@@ -27,7 +27,6 @@ import shlex
 import shutil
 import signal
 from pathlib import Path
-from typing import Iterator
 
 from t1mini.runs.jsonl import excerpt, read_object
 from t1mini.runs.machine import made_by
@@ -39,8 +38,7 @@ except ImportError:  # Windows has other locks
     fcntl = None
 
 MANIFEST = "manifest.json"
-ROW = rb"^(\d+),"  # how an update's part of a log begins
-LOGS = {"metrics.csv": ROW, "timing.csv": ROW, "events.csv": ROW, "samples.txt": rb"^--- step (\d+)"}
+ROW, SAMPLE = rb"^(\d+),", rb"^--- step (\d+)"  # how an update's part of a log begins
 
 
 class RunFolder(contextlib.AbstractContextManager):
@@ -53,8 +51,7 @@ class RunFolder(contextlib.AbstractContextManager):
         self.resume = "" if begun is None else command
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            files = [file for file in self.path.iterdir() if file.name != "lock" and file.suffix != ".part"]
-            if files and not begun:
+            if not begun and {*os.listdir(self.path)} - {"lock", "config.json.part"}:  # left by a killed run
                 raise UserError(f"{self.path} already holds files; choose another --out, or --resume its run")
             self.lock = open(self.path / "lock", "w")
             if fcntl:
@@ -94,11 +91,12 @@ class RunFolder(contextlib.AbstractContextManager):
 
     def cut_logs(self, step: int):
         """Drops what was logged of updates after `step`, and a last line without its end."""
-        for name, begins in LOGS.items():
-            with contextlib.suppress(FileNotFoundError):
-                content = (self.path / name).read_bytes()
-                later = (m.start() for m in re.finditer(begins, content, re.MULTILINE) if int(m[1]) > step)
-                os.truncate(self.path / name, next(later, content.rfind(b"\n") + 1))
+        for name in ("metrics.csv", "timing.csv", "events.csv", "samples.txt"):
+            with contextlib.suppress(FileNotFoundError), (self.path / name).open("rb+") as file:
+                content = file.read()
+                parts = re.finditer(SAMPLE if name == "samples.txt" else ROW, content, re.MULTILINE)
+                later = (part.start() for part in parts if int(part[1]) > step)
+                file.truncate(next(later, content.rfind(b"\n") + 1))
 
 
 class Stopped(KeyboardInterrupt):
@@ -127,7 +125,7 @@ class Stopping:
 
 
 @contextlib.contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
+def whole_folder(path: Path):
     """An empty folder, which becomes `path` when the block ends, in place of none but such a block's."""
     if path.exists() and any(path.iterdir()) and not (path / MANIFEST).exists():
         raise FileExistsError(f"{path} already holds files")
@@ -150,11 +148,6 @@ def whole_folder(path: Path) -> Iterator[Path]:
 def write_text(path: str | Path, text: str):
     part = Path(f"{path}.part")
     part.write_bytes(text.encode())
-    replace(part, path)
-
-
-def replace(part: Path, path: str | Path):
-    """Renames the file `part`, once the disk has it, to `path`."""
     flush(part)
     os.replace(part, path)
 
@@ -162,10 +155,10 @@ def replace(part: Path, path: str | Path):
 def flush(path: Path):
     """Waits until the disk has a file."""
     with path.open("rb+") as file:
-        os.fsync(file.fileno())
+        os.fsync(file)
 
 
-def fingerprint(path: Path) -> dict:
+def fingerprint(path: Path):
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {"bytes": path.stat().st_size, "sha256": digest}
@@ -176,22 +169,21 @@ def require_whole(folder: Path):
     for name, expected in read_object(folder / MANIFEST, most=2**24).items():
         path = folder / Path(name).name
         if not path.is_file() or fingerprint(path) != expected:
-            advice = f"copy it again, or remove {MANIFEST} if you changed it yourself"
-            raise UserError(f"{folder}: {excerpt(name)} is damaged or missing; {advice}")
+            raise UserError(f"{folder}: {excerpt(name)} is damaged or missing; copy it again, or remove "
+                            f"{MANIFEST} if you changed it yourself")
 
 
-def csv_text(rows: list[dict]) -> str:
+def csv_text(rows: list):
     """Rows as CSV, floats with six digits."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=rows[0])
+    writer = csv.DictWriter(text, rows[0])
     writer.writeheader()
     for row in rows:
         writer.writerow({key: f"{x:.6g}" if isinstance(x, float) else x for key, x in row.items()})
     return text.getvalue()
 
 
-def read_rows(path: Path) -> list[dict]:
+def read_rows(path: Path):
     """The rows of a CSV file, none where there is no such file."""
-    with contextlib.suppress(FileNotFoundError), path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-    return []
+    text = path.read_text("utf-8") if path.exists() else ""
+    return list(csv.DictReader(io.StringIO(text)))

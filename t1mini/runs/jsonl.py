@@ -20,7 +20,8 @@ import math
 import os
 import stat
 from pathlib import Path
-from typing import Iterator
+
+from safetensors import SafetensorError
 
 from t1mini.runs.settings import UserError
 
@@ -28,7 +29,7 @@ LONGEST_LINE = 2**24  # bytes
 MOST_DIGITS = 300  # so that float() can hold every whole number
 
 
-def read_rows(path: str | Path, what: str = "problems") -> Iterator[tuple[int, dict]]:
+def read_rows(path: str | Path, what: str = "problems"):
     """The objects of a .jsonl file with their line numbers. UserError names what is wrong in which."""
     with open_regular(path, f"{what} from {path}") as file:
         for i, line in enumerate(iter(lambda: file.readline(LONGEST_LINE + 1), b""), 1):
@@ -61,7 +62,7 @@ def open_regular(path: str | Path, what: str = ""):
             raise OSError("it is not a regular file")
         with open(path, "rb") as file:
             yield file
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise UserError(f"cannot read {what or path}: {reason(error)}") from None
 
 
@@ -82,14 +83,14 @@ def parse_object(text: bytes, place: str) -> dict:
     return content
 
 
-def number(digits: str) -> int | float:
+def number(digits):
     """The number that a text is. ValueError where it is one that would hurt later."""
     if len(digits) > MOST_DIGITS or not math.isfinite(float(digits)):
         raise ValueError(f"the number {digits[:20]} is not finite, or too long")
     return int(digits) if digits.lstrip("-").isdigit() else float(digits)
 
 
-def excerpt(text) -> str:
+def excerpt(text):
     r"""Of what a file or a library says: no more than a line can show, nothing that a terminal would obey.
 
     >>> excerpt("norm.weight\x1b[2J")
@@ -98,6 +99,6 @@ def excerpt(text) -> str:
     return repr(str(text)[:200])[1:-1]
 
 
-def reason(error: Exception) -> str:
+def reason(error):
     """What went wrong, without the path that the message names already."""
     return excerpt(getattr(error, "strerror", None) or error)

@@ -64,15 +64,15 @@ class Tokenizer:
         backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
         backend.add_special_tokens([PAD, EOS])
         config = {"eos_token": EOS, "pad_token": PAD, "tokenizer_class": "PreTrainedTokenizerFast"}
-        texts = {TOKENIZER: backend.to_str(pretty=True), CONFIG: json.dumps(config, indent=1)}
-        return cls({name: text.encode() for name, text in texts.items()})
+        texts = backend.to_str(pretty=True), json.dumps(config, indent=1)
+        return cls(dict(zip((TOKENIZER, CONFIG), map(str.encode, texts))))
 
     def save(self, folder: str | Path):
         """The files it was made from."""
-        for name, content in self.files.items():
-            Path(folder, name).write_bytes(content)
+        for name in self.files:
+            Path(folder, name).write_bytes(self.files[name])
 
-    def id_of(self, token) -> int | None:
+    def id_of(self, token):
         """Of a token, written as text or as an object with it; None where there is none."""
         text = token.get("content") if isinstance(token, dict) else token
         return self.backend.token_to_id(text) if isinstance(text, str) else None
@@ -86,6 +86,4 @@ class Tokenizer:
 
     def chat_prompt(self, question: str) -> list[int]:
         """The question as Qwen's chat models expect it (ChatML), up to where the assistant begins."""
-        if not self.can_chat:
-            raise UserError("this tokenizer has no <|im_start|>: it belongs to no chat model")
         return self.encode(f"<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n")
