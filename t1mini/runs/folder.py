@@ -47,8 +47,9 @@ class RunFolder(contextlib.AbstractContextManager):
     def __init__(self, config: StageConfig, stage: str):
         begun = getattr(config, "resume", None)  # None for a stage that is short, and begins again
         self.path, self.made_by = Path(begun or default_out(config, stage)), made_by(config)
-        command = f"python -m t1mini {stage} --resume {shlex.quote(str(self.path))}"
-        self.resume = "" if begun is None else command
+        self.resume = ""
+        if begun is not None:
+            self.resume = f"python -m t1mini {stage} --resume {shlex.quote(str(self.path))}"
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             if not begun and {*os.listdir(self.path)} - {"lock", "config.json.part"}:  # left by a killed run
@@ -102,7 +103,7 @@ class RunFolder(contextlib.AbstractContextManager):
 class Stopped(KeyboardInterrupt):
     """A run was stopped by a signal; `code` is what a shell expects then (128 + the signal)."""
 
-    def __init__(self, number: int, message: str):
+    def __init__(self, number, message):
         super().__init__(message)
         self.code = 128 + number
 
@@ -145,7 +146,7 @@ def whole_folder(path: Path):
     shutil.rmtree(part)
 
 
-def write_text(path: str | Path, text: str):
+def write_text(path, text: str):
     part = Path(f"{path}.part")
     part.write_bytes(text.encode())
     flush(part)

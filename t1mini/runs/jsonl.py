@@ -55,7 +55,7 @@ def read_bytes(path: str | Path, most: int) -> bytes:
 
 
 @contextlib.contextmanager
-def open_regular(path: str | Path, what: str = ""):
+def open_regular(path, what=""):
     """A file to read. UserError, which speaks of `what`, where it is missing, not regular or damaged."""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # asked first: opening a pipe waits for its writer

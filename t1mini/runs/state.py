@@ -24,7 +24,6 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch.nn import Module
 from tqdm import tqdm
 
 from t1mini.runs.folder import RunFolder, Stopped, Stopping, read_rows, require_whole, whole_folder
@@ -42,7 +41,7 @@ class TrainingState(Stopping):
     metrics.csv, but for those that `updates` yields.
     """
 
-    def __init__(self, config, folder: RunFolder | None, team: Team, optimiser: Optimiser, **models: Module):
+    def __init__(self, config, folder: RunFolder | None, team: Team, optimiser: Optimiser, **models):
         self.config, self.folder, self.team = config, folder, team
         self.optimiser, self.models = optimiser, models
         self.step = self.saved = 0
@@ -81,9 +80,9 @@ class TrainingState(Stopping):
 
     def updates(self, total: int, label: str):
         """The updates still to do of `total`, counted from 0, with a progress bar: self.bar."""
-        steps = range(self.step, total)
-        self.bar = tqdm(steps, desc=label, unit="step", mininterval=1, disable=not self.team.leads)
-        yield from self.bar
+        self.bar = tqdm(range(self.step, total), label, unit="step", mininterval=1,
+                        disable=not self.team.leads)
+        return self.bar
 
     def record(self, row: dict, seconds: dict, text: str = ""):
         """What an update has to report: a row of metrics.csv, one of timing.csv, and text for samples.txt.
@@ -105,8 +104,8 @@ class TrainingState(Stopping):
         folder = Path(self.team.text(str(self.folder.path) if self.folder else "", device), "refused")
         folder.mkdir(exist_ok=True)
         plain = json.loads(json.dumps(rows), parse_constant=str)  # JSON has no NaN: as text
-        lines = "".join(json.dumps(row) + "\n" for row in plain)
-        write_text(folder / f"update-{step:06}-rank-{self.team.rank}.jsonl", lines)
+        write_text(folder / f"update-{step:06}-rank-{self.team.rank}.jsonl",
+                   "".join(f"{json.dumps(row)}\n" for row in plain))
         self.team.text("", device)  # every rank has written its rows
         why = f"its {quantity} is not finite; its batch is in {folder}"
         refused = self.note(step, "refused", f"update {step} was not applied: {why}")

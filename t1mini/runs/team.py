@@ -83,30 +83,25 @@ def leads(most: int):
 def team(config: StageConfig, stage: str, most: int):
     """This process's team while the block runs: torchrun's, or with workers it starts, at most `most`."""
     threads, store = torch.get_num_threads(), None
-    rank, size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 0))
-    with contextlib.ExitStack() as workers:
+    rank, size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    with contextlib.ExitStack() as stack:
         if PORT in os.environ:
             _end_with_leader()
             store = dist.TCPStore(HOST, int(os.environ[PORT]))
-        elif not size and config.device == "cpu" and (size := min(config.workers, threads, most)) > 1:
+        elif size == 1 and config.device == "cpu" and (size := min(config.workers, threads, most)) > 1:
             store = dist.TCPStore(HOST, 0, is_master=True, wait_for_workers=False)
-            _start(workers, size, [stage, "--settings", json.dumps(config.to_dict())], store.port)
-        if size <= 1:
-            yield Team()
-            return
-        backend = "gloo" if config.device == "cpu" else "nccl"
-        with _or_ended():
-            dist.init_process_group(backend, store=store, rank=rank, world_size=size)
-        torch.set_num_threads(max(1, threads // size))
-        try:
-            yield Team(rank, size)
-        finally:
-            dist.destroy_process_group()
-            torch.set_num_threads(threads)
+            _start(stack, size, [stage, "--settings", json.dumps(config.to_dict())], store.port)
+        if size > 1:
+            with _or_ended():
+                dist.init_process_group(store=store, rank=rank, world_size=size)
+            stack.callback(dist.destroy_process_group)
+            stack.callback(torch.set_num_threads, threads)
+            torch.set_num_threads(max(1, threads // size))
+        yield Team(rank, size)
 
 
-def _start(workers, size, command, port):
-    """This command again as ranks 1, 2, ..., to end with `workers`. UserError where one ends too early.
+def _start(stack, size, command, port):
+    """This command again as ranks 1, 2, ..., to end with `stack`. UserError where one ends too early.
 
     In a session of their own: a terminal's Ctrl-C is for the leader, which tells the others.
     """
@@ -115,8 +110,8 @@ def _start(workers, size, command, port):
         group = {"RANK": f"{rank}", "WORLD_SIZE": f"{size}", PORT: f"{port}", "TQDM_DISABLE": "1"}
         process = subprocess.Popen([sys.executable, "-m", "t1mini", *command], env=os.environ | group,
                                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
-        processes.append(workers.enter_context(process))
-        workers.callback(process.kill)
+        processes.append(stack.enter_context(process))
+        stack.callback(process.kill)
     for rank, process in enumerate(processes, 1):
         if not process.stdout.readline():
             raise UserError(f"worker process {rank} ended before it began, "

@@ -31,7 +31,7 @@ LARGEST_FILE = 2**26  # bytes of any of them; Qwen's largest has 11 million
 class Tokenizer:
     """`eos_id` ends a response; `pad_id` fills rows that are shorter than their batch."""
 
-    def __init__(self, files: dict[str, bytes], folder: str | Path = ""):
+    def __init__(self, files: dict, folder=""):
         """From the files of a checkpoint's `folder`. UserError names the one that is broken."""
         self.files, path = files, Path(folder, CONFIG)
         try:
@@ -51,13 +51,13 @@ class Tokenizer:
         self.can_chat = self.id_of("<|im_start|>") is not None
 
     @classmethod
-    def from_dir(cls, folder: str | Path) -> "Tokenizer":
+    def from_dir(cls, folder: str | Path):
         """A checkpoint's. UserError names the file that is missing or unreadable."""
         names = [TOKENIZER, CONFIG, *(name for name in HANDED_ON if Path(folder, name).is_file())]
         return cls({name: read_bytes(Path(folder, name), LARGEST_FILE) for name in names}, folder)
 
     @classmethod
-    def for_words(cls, words: Sequence[str]) -> "Tokenizer":
+    def for_words(cls, words: Sequence):
         """One token a word, words divided by spaces."""
         ids = {word: i for i, word in enumerate([PAD, EOS, *words])}
         backend = tokenizers.Tokenizer(models.WordLevel(ids, unk_token=PAD))
