@@ -37,7 +37,6 @@ try:
 except ImportError:  # Windows has other locks
     fcntl = None
 
-MANIFEST = "manifest.json"
 ROW, SAMPLE = rb"^(\d+),", rb"^--- step (\d+)"  # how an update's part of a log begins
 
 
@@ -73,18 +72,18 @@ class RunFolder(contextlib.AbstractContextManager):
         if isinstance(error, KeyboardInterrupt) and self.resume and not hasattr(error, "__notes__"):
             error.add_note(f"; go on with {self.resume}")
 
-    def write_text(self, name: str, text: str):
+    def write_text(self, name, text):
         write_text(self.path / name, text)
 
-    def write_results(self, name: str, results: dict):
-        self.write_text(name, json.dumps(results | {"made_by": self.made_by}, indent=1) + "\n")
+    def write_results(self, name, results: dict):
+        write_json(self.path / name, results | {"made_by": self.made_by})
 
-    def append_row(self, name: str, row: dict):
+    def append_row(self, name, row: dict):
         """Adds a row to a CSV file, whose header is the first row's keys."""
         header, end, line = csv_text([row]).partition("\r\n")
         self.append(name, line, header + end)
 
-    def append(self, name: str, text: str, header: str = ""):
+    def append(self, name, text, header=""):
         """Adds `text` to a file, which begins with `header`."""
         with (self.path / name).open("ab") as file:
             file.write((text if file.tell() else header + text).encode())
@@ -128,7 +127,7 @@ class Stopping:
 @contextlib.contextmanager
 def whole_folder(path: Path):
     """An empty folder, which becomes `path` when the block ends, in place of none but such a block's."""
-    if path.exists() and any(path.iterdir()) and not (path / MANIFEST).exists():
+    if path.exists() and any(path.iterdir()) and not (path / "manifest.json").exists():
         raise FileExistsError(f"{path} already holds files")
     part = Path(f"{path}.part")
     shutil.rmtree(part, ignore_errors=True)  # left by a process that was killed here
@@ -139,7 +138,7 @@ def whole_folder(path: Path):
     for file in sorted(new.iterdir()):
         flush(file)
         manifest[file.name] = fingerprint(file)
-    write_text(new / MANIFEST, json.dumps(manifest, indent=1))
+    write_json(new / "manifest.json", manifest)
     if path.exists():
         os.replace(path, part / "old")
     os.replace(new, path)
@@ -151,6 +150,10 @@ def write_text(path, text: str):
     part.write_bytes(text.encode())
     flush(part)
     os.replace(part, path)
+
+
+def write_json(path, content: dict):
+    write_text(path, json.dumps(content, indent=1) + "\n")
 
 
 def flush(path: Path):
@@ -167,11 +170,11 @@ def fingerprint(path: Path):
 
 def require_whole(folder: Path):
     """UserError where a file is not as the folder's manifest says, or there is no manifest."""
-    for name, expected in read_object(folder / MANIFEST, most=2**24).items():
+    for name, expected in read_object(folder / "manifest.json").items():
         path = folder / Path(name).name
         if not path.is_file() or fingerprint(path) != expected:
             raise UserError(f"{folder}: {excerpt(name)} is damaged or missing; copy it again, or remove "
-                            f"{MANIFEST} if you changed it yourself")
+                            "manifest.json if you changed it yourself")
 
 
 def csv_text(rows: list):

@@ -40,12 +40,12 @@ def read_rows(path: str | Path, what: str = "problems"):
                 yield i, parse_object(line, place)
 
 
-def read_object(path: str | Path, most: int) -> dict:
+def read_object(path: str | Path, most: int = LONGEST_LINE):
     """The object that is a file of at most `most` bytes. UserError names the file and what is wrong."""
     return parse_object(read_bytes(path, most), f"cannot read {path}")
 
 
-def read_bytes(path: str | Path, most: int) -> bytes:
+def read_bytes(path: str | Path, most: int):
     """A file of at most `most` bytes. UserError where it is larger, missing or no file."""
     with open_regular(path) as file:
         content = file.read(most + 1)
@@ -66,7 +66,7 @@ def open_regular(path, what=""):
         raise UserError(f"cannot read {what or path}: {reason(error)}") from None
 
 
-def parse_object(text: bytes, place: str) -> dict:
+def parse_object(text: bytes, place: str):
     """The JSON object in `text`. UserError names the place and says what is there instead.
 
     >>> parse_object(b'{"a": 1}', "line 1")

@@ -27,7 +27,7 @@ class Optimiser:
     def __init__(self, model: nn.Module, team: Team, *, lr: float, steps: int, warmup: int, clip: float,
                  weight_decay: float, final: float = 0.0, largest_gap: float = math.inf):
         self.model, self.team, self.clip, self.largest_gap = model, team, clip, largest_gap
-        self.rate = lambda i: learning_rate(i, lr, steps, warmup, final)
+        self.schedule = lr, steps, warmup, final
         self.updates = 0
         groups = [{"params": [p for p in model.parameters() if (p.ndim >= 2) == matrices],
                    "weight_decay": weight_decay * matrices} for matrices in (True, False)]
@@ -53,7 +53,7 @@ class Optimiser:
                             f"{self.largest_gap:.3g}); the step was not applied. Are the weights of --init "
                             "sound, and --lr not too high?")
         for group in self.adamw.param_groups:
-            group["lr"] = self.rate(i)
+            group["lr"] = learning_rate(i, *self.schedule)
         self.adamw.step()
         self.adamw.zero_grad()
         self.updates = i + 1

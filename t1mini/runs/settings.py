@@ -18,11 +18,10 @@ See them all: python -m t1mini rl --help
 """
 
 import argparse
-import dataclasses
 import json
 import os
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 QWEN = ("qwen2.5-0.5b", "qwen2.5-1.5b", "qwen3-0.6b", "qwen3-1.7b")  # checkpoints with a preset of their own
@@ -41,11 +40,11 @@ class UserError(Exception):
 class Parser(argparse.ArgumentParser):
     """Shows a text as it is written; its errors are one line, without the list of flags."""
 
-    def __init__(self, prog: str, text: str):
+    def __init__(self, prog, text):
         super().__init__(prog, description=text, allow_abbrev=False,
                          formatter_class=argparse.RawDescriptionHelpFormatter)
 
-    def error(self, message: str):
+    def error(self, message):
         raise UserError(f"{message}; see {self.prog} --help")
 
 
@@ -64,7 +63,7 @@ def setting(default, help: str, within: str = "", choices=(), positional=False, 
     values = {"default": default, **presets}
     within = "one of " + ", ".join(choices) if choices else within
     shown = "; ".join(f"{name}: {value}" for name, value in values.items())
-    return dataclasses.field(default=default, metadata={
+    return field(default=default, metadata={
         "kind": kind, "within": within, "positional": positional, "values": values,
         "options": options | {"help": f"{help} ({shown})"},
     })
@@ -115,7 +114,7 @@ class TrainingConfig(StageConfig):
                            "1 to 1024", gpu=1)
 
 
-def add_flags(parser: argparse.ArgumentParser, config_class: type):
+def add_flags(parser, config_class: type):
     """Adds one --flag a field, for tuples with several values. What is left away is not among the parsed."""
     parser.argument_default = argparse.SUPPRESS
     parser.add_argument("--settings", type=json.loads, help=argparse.SUPPRESS)
@@ -165,7 +164,7 @@ def checked(config_class: type, given: dict):
     return config
 
 
-def default_out(config, stage: str):
+def default_out(config, stage):
     """--out, or the first free name of runs/STAGE-PRESET-SEED, runs/STAGE-PRESET-SEED-2 ..."""
     name, i = config.out or f"runs/{stage}-{config.preset}-{config.seed}", 1
     while os.path.exists(name) and not config.out:

@@ -26,8 +26,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
-from t1mini.runs.folder import RunFolder, Stopped, Stopping, read_rows, require_whole, whole_folder
-from t1mini.runs.folder import write_text
+from t1mini.runs.folder import (RunFolder, Stopped, Stopping, read_rows, require_whole, whole_folder,
+                                write_text)
 from t1mini.runs.optimiser import Optimiser
 from t1mini.runs.settings import UserError
 from t1mini.runs.team import Team
@@ -63,7 +63,7 @@ class TrainingState(Stopping):
                 for name, model in self.models.items():
                     model.load_state_dict(tensors[name])
                 self.optimiser.load_state(tensors["adamw"])
-                self.losses = list(tensors["counts"]["losses"].to(self.config.device))
+                self.losses = [*tensors["counts"]["losses"].to(self.config.device)]
             except (KeyError, RuntimeError) as error:
                 raise UserError(f"--resume {run}: its state is not one of this model: {error}") from None
             self.step = self.saved = self.optimiser.updates = step
@@ -78,13 +78,13 @@ class TrainingState(Stopping):
                 error.add_note(f"; nothing is lost up to update {self.saved}: "
                                f"go on with {self.folder.resume}")
 
-    def updates(self, total: int, label: str):
+    def updates(self, total, label):
         """The updates still to do of `total`, counted from 0, with a progress bar: self.bar."""
         self.bar = tqdm(range(self.step, total), label, unit="step", mininterval=1,
                         disable=not self.team.leads)
         return self.bar
 
-    def record(self, row: dict, seconds: dict, text: str = ""):
+    def record(self, row: dict, seconds: dict, text=""):
         """What an update has to report: a row of metrics.csv, one of timing.csv, and text for samples.txt.
 
         The text begins with "--- step N ..."; a later line that looks like one is indented.
@@ -95,7 +95,7 @@ class TrainingState(Stopping):
             if text:
                 self.folder.append("samples.txt", text.replace("\n---", "\n ---") + "\n")
 
-    def refuse(self, step: int, quantity: str, rows: list):
+    def refuse(self, step, quantity, rows: list):
         """Notes that update `step` was not applied and writes `rows`, this rank's part of its batch.
 
         UserError, on the rank that leads, for the third in a row.
@@ -113,7 +113,7 @@ class TrainingState(Stopping):
             raise UserError(f"3 updates in a row were not applied, the last because {why}, the "
                             "weights are those of the last good one: lower --lr")
 
-    def note(self, step: int, event: str, advice: str):
+    def note(self, step, event, advice):
         """A row of events.csv, the first of a kind also a line on the terminal. Returns the kind's steps."""
         if not self.folder:
             return []
@@ -124,7 +124,7 @@ class TrainingState(Stopping):
             tqdm.write(f"t1mini: update {step}: {advice} (all such updates: {file})", file=sys.stderr)
         return steps
 
-    def after(self, step: int):
+    def after(self, step):
         """Update `step` is done: saves where it is time. Stopped, after saving, where a signal has come."""
         self.step = step
         signal = int(self.team.max(torch.tensor(self.number, device=self.config.device)))

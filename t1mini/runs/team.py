@@ -40,7 +40,7 @@ class Team(NamedTuple):
 
     @property
     def leads(self):
-        return self.rank == 0
+        return not self.rank
 
     def share(self, items: Sequence):
         """This rank's part: every size-th item."""
@@ -57,7 +57,7 @@ class Team(NamedTuple):
         """The elementwise maximum over the ranks, in place."""
         return self.sum(values, dist.ReduceOp.MAX)
 
-    def text(self, text: str, device="cpu"):
+    def text(self, text, device="cpu"):
         """What one rank says, at most 4096 bytes, to every rank; the others say nothing."""
         said = torch.tensor([*text.encode().ljust(4096, b"\0")], device=device)
         return bytes(self.sum(said).tolist()).decode().rstrip("\0")
@@ -107,9 +107,10 @@ def _start(stack, size, command, port):
     """
     processes = []
     for rank in range(1, size):
-        group = {"RANK": f"{rank}", "WORLD_SIZE": f"{size}", PORT: f"{port}", "TQDM_DISABLE": "1"}
-        process = subprocess.Popen([sys.executable, "-m", "t1mini", *command], env=os.environ | group,
-                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "t1mini", *command], start_new_session=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ | {
+                "RANK": f"{rank}", "WORLD_SIZE": f"{size}", PORT: f"{port}", "TQDM_DISABLE": "1"})
         processes.append(stack.enter_context(process))
         stack.callback(process.kill)
     for rank, process in enumerate(processes, 1):

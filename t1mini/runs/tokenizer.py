@@ -21,8 +21,6 @@ from tokenizers import models, pre_tokenizers
 from t1mini.runs.jsonl import excerpt, parse_object, read_bytes
 from t1mini.runs.settings import UserError
 
-PAD, EOS = "<pad>", "<eos>"
-TOKENIZER, CONFIG = "tokenizer.json", "tokenizer_config.json"
 HANDED_ON = ("vocab.json", "merges.txt", "added_tokens.json", "special_tokens_map.json",
              "chat_template.jinja")
 LARGEST_FILE = 2**26  # bytes of any of them; Qwen's largest has 11 million
@@ -33,18 +31,18 @@ class Tokenizer:
 
     def __init__(self, files: dict, folder=""):
         """From the files of a checkpoint's `folder`. UserError names the one that is broken."""
-        self.files, path = files, Path(folder, CONFIG)
+        self.files, path = files, Path(folder, "tokenizer_config.json")
         try:
-            self.backend = tokenizers.Tokenizer.from_buffer(files[TOKENIZER])
+            self.backend = tokenizers.Tokenizer.from_buffer(files["tokenizer.json"])
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # a bare Exception, or a panic, which is not even that
-            raise UserError(f"{Path(folder, TOKENIZER)} is not a tokenizer: {excerpt(error)}") from None
-        config = parse_object(files[CONFIG], f"cannot read {path}")
+            raise UserError(f"{folder}/tokenizer.json is not a tokenizer: {excerpt(error)}") from None
+        config = parse_object(files["tokenizer_config.json"], f"cannot read {path}")
         eos = config.get("eos_token")
         self.eos_id, self.pad_id = self.id_of(eos), self.id_of(config.get("pad_token") or eos)
         if None in (self.eos_id, self.pad_id):
-            raise UserError(f"{path}: eos_token or pad_token is no token of {TOKENIZER}")
+            raise UserError(f"{path}: eos_token or pad_token is no token of tokenizer.json")
         # all that end a text: a chat model has the end of a turn and that of a document
         self.end_ids = sorted({self.eos_id, self.id_of("<|endoftext|>")} - {None})
         self.size = max(self.backend.get_vocab().values()) + 1  # one more than the largest id
@@ -53,19 +51,20 @@ class Tokenizer:
     @classmethod
     def from_dir(cls, folder: str | Path):
         """A checkpoint's. UserError names the file that is missing or unreadable."""
-        names = [TOKENIZER, CONFIG, *(name for name in HANDED_ON if Path(folder, name).is_file())]
+        names = [name for name in HANDED_ON if Path(folder, name).is_file()]
+        names += "tokenizer.json", "tokenizer_config.json"
         return cls({name: read_bytes(Path(folder, name), LARGEST_FILE) for name in names}, folder)
 
     @classmethod
     def for_words(cls, words: Sequence):
         """One token a word, words divided by spaces."""
-        ids = {word: i for i, word in enumerate([PAD, EOS, *words])}
-        backend = tokenizers.Tokenizer(models.WordLevel(ids, unk_token=PAD))
+        ids = {word: i for i, word in enumerate(["<pad>", "<eos>", *words])}
+        backend = tokenizers.Tokenizer(models.WordLevel(ids, unk_token="<pad>"))
         backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-        backend.add_special_tokens([PAD, EOS])
-        config = {"eos_token": EOS, "pad_token": PAD, "tokenizer_class": "PreTrainedTokenizerFast"}
+        backend.add_special_tokens(["<pad>", "<eos>"])
+        config = {"eos_token": "<eos>", "pad_token": "<pad>", "tokenizer_class": "PreTrainedTokenizerFast"}
         texts = backend.to_str(pretty=True), json.dumps(config, indent=1)
-        return cls(dict(zip((TOKENIZER, CONFIG), map(str.encode, texts))))
+        return cls(dict(zip(("tokenizer.json", "tokenizer_config.json"), map(str.encode, texts))))
 
     def save(self, folder: str | Path):
         """The files it was made from."""
