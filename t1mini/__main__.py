@@ -99,7 +99,7 @@ def complain(error):
     Of a team, whose ranks find the same mistake, only the first speaks.
     """
     if os.environ.get("RANK", "0") == "0":
-        text = "".join([str(error) or "stopped", *getattr(error, "__notes__", ())])
+        text = "".join([f"{error}" or "stopped", *getattr(error, "__notes__", ())])
         shown = filter(str.isprintable, " ".join(text.split()))  # nothing that steers the terminal
         print("t1mini:", "".join(shown), file=sys.stderr)
     return getattr(error, "code", 130 if isinstance(error, KeyboardInterrupt) else 2)

@@ -104,7 +104,7 @@ def save_model(model: Qwen, folder: str | Path, dtype=None):
     (folder / "model.safetensors.index.json").unlink(missing_ok=True)  # of what the folder held before
     family = "Qwen3" if model.config.qk_norm else "Qwen2"
     written = {"architectures": [family + "ForCausalLM"], "model_type": family.lower(), **vars(model.config),
-               "hidden_act": "silu", "torch_dtype": str(dtype).removeprefix("torch.")}
+               "hidden_act": "silu", "torch_dtype": f"{dtype}".removeprefix("torch.")}
     del written["qkv_bias"], written["qk_norm"]  # the family says it
     write_json(folder / "config.json", written)
 
@@ -131,9 +131,9 @@ def read_config(path: Path):
     for name, value in ours.items():
         if raw.get(name, value) != value:
             raise UserError(f"{path}: {name} is {shortened(raw[name])}; t1mini knows only {shortened(value)}")
-    head_dim, shared = raw.get("head_dim", shape["hidden_size"] / heads), shape["num_key_value_heads"]
-    if head_dim % 2 or heads % shared:
-        raise UserError(f"{path}: {heads} attention heads cannot share {shared}, "
+    head_dim = raw.get("head_dim", shape["hidden_size"] / heads)
+    if head_dim % 2 or heads % shape["num_key_value_heads"]:
+        raise UserError(f"{path}: {heads} attention heads cannot share {shape['num_key_value_heads']}, "
                         f"or their size {head_dim:g} is not even")
     return QwenConfig(**shape | {"head_dim": int(head_dim)})
 

@@ -101,7 +101,7 @@ class TrainingState(Stopping):
         UserError, on the rank that leads, for the third in a row.
         """
         device = self.config.device
-        folder = Path(self.team.text(str(self.folder.path) if self.folder else "", device), "refused")
+        folder = Path(self.team.text(f"{self.folder.path}" if self.folder else "", device), "refused")
         folder.mkdir(exist_ok=True)
         plain = json.loads(json.dumps(rows), parse_constant=str)  # JSON has no NaN: as text
         write_text(folder / f"update-{step:06}-rank-{self.team.rank}.jsonl",
@@ -109,7 +109,7 @@ class TrainingState(Stopping):
         self.team.text("", device)  # every rank has written its rows
         why = f"its {quantity} is not finite; its batch is in {folder}"
         refused = self.note(step, "refused", f"update {step} was not applied: {why}")
-        if {str(step - 2), str(step - 1)} <= {*refused}:
+        if {f"{step - 2}", f"{step - 1}"} <= {*refused}:
             raise UserError(f"3 updates in a row were not applied, the last because {why}, the "
                             "weights are those of the last good one: lower --lr")
 
@@ -118,7 +118,7 @@ class TrainingState(Stopping):
         if not self.folder:
             return []
         file = self.folder.path / "events.csv"
-        steps = [row["step"] for row in read_rows(file) if row["event"] == event] + [str(step)]
+        steps = [row["step"] for row in read_rows(file) if row["event"] == event] + [f"{step}"]
         self.folder.append_row("events.csv", {"step": step, "event": event, "count": len(steps)})
         if len(steps) == 1:
             tqdm.write(f"t1mini: update {step}: {advice} (all such updates: {file})", file=sys.stderr)
