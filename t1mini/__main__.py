@@ -47,7 +47,7 @@ STAGES = {  # where its settings are
 }
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments=None):
     """Runs a stage. Returns the exit code."""
     signal.signal(signal.SIGTERM, stop)
     try:
@@ -68,12 +68,12 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def stop(number: int, frame):
+def stop(number, frame):
     """Where there is no step to finish, a signal ends the stage at once."""
     raise Stopped(number, "stopped")
 
 
-def read(words: list[str]) -> StageConfig:
+def read(words: list):
     """The settings of the stage that `words` name. UserError where one of them is not understood."""
     parser = Parser("python -m t1mini", __doc__)
     parser.add_argument("stage", choices=STAGES, metavar="STAGE")
@@ -87,22 +87,21 @@ def read(words: list[str]) -> StageConfig:
 def run(config: StageConfig):
     """Runs the stage, with a study's --variant and a reader's own --exercise in the library's place."""
     prepare(config)
-    path = getattr(config, "exercise", "")
-    own = exercise(path) if path else contextlib.nullcontext()
-    with in_place(variant(config)), own:
+    own = getattr(config, "exercise", "")
+    with in_place(variant(config)), exercise(own) if own else contextlib.nullcontext():
         sys.modules[type(config).__module__].run(config)
     sys.stdout.flush()
 
 
-def complain(error: Exception) -> int:
+def complain(error):
     """One line on stderr: the error with its notes. Returns the exit code.
 
     Of a team, whose ranks find the same mistake, only the first speaks.
     """
     if os.environ.get("RANK", "0") == "0":
-        text = "".join([str(error) or "stopped", *getattr(error, "__notes__", ())])
-        words = ("".join(filter(str.isprintable, word)) for word in text.split())  # none steers the terminal
-        print("t1mini:", *words, file=sys.stderr)
+        text = "".join([f"{error}" or "stopped", *getattr(error, "__notes__", ())])
+        shown = filter(str.isprintable, " ".join(text.split()))  # nothing that steers the terminal
+        print("t1mini:", "".join(shown), file=sys.stderr)
     return getattr(error, "code", 130 if isinstance(error, KeyboardInterrupt) else 2)
 
 

@@ -8,27 +8,27 @@ See it: python -m pytest tests/runs/test_batches.py
 """
 
 import random
-from typing import Iterator, Sequence
+from typing import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 POOL = 32  # batches whose examples are sorted together
 
 
-def pad(sequences: Sequence[Sequence], filling, device="cpu", dtype=torch.long) -> Tensor:
+def pad(sequences: Sequence[Sequence], filling, device="cpu", dtype=torch.long):
     """Sequences as one tensor [N, T], padded on the right.
 
     >>> pad([[1, 2, 3], [4]], 0)
     tensor([[1, 2, 3],
             [4, 0, 0]])
     """
-    width = max(map(len, sequences))
-    rows = [[*values, *[filling] * (width - len(values))] for values in sequences]
-    return torch.tensor(rows, dtype=dtype, device=device)
+    rows = [torch.tensor(values, dtype=dtype) for values in sequences]
+    return pad_sequence(rows, batch_first=True, padding_value=filling).to(device)
 
 
-def length_mask(lengths: Tensor, width: int) -> Tensor:
+def length_mask(lengths: Tensor, width: int):
     """True at the first lengths[n] places of row n: [N] -> [N, width].
 
     >>> length_mask(torch.tensor([2, 0]), 3)
@@ -38,7 +38,7 @@ def length_mask(lengths: Tensor, width: int) -> Tensor:
     return torch.arange(width, device=lengths.device) < lengths[:, None]
 
 
-def micro_batches(lengths: Sequence[int], token_budget: int) -> Iterator[list[int]]:
+def micro_batches(lengths: Sequence[int], token_budget: int):
     """Row numbers, longest first, in batches of at most `token_budget` tokens with padding, or of one row.
 
     >>> list(micro_batches([3, 9, 4, 8], token_budget=18))
@@ -54,7 +54,7 @@ def micro_batches(lengths: Sequence[int], token_budget: int) -> Iterator[list[in
         yield batch
 
 
-def bucketed_batches(lengths: Sequence[int], batch: int, rng: random.Random) -> list[list[int]]:
+def bucketed_batches(lengths: Sequence[int], batch: int, rng: random.Random):
     """Every example once, in batches of `batch` of like length, in random order.
 
     Examples are shuffled, then sorted by length within pools of POOL batches, so each batch is random but

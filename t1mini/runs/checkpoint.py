@@ -17,30 +17,23 @@ Simplified: weights are read from one file or several, and written to one.
 See each refused: python -m pytest tests/runs/test_checkpoint.py
 """
 
-import json
 import os
 import re
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from reprlib import repr as shortened
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from t1mini.model import Qwen, QwenConfig
-from t1mini.runs.folder import MANIFEST, require_whole, whole_folder, write_text
-from t1mini.runs.jsonl import excerpt, open_regular, read_object, reason
+from t1mini.runs.folder import require_whole, whole_folder, write_json
+from t1mini.runs.jsonl import excerpt, open_regular, read_object
 from t1mini.runs.settings import UserError, is_within
 from t1mini.runs.tokenizer import Tokenizer
 
-WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
-FLOATS = ("F16", "BF16", "F32", "F64")
-LARGEST_JSON = 2**24  # bytes of config.json, an index or a header; large models' have a hundredth
-FAMILIES = {  # by their name in config.json: which parts of the decoder they have
-    "qwen2": {"qkv_bias": True, "qk_norm": False},
-    "qwen3": {"qkv_bias": False, "qk_norm": True},
-}
+LARGEST_HEADER = 2**24  # bytes; large models' have a hundredth
 DEFAULTS = {  # of what config.json may leave out
     "max_position_embeddings": 32768,
     "rope_theta": 10_000.0,
@@ -48,8 +41,7 @@ DEFAULTS = {  # of what config.json may leave out
     "initializer_range": 0.02,
     "tie_word_embeddings": False,
 }
-SIZES = "1 to 1_048_576"  # the range of its numbers, but of these:
-RANGES = {
+RANGES = {  # of its numbers; 1 to 1_048_576 where it is not here
     "num_hidden_layers": "1 to 256",
     "rope_theta": "1 to 1_000_000_000_000",
     "rms_norm_eps": "above 0, to 0.1",
@@ -60,35 +52,31 @@ RANGES = {
 }
 
 
-def load_policy(folder: str | Path, device: str = "cpu") -> tuple[Qwen, Tokenizer]:
+def load_policy(folder: str | Path, device: str = "cpu"):
     """Model and tokenizer of a folder, checked to belong together."""
     if not os.path.isdir(folder):
-        files = "config.json, model.safetensors and tokenizer.json"
-        what = f"there is no checkpoint folder {folder or 'given'}"
-        raise UserError(f"{what}: --init takes one that holds {files}")
-    if Path(folder, MANIFEST).exists():  # other programs write none
+        raise UserError(f"there is no checkpoint folder {folder or 'given'}: --init takes one that holds "
+                        "config.json, model.safetensors and tokenizer.json")
+    if Path(folder, "manifest.json").exists():  # other programs write none
         require_whole(Path(folder))
     tokenizer, model = Tokenizer.from_dir(folder), load_model(folder, device)
-    if tokenizer.size > model.config.vocab_size:
-        rows = model.config.vocab_size
+    if tokenizer.size > (rows := model.config.vocab_size):
         raise UserError(f"{folder}: the tokenizer has {tokenizer.size} ids, the model only {rows}")
     return model, tokenizer
 
 
-def save_policy(model: Qwen, tokenizer: Tokenizer, folder: str | Path, dtype: torch.dtype | None = None):
+def save_policy(model: Qwen, tokenizer: Tokenizer, folder: str | Path, dtype=None):
     """A folder that t1mini, transformers and vLLM can load; it appears when all of it is on the disk."""
     with whole_folder(Path(folder)) as part:
         save_model(model, part, dtype)
         tokenizer.save(part)
-        end = {"do_sample": True, "eos_token_id": tokenizer.end_ids, "pad_token_id": tokenizer.pad_id}
-        write_text(part / "generation_config.json", json.dumps(end, indent=1))
+        write_json(part / "generation_config.json", {
+            "do_sample": True, "eos_token_id": tokenizer.end_ids, "pad_token_id": tokenizer.pad_id})
 
 
-def load_model(folder: str | Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Qwen:
+def load_model(folder: str | Path, device: str = "cpu", dtype=torch.float32):
     """The checkpoint in `folder` as a Qwen. UserError names the file, field or tensor that is wrong."""
-    folder = Path(folder)
-    config = read_config(folder / "config.json")
-    stored = stored_tensors(folder)
+    config, stored = read_config(Path(folder, "config.json")), stored_tensors(Path(folder))
     if config.tie_word_embeddings:
         stored.pop("lm_head.weight", None)  # the embedding: some files repeat it under this name
     with torch.device("meta"):  # shapes, without memory for numbers
@@ -106,34 +94,35 @@ def load_model(folder: str | Path, device: str = "cpu", dtype: torch.dtype = tor
     return model
 
 
-def save_model(model: Qwen, folder: str | Path, dtype: torch.dtype | None = None):
+def save_model(model: Qwen, folder: str | Path, dtype=None):
     """Writes config.json and the weights, as they are or as `dtype`."""
     folder, dtype = Path(folder), dtype or model.dtype
     folder.mkdir(parents=True, exist_ok=True)
     weights = {f"model.{name}".replace("model.lm_head", "lm_head"): p.to("cpu", dtype).contiguous()
                for name, p in model.state_dict().items()}
-    save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
-    (folder / INDEX).unlink(missing_ok=True)  # of what the folder held before
-    shape = asdict(model.config)
-    [family] = [name for name, parts in FAMILIES.items() if parts.items() <= shape.items()]
-    written = {"architectures": [family.capitalize() + "ForCausalLM"], "model_type": family, **shape,
-               "hidden_act": "silu", "torch_dtype": str(dtype).removeprefix("torch.")}
-    write_text(folder / "config.json", json.dumps(written, indent=1))
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    (folder / "model.safetensors.index.json").unlink(missing_ok=True)  # of what the folder held before
+    family = "Qwen3" if model.config.qk_norm else "Qwen2"
+    written = {"architectures": [family + "ForCausalLM"], "model_type": family.lower(), **vars(model.config),
+               "hidden_act": "silu", "torch_dtype": f"{dtype}".removeprefix("torch.")}
+    del written["qkv_bias"], written["qk_norm"]  # the family says it
+    write_json(folder / "config.json", written)
 
 
-def read_config(path: Path) -> QwenConfig:
+def read_config(path: Path):
     """A Hugging Face config.json, of any version of transformers. UserError names file and field."""
-    raw = {name: value for name, value in read_object(path, LARGEST_JSON).items() if value is not None}
+    raw = {name: value for name, value in read_object(path).items() if value is not None}
     family = raw.get("model_type")
-    if family not in [*FAMILIES]:
-        raise UserError(f"{path}: model_type is {shortened(family)}; t1mini reads {' and '.join(FAMILIES)}")
+    if family not in ("qwen2", "qwen3"):
+        raise UserError(f"{path}: model_type is {shortened(family)}; t1mini reads qwen2 and qwen3")
     rope = raw.get("rope_parameters") or raw.get("rope_scaling") or {}
     raw |= rope if isinstance(rope, dict) else {"rope_type": rope}
     heads = raw.get("num_attention_heads")
-    given = {**DEFAULTS, "num_key_value_heads": heads, "head_dim": 2, **raw, **FAMILIES[family]}
+    given = {**DEFAULTS, "num_key_value_heads": heads, "head_dim": 2, **raw,
+             "qkv_bias": family == "qwen2", "qk_norm": family == "qwen3"}
     shape = {}
     for f in fields(QwenConfig):
-        value, within = given.get(f.name), RANGES.get(f.name, SIZES)
+        value, within = given.get(f.name), RANGES.get(f.name, "1 to 1_048_576")
         if type(value) not in (int, f.type) or not is_within(value, within):
             raise UserError(f"{path}: {f.name} is {shortened(value)}; it must be a number, {within}")
         shape[f.name] = value
@@ -142,35 +131,31 @@ def read_config(path: Path) -> QwenConfig:
     for name, value in ours.items():
         if raw.get(name, value) != value:
             raise UserError(f"{path}: {name} is {shortened(raw[name])}; t1mini knows only {shortened(value)}")
-    head_dim, shared = raw.get("head_dim", shape["hidden_size"] / heads), shape["num_key_value_heads"]
-    if head_dim % 2 or heads % shared:
-        wrong = f"{heads} attention heads cannot share {shared}, or their size {head_dim:g} is not even"
-        raise UserError(f"{path}: {wrong}")
+    head_dim = raw.get("head_dim", shape["hidden_size"] / heads)
+    if head_dim % 2 or heads % shape["num_key_value_heads"]:
+        raise UserError(f"{path}: {heads} attention heads cannot share {shape['num_key_value_heads']}, "
+                        f"or their size {head_dim:g} is not even")
     return QwenConfig(**shape | {"head_dim": int(head_dim)})
 
 
-def stored_tensors(folder: Path) -> dict:
+def stored_tensors(folder: Path):
     """Every tensor of a checkpoint by its name in the model, as a slice of its file; nothing is read yet."""
-    names, index, stored = [WEIGHTS], folder / INDEX, {}
+    names, index, stored = ["model.safetensors"], folder / "model.safetensors.index.json", {}
     if index.exists():
-        weight_map = read_object(index, LARGEST_JSON).get("weight_map")
+        weight_map = read_object(index).get("weight_map")
         names = sorted({*map(str, weight_map.values())}) if isinstance(weight_map, dict) else [""]
     for file_name in names:
         if not re.fullmatch(r"\w[\w.-]*\.safetensors", file_name):
             raise UserError(f"{index}: weight_map must name files of this folder")
         path = folder / file_name
-        try:
-            with open_regular(path) as file:
-                if int.from_bytes(file.read(8), "little") > LARGEST_JSON:
-                    raise ValueError(f"its header is larger than {LARGEST_JSON >> 20} MiB")
+        with open_regular(path, f"weights from {path}; copy or download it again") as file:
+            if int.from_bytes(file.read(8), "little") > LARGEST_HEADER:
+                raise ValueError(f"its header is larger than {LARGEST_HEADER >> 20} MiB")
             weights = safe_open(path, framework="pt")
-        except (OSError, ValueError, SafetensorError) as error:
-            advice = "copy or download it again"
-            raise UserError(f"cannot read weights from {path}: {reason(error)}; {advice}") from None
         for full_name in weights.keys():
             name, tensor = full_name.removeprefix("model."), weights.get_slice(full_name)
-            if name in stored or tensor.get_dtype() not in FLOATS:
-                wrong = f"is there twice, or holds no floating-point numbers but {tensor.get_dtype()}"
-                raise UserError(f"{path}: tensor {excerpt(name)} {wrong}")
+            if name in stored or tensor.get_dtype() not in ("F16", "BF16", "F32", "F64"):
+                raise UserError(f"{path}: tensor {excerpt(name)} is there twice, or holds "
+                                f"no floating-point numbers but {tensor.get_dtype()}")
             stored[name] = tensor
     return stored

@@ -27,7 +27,6 @@ import shlex
 import shutil
 import signal
 from pathlib import Path
-from typing import Iterator
 
 from t1mini.runs.jsonl import excerpt, read_object
 from t1mini.runs.machine import made_by
@@ -38,9 +37,7 @@ try:
 except ImportError:  # Windows has other locks
     fcntl = None
 
-MANIFEST = "manifest.json"
-ROW = rb"^(\d+),"  # how an update's part of a log begins
-LOGS = {"metrics.csv": ROW, "timing.csv": ROW, "events.csv": ROW, "samples.txt": rb"^--- step (\d+)"}
+ROW, SAMPLE = rb"^(\d+),", rb"^--- step (\d+)"  # how an update's part of a log begins
 
 
 class RunFolder(contextlib.AbstractContextManager):
@@ -49,12 +46,12 @@ class RunFolder(contextlib.AbstractContextManager):
     def __init__(self, config: StageConfig, stage: str):
         begun = getattr(config, "resume", None)  # None for a stage that is short, and begins again
         self.path, self.made_by = Path(begun or default_out(config, stage)), made_by(config)
-        command = f"python -m t1mini {stage} --resume {shlex.quote(str(self.path))}"
-        self.resume = "" if begun is None else command
+        self.resume = ""
+        if begun is not None:
+            self.resume = f"python -m t1mini {stage} --resume {shlex.quote(str(self.path))}"
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            files = [file for file in self.path.iterdir() if file.name != "lock" and file.suffix != ".part"]
-            if files and not begun:
+            if not begun and {*os.listdir(self.path)} - {"lock", "config.json.part"}:  # left by a killed run
                 raise UserError(f"{self.path} already holds files; choose another --out, or --resume its run")
             self.lock = open(self.path / "lock", "w")
             if fcntl:
@@ -75,18 +72,18 @@ class RunFolder(contextlib.AbstractContextManager):
         if isinstance(error, KeyboardInterrupt) and self.resume and not hasattr(error, "__notes__"):
             error.add_note(f"; go on with {self.resume}")
 
-    def write_text(self, name: str, text: str):
+    def write_text(self, name, text):
         write_text(self.path / name, text)
 
-    def write_results(self, name: str, results: dict):
-        self.write_text(name, json.dumps(results | {"made_by": self.made_by}, indent=1) + "\n")
+    def write_results(self, name, results: dict):
+        write_json(self.path / name, results | {"made_by": self.made_by})
 
-    def append_row(self, name: str, row: dict):
+    def append_row(self, name, row: dict):
         """Adds a row to a CSV file, whose header is the first row's keys."""
         header, end, line = csv_text([row]).partition("\r\n")
         self.append(name, line, header + end)
 
-    def append(self, name: str, text: str, header: str = ""):
+    def append(self, name, text, header=""):
         """Adds `text` to a file, which begins with `header`."""
         with (self.path / name).open("ab") as file:
             file.write((text if file.tell() else header + text).encode())
@@ -94,17 +91,18 @@ class RunFolder(contextlib.AbstractContextManager):
 
     def cut_logs(self, step: int):
         """Drops what was logged of updates after `step`, and a last line without its end."""
-        for name, begins in LOGS.items():
-            with contextlib.suppress(FileNotFoundError):
-                content = (self.path / name).read_bytes()
-                later = (m.start() for m in re.finditer(begins, content, re.MULTILINE) if int(m[1]) > step)
-                os.truncate(self.path / name, next(later, content.rfind(b"\n") + 1))
+        for name in ("metrics.csv", "timing.csv", "events.csv", "samples.txt"):
+            with contextlib.suppress(FileNotFoundError), (self.path / name).open("rb+") as file:
+                content = file.read()
+                parts = re.finditer(SAMPLE if name == "samples.txt" else ROW, content, re.MULTILINE)
+                later = (part.start() for part in parts if int(part[1]) > step)
+                file.truncate(next(later, content.rfind(b"\n") + 1))
 
 
 class Stopped(KeyboardInterrupt):
     """A run was stopped by a signal; `code` is what a shell expects then (128 + the signal)."""
 
-    def __init__(self, number: int, message: str):
+    def __init__(self, number, message):
         super().__init__(message)
         self.code = 128 + number
 
@@ -127,9 +125,9 @@ class Stopping:
 
 
 @contextlib.contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
+def whole_folder(path: Path):
     """An empty folder, which becomes `path` when the block ends, in place of none but such a block's."""
-    if path.exists() and any(path.iterdir()) and not (path / MANIFEST).exists():
+    if path.exists() and any(path.iterdir()) and not (path / "manifest.json").exists():
         raise FileExistsError(f"{path} already holds files")
     part = Path(f"{path}.part")
     shutil.rmtree(part, ignore_errors=True)  # left by a process that was killed here
@@ -140,32 +138,31 @@ def whole_folder(path: Path) -> Iterator[Path]:
     for file in sorted(new.iterdir()):
         flush(file)
         manifest[file.name] = fingerprint(file)
-    write_text(new / MANIFEST, json.dumps(manifest, indent=1))
+    write_json(new / "manifest.json", manifest)
     if path.exists():
         os.replace(path, part / "old")
     os.replace(new, path)
     shutil.rmtree(part)
 
 
-def write_text(path: str | Path, text: str):
+def write_text(path, text: str):
     part = Path(f"{path}.part")
     part.write_bytes(text.encode())
-    replace(part, path)
-
-
-def replace(part: Path, path: str | Path):
-    """Renames the file `part`, once the disk has it, to `path`."""
     flush(part)
     os.replace(part, path)
+
+
+def write_json(path, content: dict):
+    write_text(path, json.dumps(content, indent=1) + "\n")
 
 
 def flush(path: Path):
     """Waits until the disk has a file."""
     with path.open("rb+") as file:
-        os.fsync(file.fileno())
+        os.fsync(file)
 
 
-def fingerprint(path: Path) -> dict:
+def fingerprint(path: Path):
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {"bytes": path.stat().st_size, "sha256": digest}
@@ -173,25 +170,24 @@ def fingerprint(path: Path) -> dict:
 
 def require_whole(folder: Path):
     """UserError where a file is not as the folder's manifest says, or there is no manifest."""
-    for name, expected in read_object(folder / MANIFEST, most=2**24).items():
+    for name, expected in read_object(folder / "manifest.json").items():
         path = folder / Path(name).name
         if not path.is_file() or fingerprint(path) != expected:
-            advice = f"copy it again, or remove {MANIFEST} if you changed it yourself"
-            raise UserError(f"{folder}: {excerpt(name)} is damaged or missing; {advice}")
+            raise UserError(f"{folder}: {excerpt(name)} is damaged or missing; copy it again, or remove "
+                            "manifest.json if you changed it yourself")
 
 
-def csv_text(rows: list[dict]) -> str:
+def csv_text(rows: list):
     """Rows as CSV, floats with six digits."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=rows[0])
+    writer = csv.DictWriter(text, rows[0])
     writer.writeheader()
     for row in rows:
         writer.writerow({key: f"{x:.6g}" if isinstance(x, float) else x for key, x in row.items()})
     return text.getvalue()
 
 
-def read_rows(path: Path) -> list[dict]:
+def read_rows(path: Path):
     """The rows of a CSV file, none where there is no such file."""
-    with contextlib.suppress(FileNotFoundError), path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-    return []
+    text = path.read_text("utf-8") if path.exists() else ""
+    return list(csv.DictReader(io.StringIO(text)))

@@ -20,7 +20,8 @@ import math
 import os
 import stat
 from pathlib import Path
-from typing import Iterator
+
+from safetensors import SafetensorError
 
 from t1mini.runs.settings import UserError
 
@@ -28,7 +29,7 @@ LONGEST_LINE = 2**24  # bytes
 MOST_DIGITS = 300  # so that float() can hold every whole number
 
 
-def read_rows(path: str | Path, what: str = "problems") -> Iterator[tuple[int, dict]]:
+def read_rows(path: str | Path, what: str = "problems"):
     """The objects of a .jsonl file with their line numbers. UserError names what is wrong in which."""
     with open_regular(path, f"{what} from {path}") as file:
         for i, line in enumerate(iter(lambda: file.readline(LONGEST_LINE + 1), b""), 1):
@@ -39,12 +40,12 @@ def read_rows(path: str | Path, what: str = "problems") -> Iterator[tuple[int, d
                 yield i, parse_object(line, place)
 
 
-def read_object(path: str | Path, most: int) -> dict:
+def read_object(path: str | Path, most: int = LONGEST_LINE):
     """The object that is a file of at most `most` bytes. UserError names the file and what is wrong."""
     return parse_object(read_bytes(path, most), f"cannot read {path}")
 
 
-def read_bytes(path: str | Path, most: int) -> bytes:
+def read_bytes(path: str | Path, most: int):
     """A file of at most `most` bytes. UserError where it is larger, missing or no file."""
     with open_regular(path) as file:
         content = file.read(most + 1)
@@ -54,18 +55,18 @@ def read_bytes(path: str | Path, most: int) -> bytes:
 
 
 @contextlib.contextmanager
-def open_regular(path: str | Path, what: str = ""):
+def open_regular(path, what=""):
     """A file to read. UserError, which speaks of `what`, where it is missing, not regular or damaged."""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # asked first: opening a pipe waits for its writer
             raise OSError("it is not a regular file")
         with open(path, "rb") as file:
             yield file
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise UserError(f"cannot read {what or path}: {reason(error)}") from None
 
 
-def parse_object(text: bytes, place: str) -> dict:
+def parse_object(text: bytes, place: str):
     """The JSON object in `text`. UserError names the place and says what is there instead.
 
     >>> parse_object(b'{"a": 1}', "line 1")
@@ -82,14 +83,14 @@ def parse_object(text: bytes, place: str) -> dict:
     return content
 
 
-def number(digits: str) -> int | float:
+def number(digits):
     """The number that a text is. ValueError where it is one that would hurt later."""
     if len(digits) > MOST_DIGITS or not math.isfinite(float(digits)):
         raise ValueError(f"the number {digits[:20]} is not finite, or too long")
     return int(digits) if digits.lstrip("-").isdigit() else float(digits)
 
 
-def excerpt(text) -> str:
+def excerpt(text):
     r"""Of what a file or a library says: no more than a line can show, nothing that a terminal would obey.
 
     >>> excerpt("norm.weight\x1b[2J")
@@ -98,6 +99,6 @@ def excerpt(text) -> str:
     return repr(str(text)[:200])[1:-1]
 
 
-def reason(error: Exception) -> str:
+def reason(error):
     """What went wrong, without the path that the message names already."""
     return excerpt(getattr(error, "strerror", None) or error)

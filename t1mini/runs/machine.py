@@ -22,16 +22,13 @@ from t1mini import __version__
 from t1mini.runs.settings import StageConfig, UserError, usable_cores
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # from glibc's malloc.h
-LARGEST_BLOCK = 2**30  # bytes that are kept when freed, for the next tensor
 
 
 def prepare(config: StageConfig):
     """Applies --threads and --device. UserError if torch cannot use that device."""
     with contextlib.suppress(AttributeError, TypeError):  # other systems' C libraries
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(M_MMAP_THRESHOLD, LARGEST_BLOCK)
-        mallopt(M_TRIM_THRESHOLD, LARGEST_BLOCK)
+        for threshold in (-3, -1):  # M_MMAP_THRESHOLD and M_TRIM_THRESHOLD in glibc's malloc.h
+            ctypes.CDLL(None).mallopt(threshold, 2**30)  # bytes kept when freed, for the next tensor
     torch.set_num_threads(config.threads or usable_cores())
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # for repeatable matrix products on CUDA
     torch.use_deterministic_algorithms(True, warn_only=config.device.startswith("cuda"))
@@ -39,11 +36,11 @@ def prepare(config: StageConfig):
     try:
         if config.device == "cuda" and "LOCAL_RANK" in os.environ:  # torchrun: a GPU for each rank
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-        usable = torch.empty(1, device=config.device).device.type in ("cpu", "cuda")
+        if torch.empty(1, device=config.device).device.type not in ("cpu", "cuda"):
+            raise RuntimeError
     except (RuntimeError, AssertionError):
-        usable = False
-    if not usable:
-        raise UserError(f"--device {config.device}: torch cannot use it here; t1mini runs on cpu and cuda")
+        raise UserError(f"--device {config.device}: torch cannot use it here; "
+                        "t1mini runs on cpu and cuda") from None
 
 
 def autocast(precision: str, device: str):
@@ -63,22 +60,22 @@ class Clock:
         self.device = device
         self.last = self.now()
 
-    def now(self) -> float:
+    def now(self):
         if self.device.startswith("cuda"):
             torch.cuda.synchronize()
         return time.perf_counter()
 
-    def lap(self, part: str):
+    def lap(self, part):
         """`part` has taken the time since the clock was last looked at."""
         before, self.last = self.last, self.now()
         self.seconds[part] += self.last - before
 
-    def take(self, *parts: str) -> dict[str, float]:
+    def take(self, *parts):
         """The seconds of these parts since they were last taken."""
         return {part: self.seconds.pop(part, 0.0) for part in parts}
 
     @contextlib.contextmanager
-    def part(self, name: str):
+    def part(self, name):
         """The block is `name`, whatever laps are taken within it."""
         began = self.last = self.now()
         yield
@@ -86,15 +83,16 @@ class Clock:
         self.lap(name)
 
 
-def made_by(config: StageConfig) -> dict[str, str | None]:
+def made_by(config: StageConfig):
     """What a result depends on besides its settings: versions, the commit if there is one, the device."""
-    cuda = config.device.startswith("cuda")
-    device = torch.cuda.get_device_name(config.device) if cuda else f"cpu ({platform.machine()})"
+    device = f"cpu ({platform.machine()})"
+    if config.device.startswith("cuda"):
+        device = torch.cuda.get_device_name(config.device)
     return {"t1mini": __version__, "commit": commit(), "python": platform.python_version(),
             "torch": torch.__version__, "device": device}
 
 
-def commit() -> str | None:
+def commit():
     """The commit of the checkout that this package lies in, with "-dirty" where files differ from it."""
     command = "git describe --always --dirty --abbrev=40 --exclude=*".split()
     with contextlib.suppress(OSError):  # there may be no git

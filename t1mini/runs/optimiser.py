@@ -27,14 +27,13 @@ class Optimiser:
     def __init__(self, model: nn.Module, team: Team, *, lr: float, steps: int, warmup: int, clip: float,
                  weight_decay: float, final: float = 0.0, largest_gap: float = math.inf):
         self.model, self.team, self.clip, self.largest_gap = model, team, clip, largest_gap
-        self.rate = lambda i: learning_rate(i, lr, steps, warmup, final)
+        self.schedule = lr, steps, warmup, final
         self.updates = 0
         groups = [{"params": [p for p in model.parameters() if (p.ndim >= 2) == matrices],
-                   "weight_decay": decay} for matrices, decay in ((True, weight_decay), (False, 0.0))]
+                   "weight_decay": weight_decay * matrices} for matrices in (True, False)]
         self.adamw = torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.98), fused=True)
 
-    def step(self, i: int, quantities: dict[str, Tensor], describe: Callable[[], list[dict]],
-             gap: Tensor | None = None) -> float:
+    def step(self, i: int, quantities: dict, describe: Callable, gap: Tensor | None = None):
         """Applies the gradients, summed over the ranks and clipped, as update `i`. Returns the norm they had.
 
         Nothing is applied, and NotFinite raised, where the gradient or one of the quantities is not finite on
@@ -54,25 +53,25 @@ class Optimiser:
                             f"{self.largest_gap:.3g}); the step was not applied. Are the weights of --init "
                             "sound, and --lr not too high?")
         for group in self.adamw.param_groups:
-            group["lr"] = self.rate(i)
+            group["lr"] = learning_rate(i, *self.schedule)
         self.adamw.step()
         self.adamw.zero_grad()
         self.updates = i + 1
         return norm.item()
 
-    def state(self) -> dict[str, Tensor]:
+    def state(self):
         """AdamW's moments and step counts, by the parameters' names."""
         named = self.model.named_parameters()
         return {f"{name}.{key}": value for name, p in named for key, value in self.adamw.state[p].items()}
 
-    def load_state(self, state: dict[str, Tensor]):
+    def load_state(self, state: dict):
         """What `state` returned, in place of what is here; before the first update that is nothing."""
         for name, p in self.model.named_parameters() if state else ():
             for key in ("step", "exp_avg", "exp_avg_sq"):
                 self.adamw.state[p][key] = state[f"{name}.{key}"].to(p.device)
 
 
-def learning_rate(step: int, peak: float, steps: int, warmup: int, final: float = 0.0) -> float:
+def learning_rate(step: int, peak: float, steps: int, warmup: int, final: float = 0.0):
     """The rate of update `step`, from 0; `final` is the share of the peak that the last one comes down to.
 
     >>> [round(learning_rate(s, 1.0, steps=5, warmup=2), 2) for s in range(5)]

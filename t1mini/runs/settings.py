@@ -18,11 +18,10 @@ See them all: python -m t1mini rl --help
 """
 
 import argparse
-import dataclasses
 import json
 import os
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 QWEN = ("qwen2.5-0.5b", "qwen2.5-1.5b", "qwen3-0.6b", "qwen3-1.7b")  # checkpoints with a preset of their own
@@ -41,15 +40,15 @@ class UserError(Exception):
 class Parser(argparse.ArgumentParser):
     """Shows a text as it is written; its errors are one line, without the list of flags."""
 
-    def __init__(self, prog: str, text: str):
-        layout = argparse.RawDescriptionHelpFormatter
-        super().__init__(prog, description=text, formatter_class=layout, allow_abbrev=False)
+    def __init__(self, prog, text):
+        super().__init__(prog, description=text, allow_abbrev=False,
+                         formatter_class=argparse.RawDescriptionHelpFormatter)
 
-    def error(self, message: str):
+    def error(self, message):
         raise UserError(f"{message}; see {self.prog} --help")
 
 
-def setting(default, help: str, within: str = "", choices=(), positional: bool = False, **presets):
+def setting(default, help: str, within: str = "", choices=(), positional=False, **presets):
     """A dataclass field with its help text and its rules.
 
     within              its range: "2 to 64", "1 or more", "above 0, to 1", "0, or 0.001 to 100"
@@ -62,20 +61,23 @@ def setting(default, help: str, within: str = "", choices=(), positional: bool =
     nargs = "*" if positional else "+" if several else None
     options = {"action": argparse.BooleanOptionalAction} if kind is bool else {"type": kind, "nargs": nargs}
     values = {"default": default, **presets}
+    within = "one of " + ", ".join(choices) if choices else within
     shown = "; ".join(f"{name}: {value}" for name, value in values.items())
-    return dataclasses.field(default=default, metadata={
-        "kind": kind, "within": choices or within, "positional": positional, "values": values,
+    return field(default=default, metadata={
+        "kind": kind, "within": within, "positional": positional, "values": values,
         "options": options | {"help": f"{help} ({shown})"},
     })
 
 
-def is_within(x, within: str | tuple) -> bool:
+def is_within(x, within: str):
     """
     >>> [is_within(x, "0, or 0.5 to 2") for x in (0, 0.25, 2)], is_within(0, "above 0")
     ([True, False, True], False)
+    >>> is_within("c", "one of a, b"), is_within("c", "")
+    (False, True)
     """
-    if not within or not isinstance(within, str):
-        return not within or x in within
+    if not within or isinstance(x, str):
+        return not within or x in within.removeprefix("one of ").split(", ")
     numbers = [float(number) for number in re.findall(r"[\d._]+", within)]
     *also, least, most = numbers if " to " in within else [*numbers, float("inf")]
     return x in also or least <= x <= most and (x > least or "above" not in within)
@@ -91,7 +93,7 @@ class StageConfig:
     device: str = setting("cpu", "torch device, such as cpu, cuda or cuda:0", gpu="cuda")
     threads: int = setting(0, "CPU threads; 0 means every core this process may use", "0 to 1024")
 
-    def to_dict(self) -> dict:
+    def to_dict(self):
         """Every setting, with the number of threads in place of 0."""
         return vars(self) | {"threads": self.threads or usable_cores()}
 
@@ -112,7 +114,7 @@ class TrainingConfig(StageConfig):
                            "1 to 1024", gpu=1)
 
 
-def add_flags(parser: argparse.ArgumentParser, config_class: type):
+def add_flags(parser, config_class: type):
     """Adds one --flag a field, for tuples with several values. What is left away is not among the parsed."""
     parser.argument_default = argparse.SUPPRESS
     parser.add_argument("--settings", type=json.loads, help=argparse.SUPPRESS)
@@ -120,23 +122,30 @@ def add_flags(parser: argparse.ArgumentParser, config_class: type):
         parser.add_argument(f.name if f.metadata["positional"] else flag(f.name), **f.metadata["options"])
 
 
-def to_flags(settings: dict) -> list[str]:
-    """The command line that gives another process the very same settings.
-
-    >>> to_flags({"k": 4, "resume": ""})
-    ['--settings', '{"k": 4, "resume": ""}']
-    """
-    return ["--settings", json.dumps(settings)]
-
-
 def from_flags(config_class: type, flags: dict):
     """A stage's settings: flags given, else the preset's values, else the defaults; or a run's to resume.
 
-    UserError names a flag that is out of range, or not the run's.
+    UserError names a flag that is out of range, or not the run's and not of MAY_CHANGE.
     """
-    if "resume" in flags:
-        return resumed(config_class, flags)
-    return checked(config_class, flags.get("settings", flags))
+    if "resume" not in flags:
+        return checked(config_class, flags.get("settings", flags))
+    run = flags["resume"]
+    path = Path(run, "config.json")
+    if not run or not path.is_file():
+        raise UserError(f"cannot go on with {run}: it holds no config.json; --resume takes a run's folder")
+    try:
+        saved = {**json.loads(path.read_bytes()), "out": run, "resume": run}
+        saved.pop("made_by", None)
+        begun = vars(checked(config_class, saved))
+    except (UserError, ValueError, TypeError, RecursionError) as error:
+        raise UserError(f"cannot go on with {run}: its config.json is of no run of this stage: "
+                        f"{error}"[:400]) from None
+    config = checked(config_class, begun | flags)
+    for name, now in vars(config).items():
+        if now != begun[name] and name not in MAY_CHANGE:
+            raise UserError(f"{flag(name)} {now}: {run} was begun with {begun[name]}, and keeps it; "
+                            "leave it away, or begin a new run")
+    return config
 
 
 def checked(config_class: type, given: dict):
@@ -151,47 +160,23 @@ def checked(config_class: type, given: dict):
         value, kind, within = settings[f.name], f.metadata["kind"], f.metadata["within"]
         for x in value if isinstance(value, tuple) else (value,):
             if type(value) is not type(f.default) or type(x) is not kind or not is_within(x, within):
-                choices = within if isinstance(within, str) else "one of " + ", ".join(within)
-                raise UserError(f"{flag(f.name)} {x}: must be {choices or kind.__name__}")
+                raise UserError(f"{flag(f.name)} {x}: must be {within or kind.__name__}")
     return config
 
 
-def resumed(config_class: type, given: dict):
-    """The settings of the run to resume, those of MAY_CHANGE as given. UserError where another differs."""
-    run = given["resume"]
-    path = Path(run, "config.json")
-    if not run or not path.is_file():
-        raise UserError(f"cannot go on with {run}: it holds no config.json; --resume takes a run's folder")
-    try:
-        saved = {**json.loads(path.read_text(encoding="utf-8")), "out": run, "resume": run}
-        saved.pop("made_by", None)
-        begun = checked(config_class, saved)
-    except (UserError, ValueError, TypeError, RecursionError) as error:
-        text = f"cannot go on with {run}: its config.json is of no run of this stage: {error}"
-        raise UserError(text[:400]) from None
-    config = checked(config_class, vars(begun) | given)
-    for name, before in vars(begun).items():
-        now = getattr(config, name)
-        if now != before and name not in MAY_CHANGE:
-            advice = "leave it away, or begin a new run"
-            raise UserError(f"{flag(name)} {now}: {run} was begun with {before}, and keeps it; {advice}")
-    return config
-
-
-def default_out(config, stage: str) -> Path:
+def default_out(config, stage):
     """--out, or the first free name of runs/STAGE-PRESET-SEED, runs/STAGE-PRESET-SEED-2 ..."""
-    name = first = config.out or f"runs/{stage}-{config.preset}-{config.seed}"
-    i = 1
+    name, i = config.out or f"runs/{stage}-{config.preset}-{config.seed}", 1
     while os.path.exists(name) and not config.out:
         i += 1
-        name = f"{first}-{i}"
+        name = f"runs/{stage}-{config.preset}-{config.seed}-{i}"
     return Path(name)
 
 
-def usable_cores() -> int:
+def usable_cores():
     """Cores this process may run on, which on a shared machine can be fewer than it has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def flag(name: str) -> str:
+def flag(name):
     return "--" + name.replace("_", "-")

@@ -20,21 +20,17 @@ import json
 import shutil
 import sys
 from pathlib import Path
-from typing import Iterator
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch.nn import Module
 from tqdm import tqdm
 
-from t1mini.runs.folder import RunFolder, Stopped, Stopping, read_rows, require_whole, whole_folder
-from t1mini.runs.folder import write_text
+from t1mini.runs.folder import (RunFolder, Stopped, Stopping, read_rows, require_whole, whole_folder,
+                                write_text)
 from t1mini.runs.optimiser import Optimiser
 from t1mini.runs.settings import UserError
 from t1mini.runs.team import Team
-
-IN_A_ROW = 3  # refused updates that stop a run
 
 
 class TrainingState(Stopping):
@@ -45,7 +41,7 @@ class TrainingState(Stopping):
     metrics.csv, but for those that `updates` yields.
     """
 
-    def __init__(self, config, folder: RunFolder | None, team: Team, optimiser: Optimiser, **models: Module):
+    def __init__(self, config, folder: RunFolder | None, team: Team, optimiser: Optimiser, **models):
         self.config, self.folder, self.team = config, folder, team
         self.optimiser, self.models = optimiser, models
         self.step = self.saved = 0
@@ -67,7 +63,7 @@ class TrainingState(Stopping):
                 for name, model in self.models.items():
                     model.load_state_dict(tensors[name])
                 self.optimiser.load_state(tensors["adamw"])
-                self.losses = list(tensors["counts"]["losses"].to(self.config.device))
+                self.losses = [*tensors["counts"]["losses"].to(self.config.device)]
             except (KeyError, RuntimeError) as error:
                 raise UserError(f"--resume {run}: its state is not one of this model: {error}") from None
             self.step = self.saved = self.optimiser.updates = step
@@ -79,16 +75,16 @@ class TrainingState(Stopping):
                 if self.saved < self.step >= self.optimiser.updates:  # else the models are ahead
                     self.save()
             if self.saved:
-                kept = f"nothing is lost up to update {self.saved}"
-                error.add_note(f"; {kept}: go on with {self.folder.resume}")
+                error.add_note(f"; nothing is lost up to update {self.saved}: "
+                               f"go on with {self.folder.resume}")
 
-    def updates(self, total: int, label: str) -> Iterator[int]:
+    def updates(self, total, label):
         """The updates still to do of `total`, counted from 0, with a progress bar: self.bar."""
-        steps = range(self.step, total)
-        self.bar = tqdm(steps, desc=label, unit="step", mininterval=1, disable=not self.team.leads)
-        yield from self.bar
+        self.bar = tqdm(range(self.step, total), label, unit="step", mininterval=1,
+                        disable=not self.team.leads)
+        return self.bar
 
-    def record(self, row: dict, seconds: dict[str, float], text: str = ""):
+    def record(self, row: dict, seconds: dict, text=""):
         """What an update has to report: a row of metrics.csv, one of timing.csv, and text for samples.txt.
 
         The text begins with "--- step N ..."; a later line that looks like one is indented.
@@ -99,36 +95,36 @@ class TrainingState(Stopping):
             if text:
                 self.folder.append("samples.txt", text.replace("\n---", "\n ---") + "\n")
 
-    def refuse(self, step: int, quantity: str, rows: list[dict]):
+    def refuse(self, step, quantity, rows: list):
         """Notes that update `step` was not applied and writes `rows`, this rank's part of its batch.
 
         UserError, on the rank that leads, for the third in a row.
         """
         device = self.config.device
-        folder = Path(self.team.text(str(self.folder.path) if self.folder else "", device), "refused")
+        folder = Path(self.team.text(f"{self.folder.path}" if self.folder else "", device), "refused")
         folder.mkdir(exist_ok=True)
         plain = json.loads(json.dumps(rows), parse_constant=str)  # JSON has no NaN: as text
-        lines = "".join(json.dumps(row) + "\n" for row in plain)
-        write_text(folder / f"update-{step:06}-rank-{self.team.rank}.jsonl", lines)
-        self.team.sum(torch.zeros(1, device=device))  # every rank has written its rows
+        write_text(folder / f"update-{step:06}-rank-{self.team.rank}.jsonl",
+                   "".join(f"{json.dumps(row)}\n" for row in plain))
+        self.team.text("", device)  # every rank has written its rows
         why = f"its {quantity} is not finite; its batch is in {folder}"
         refused = self.note(step, "refused", f"update {step} was not applied: {why}")
-        if refused[-IN_A_ROW:] == [str(i) for i in range(step + 1 - IN_A_ROW, step + 1)]:
-            raise UserError(f"{IN_A_ROW} updates in a row were not applied, the last because {why}, the "
+        if {f"{step - 2}", f"{step - 1}"} <= {*refused}:
+            raise UserError(f"3 updates in a row were not applied, the last because {why}, the "
                             "weights are those of the last good one: lower --lr")
 
-    def note(self, step: int, event: str, advice: str) -> list[str]:
+    def note(self, step, event, advice):
         """A row of events.csv, the first of a kind also a line on the terminal. Returns the kind's steps."""
         if not self.folder:
             return []
         file = self.folder.path / "events.csv"
-        steps = [row["step"] for row in read_rows(file) if row["event"] == event] + [str(step)]
+        steps = [row["step"] for row in read_rows(file) if row["event"] == event] + [f"{step}"]
         self.folder.append_row("events.csv", {"step": step, "event": event, "count": len(steps)})
         if len(steps) == 1:
             tqdm.write(f"t1mini: update {step}: {advice} (all such updates: {file})", file=sys.stderr)
         return steps
 
-    def after(self, step: int):
+    def after(self, step):
         """Update `step` is done: saves where it is time. Stopped, after saving, where a signal has come."""
         self.step = step
         signal = int(self.team.max(torch.tensor(self.number, device=self.config.device)))
@@ -140,8 +136,7 @@ class TrainingState(Stopping):
     def save(self):
         """Writes the state, then removes all but the last --keep-last."""
         groups = {name: model.state_dict() for name, model in self.models.items()}
-        groups["adamw"] = self.optimiser.state()
-        groups["counts"] = {"losses": torch.tensor(self.losses)}
+        groups |= {"adamw": self.optimiser.state(), "counts": {"losses": torch.tensor(self.losses)}}
         with whole_folder(self.folder.path / "state" / f"{self.step:06}") as folder:
             for name, tensors in groups.items():
                 save_file(tensors, folder / f"{name}.safetensors")
@@ -150,12 +145,12 @@ class TrainingState(Stopping):
             shutil.rmtree(old, ignore_errors=True)
 
 
-def states(run: Path) -> list[Path]:
+def states(run: Path):
     """The folders of a run's states, the newest last."""
     return sorted((run / "state").glob("[0-9]*[0-9]"))
 
 
-def load_state(run: Path) -> tuple[int, dict]:
+def load_state(run: Path):
     """The newest whole state, (step, tensors by group), or (0, {}). UserError where all are damaged."""
     for folder in reversed(states(run)):
         with contextlib.suppress(UserError, OSError):

@@ -14,66 +14,65 @@ See ranks agree with one process: python -m pytest tests/runs/test_team.py
 """
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
 import threading
-from dataclasses import dataclass
-from typing import Iterator, Sequence
+from typing import NamedTuple, Sequence
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from t1mini.runs.settings import StageConfig, UserError, to_flags
+from t1mini.runs.settings import StageConfig, UserError
 
 HOST, PORT = "127.0.0.1", "T1MINI_PORT"  # where workers meet the leader, and how they are told
 ADVICE = "was it killed, or out of memory? Fewer --workers need less"
 
 
-@dataclass(frozen=True)
-class Team:
+class Team(NamedTuple):
     """The ranks that work together; alone by default."""
 
     rank: int = 0
     size: int = 1
 
     @property
-    def leads(self) -> bool:
-        return self.rank == 0
+    def leads(self):
+        return not self.rank
 
-    def share(self, items: Sequence) -> Sequence:
+    def share(self, items: Sequence):
         """This rank's part: every size-th item."""
         return items[self.rank :: self.size]
 
-    def sum(self, values: Tensor, operation=dist.ReduceOp.SUM) -> Tensor:
+    def sum(self, values: Tensor, operation=dist.ReduceOp.SUM):
         """`values`, added up over the ranks in place. UserError where another rank has ended."""
         if self.size > 1:
             with _or_ended():
                 dist.all_reduce(values, operation)
         return values
 
-    def max(self, values: Tensor) -> Tensor:
+    def max(self, values: Tensor):
         """The elementwise maximum over the ranks, in place."""
         return self.sum(values, dist.ReduceOp.MAX)
 
-    def text(self, text: str, device: str = "cpu") -> str:
+    def text(self, text, device="cpu"):
         """What one rank says, at most 4096 bytes, to every rank; the others say nothing."""
-        said = list(text.encode().ljust(4096, b"\0"))
-        heard = self.sum(torch.tensor(said, dtype=torch.uint8, device=device))
-        return bytes(heard.tolist()).rstrip(b"\0").decode()
+        said = torch.tensor([*text.encode().ljust(4096, b"\0")], device=device)
+        return bytes(self.sum(said).tolist()).decode().rstrip("\0")
 
     def sum_gradients(self, model: nn.Module):
         """Each parameter's gradient becomes the sum over ranks, in one exchange; without any, zero."""
         for p in model.parameters():
-            p.grad = torch.zeros_like(p) if p.grad is None else p.grad
+            if p.grad is None:
+                p.grad = torch.zeros_like(p)
         if self.size > 1:
             gradients = [p.grad for p in model.parameters()]
             vector_to_parameters(self.sum(parameters_to_vector(gradients)), gradients)
 
 
-def leads(most: int) -> bool:
+def leads(most: int):
     """Whether this process will lead its team. UserError where torchrun started too many."""
     if int(os.environ.get("WORLD_SIZE", 1)) > most:
         raise UserError(f"more processes than the {most} prompts or traces of a step: start at most {most}")
@@ -81,47 +80,43 @@ def leads(most: int) -> bool:
 
 
 @contextlib.contextmanager
-def team(config: StageConfig, stage: str, most: int) -> Iterator[Team]:
+def team(config: StageConfig, stage: str, most: int):
     """This process's team while the block runs: torchrun's, or with workers it starts, at most `most`."""
     threads, store = torch.get_num_threads(), None
-    rank, size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 0))
-    with contextlib.ExitStack() as workers:
+    rank, size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    with contextlib.ExitStack() as stack:
         if PORT in os.environ:
             _end_with_leader()
             store = dist.TCPStore(HOST, int(os.environ[PORT]))
-        elif not size and config.device == "cpu" and (size := min(config.workers, threads, most)) > 1:
+        elif size == 1 and config.device == "cpu" and (size := min(config.workers, threads, most)) > 1:
             store = dist.TCPStore(HOST, 0, is_master=True, wait_for_workers=False)
-            _start(workers, size, [stage, *to_flags(config.to_dict())], store.port)
-        if size <= 1:
-            yield Team()
-            return
-        backend = "gloo" if config.device == "cpu" else "nccl"
-        with _or_ended():
-            dist.init_process_group(backend, store=store, rank=rank, world_size=size)
-        torch.set_num_threads(max(1, threads // size))
-        try:
-            yield Team(rank, size)
-        finally:
-            dist.destroy_process_group()
-            torch.set_num_threads(threads)
+            _start(stack, size, [stage, "--settings", json.dumps(config.to_dict())], store.port)
+        if size > 1:
+            with _or_ended():
+                dist.init_process_group(store=store, rank=rank, world_size=size)
+            stack.callback(dist.destroy_process_group)
+            stack.callback(torch.set_num_threads, threads)
+            torch.set_num_threads(max(1, threads // size))
+        yield Team(rank, size)
 
 
-def _start(workers: contextlib.ExitStack, size: int, command: list[str], port: int):
-    """This command again as ranks 1, 2, ..., to end with `workers`. UserError where one ends too early.
+def _start(stack, size, command, port):
+    """This command again as ranks 1, 2, ..., to end with `stack`. UserError where one ends too early.
 
     In a session of their own: a terminal's Ctrl-C is for the leader, which tells the others.
     """
     processes = []
     for rank in range(1, size):
-        group = {"RANK": str(rank), "WORLD_SIZE": str(size), PORT: str(port), "TQDM_DISABLE": "1"}
-        process = subprocess.Popen([sys.executable, "-m", "t1mini", *command], env={**os.environ, **group},
-                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
-        processes.append(workers.enter_context(process))
-        workers.callback(process.kill)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "t1mini", *command], start_new_session=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ | {
+                "RANK": f"{rank}", "WORLD_SIZE": f"{size}", PORT: f"{port}", "TQDM_DISABLE": "1"})
+        processes.append(stack.enter_context(process))
+        stack.callback(process.kill)
     for rank, process in enumerate(processes, 1):
         if not process.stdout.readline():
-            code = process.wait()
-            raise UserError(f"worker process {rank} ended before it began, with code {code}: {ADVICE}")
+            raise UserError(f"worker process {rank} ended before it began, "
+                            f"with code {process.wait()}: {ADVICE}")
 
 
 def _end_with_leader():

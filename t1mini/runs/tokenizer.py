@@ -21,8 +21,6 @@ from tokenizers import models, pre_tokenizers
 from t1mini.runs.jsonl import excerpt, parse_object, read_bytes
 from t1mini.runs.settings import UserError
 
-PAD, EOS = "<pad>", "<eos>"
-TOKENIZER, CONFIG = "tokenizer.json", "tokenizer_config.json"
 HANDED_ON = ("vocab.json", "merges.txt", "added_tokens.json", "special_tokens_map.json",
              "chat_template.jinja")
 LARGEST_FILE = 2**26  # bytes of any of them; Qwen's largest has 11 million
@@ -31,48 +29,49 @@ LARGEST_FILE = 2**26  # bytes of any of them; Qwen's largest has 11 million
 class Tokenizer:
     """`eos_id` ends a response; `pad_id` fills rows that are shorter than their batch."""
 
-    def __init__(self, files: dict[str, bytes], folder: str | Path = ""):
+    def __init__(self, files: dict, folder=""):
         """From the files of a checkpoint's `folder`. UserError names the one that is broken."""
-        self.files, path = files, Path(folder, CONFIG)
+        self.files, path = files, Path(folder, "tokenizer_config.json")
         try:
-            self.backend = tokenizers.Tokenizer.from_buffer(files[TOKENIZER])
+            self.backend = tokenizers.Tokenizer.from_buffer(files["tokenizer.json"])
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # a bare Exception, or a panic, which is not even that
-            raise UserError(f"{Path(folder, TOKENIZER)} is not a tokenizer: {excerpt(error)}") from None
-        config = parse_object(files[CONFIG], f"cannot read {path}")
+            raise UserError(f"{folder}/tokenizer.json is not a tokenizer: {excerpt(error)}") from None
+        config = parse_object(files["tokenizer_config.json"], f"cannot read {path}")
         eos = config.get("eos_token")
         self.eos_id, self.pad_id = self.id_of(eos), self.id_of(config.get("pad_token") or eos)
         if None in (self.eos_id, self.pad_id):
-            raise UserError(f"{path}: eos_token or pad_token is no token of {TOKENIZER}")
+            raise UserError(f"{path}: eos_token or pad_token is no token of tokenizer.json")
         # all that end a text: a chat model has the end of a turn and that of a document
         self.end_ids = sorted({self.eos_id, self.id_of("<|endoftext|>")} - {None})
         self.size = max(self.backend.get_vocab().values()) + 1  # one more than the largest id
         self.can_chat = self.id_of("<|im_start|>") is not None
 
     @classmethod
-    def from_dir(cls, folder: str | Path) -> "Tokenizer":
+    def from_dir(cls, folder: str | Path):
         """A checkpoint's. UserError names the file that is missing or unreadable."""
-        names = [TOKENIZER, CONFIG, *(name for name in HANDED_ON if Path(folder, name).is_file())]
+        names = [name for name in HANDED_ON if Path(folder, name).is_file()]
+        names += "tokenizer.json", "tokenizer_config.json"
         return cls({name: read_bytes(Path(folder, name), LARGEST_FILE) for name in names}, folder)
 
     @classmethod
-    def for_words(cls, words: Sequence[str]) -> "Tokenizer":
+    def for_words(cls, words: Sequence):
         """One token a word, words divided by spaces."""
-        ids = {word: i for i, word in enumerate([PAD, EOS, *words])}
-        backend = tokenizers.Tokenizer(models.WordLevel(ids, unk_token=PAD))
+        ids = {word: i for i, word in enumerate(["<pad>", "<eos>", *words])}
+        backend = tokenizers.Tokenizer(models.WordLevel(ids, unk_token="<pad>"))
         backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-        backend.add_special_tokens([PAD, EOS])
-        config = {"eos_token": EOS, "pad_token": PAD, "tokenizer_class": "PreTrainedTokenizerFast"}
-        texts = {TOKENIZER: backend.to_str(pretty=True), CONFIG: json.dumps(config, indent=1)}
-        return cls({name: text.encode() for name, text in texts.items()})
+        backend.add_special_tokens(["<pad>", "<eos>"])
+        config = {"eos_token": "<eos>", "pad_token": "<pad>", "tokenizer_class": "PreTrainedTokenizerFast"}
+        texts = backend.to_str(pretty=True), json.dumps(config, indent=1)
+        return cls(dict(zip(("tokenizer.json", "tokenizer_config.json"), map(str.encode, texts))))
 
     def save(self, folder: str | Path):
         """The files it was made from."""
-        for name, content in self.files.items():
-            Path(folder, name).write_bytes(content)
+        for name in self.files:
+            Path(folder, name).write_bytes(self.files[name])
 
-    def id_of(self, token) -> int | None:
+    def id_of(self, token):
         """Of a token, written as text or as an object with it; None where there is none."""
         text = token.get("content") if isinstance(token, dict) else token
         return self.backend.token_to_id(text) if isinstance(text, str) else None
@@ -86,6 +85,4 @@ class Tokenizer:
 
     def chat_prompt(self, question: str) -> list[int]:
         """The question as Qwen's chat models expect it (ChatML), up to where the assistant begins."""
-        if not self.can_chat:
-            raise UserError("this tokenizer has no <|im_start|>: it belongs to no chat model")
         return self.encode(f"<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n")
