@@ -22,11 +22,10 @@ from statistics import fmean
 from tqdm import tqdm
 
 from t1mini.evaluate import EvaluateConfig, lines, pick_problems, respond, responses
-from t1mini.runs.checkpoint import load_policy
 from t1mini.runs.folder import RunFolder, write_text
 from t1mini.runs.jsonl import read_rows
 from t1mini.runs.settings import UserError, setting
-from t1mini.tasks import maths
+from t1mini.tasks import maths, policy_for
 from t1mini.verifier import extract_answer
 
 DOUBTS = ("Wait, let me check this. Going through it again, {answer} does not hold up. Let me try once more.",
@@ -52,12 +51,9 @@ class CollectConfig(EvaluateConfig):
 
 
 def run(config: CollectConfig):
-    first = {}
-    for problem in pick_problems(config, least=1):
-        first.setdefault(problem.question, problem)
-    problems = list(first.values())  # each question once
-    policy, tokenizer = load_policy(config.init, config.device)
-    maths.require_tokenizer(tokenizer, config.init)
+    picked = pick_problems(config, least=1)
+    problems = list({problem.question: problem for problem in picked}.values())  # each question once
+    policy, tokenizer = policy_for(config, config.init)
     with RunFolder(config, "collect") as folder:
         groups = collect(policy, tokenizer, problems, config, folder)
         traces, left_out = make_traces(groups, tokenizer, config)
@@ -70,11 +66,11 @@ def run(config: CollectConfig):
     print("\n".join(f"{what:44}{count:>8}" for what, count in table.items()))
 
 
-def collect(policy, tokenizer, problems: list, config: CollectConfig, folder) -> list[list[dict]]:
+def collect(policy, tokenizer, problems, config, folder):
     """The attempts at each problem: those of an earlier sitting, and the others, made now."""
     groups = []
     (folder.path / "attempts").mkdir(exist_ok=True)
-    for start in tqdm(range(0, len(problems), BATCH), desc="attempts", unit="batch"):
+    for start in tqdm(range(0, len(problems), BATCH), "attempts", unit="batch"):
         batch, path = problems[start : start + BATCH], folder.path / f"attempts/{start:06}.jsonl"
         if not path.exists():
             _, verdicts = respond(policy, tokenizer, batch, config, range(start, start + len(batch)))
@@ -87,12 +83,12 @@ def collect(policy, tokenizer, problems: list, config: CollectConfig, folder) ->
     return groups
 
 
-def solved(group) -> float:
+def solved(group):
     """The share of a problem's attempts that are right."""
     return fmean(attempt["correct"] for attempt in group)
 
 
-def make_traces(groups: list[list[dict]], tokenizer, config: CollectConfig) -> tuple[list[dict], Counter]:
+def make_traces(groups: list[list[dict]], tokenizer, config):
     """Lines for SFT, and how many problems were left out, by why."""
     rng, traces, left_out = random.Random(config.seed), [], Counter()
     for group in groups:
@@ -100,19 +96,21 @@ def make_traces(groups: list[list[dict]], tokenizer, config: CollectConfig) -> t
         reasons = {"never solved": solved(group) == 0, "too easy": solved(group) > TOO_EASY,
                    "no clean failure beside a clean success": not response,
                    "too long": len(tokenizer.encode(response)) > config.trace_tokens}
-        if any(reasons.values()):
-            left_out["  left out: " + next(reason for reason, holds in reasons.items() if holds)] += 1
+        for reason, holds in reasons.items():
+            if holds:
+                left_out["  left out: " + reason] += 1
+                break
         else:
             traces.append({"question": group[0]["question"], "response": response})
     return traces, left_out
 
 
-def make_trace(group: list[dict], failed: int, rng: random.Random) -> str:
+def make_trace(group: list[dict], failed: int, rng):
     """Up to `failed` failed attempts with different answers, then a right one; "" without either."""
     clean = [attempt for attempt in group if not attempt["overlong"] and not attempt["garbled"]]
     right = {thinking(attempt) for attempt in clean if attempt["correct"]}
-    missed = [attempt for attempt in clean if not attempt["correct"]]
-    wrong = {extract_answer(attempt["text"]): thinking(attempt) for attempt in missed}
+    wrong = {extract_answer(attempt["text"]): thinking(attempt)
+             for attempt in clean if not attempt["correct"]}
     wrong.pop(None, "")  # no answer, nothing to doubt
     if not right or not wrong:
         return ""
@@ -122,6 +120,6 @@ def make_trace(group: list[dict], failed: int, rng: random.Random) -> str:
     return maths.response_text(attempts, [*doubts, ASSENT], group[0]["answer"])
 
 
-def thinking(attempt: dict) -> str:
+def thinking(attempt):
     """An attempt as a part of the thinking: without tags and boxes of its own."""
     return re.sub(r"\\boxed\s*\{([^{}]*)\}|</?think>", r"\1", attempt["text"]).strip()

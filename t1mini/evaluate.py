@@ -20,12 +20,11 @@ import numpy as np
 
 from t1mini.fast import twins
 from t1mini.penalties import Verdict, judge_rollouts
-from t1mini.runs.checkpoint import load_policy
 from t1mini.runs.folder import RunFolder
 from t1mini.runs.settings import PRECISIONS, SMALL_CACHE, StageConfig, UserError, setting
 from t1mini.sampler import Sampling
 from t1mini.statistics import clustered_interval, majority_at_k, pass_at_k
-from t1mini.tasks import TASKS, load_problems
+from t1mini.tasks import TASKS, load_problems, policy_for
 from t1mini.tasks.countdown import SPLITS
 
 FORMATS = {"problems": "{}", "samples": "{}", "interval": "{0[0]:.1%} - {0[1]:.1%}",
@@ -53,23 +52,21 @@ class EvaluateConfig(StageConfig):
                              choices=PRECISIONS, gpu="bfloat16")
     plain: bool = setting(False, "the plain twin of generate, for reading along")
 
-    def sampling(self, vocab_limit) -> Sampling:
+    def sampling(self, vocab_limit):
         return Sampling(self.temperature, self.top_k, self.top_p, self.min_p, vocab_limit)
 
 
 def run(config: EvaluateConfig):
-    problems, task = pick_problems(config), TASKS[config.task]
-    policy, tokenizer = load_policy(config.init, config.device)
-    task.require_tokenizer(tokenizer, config.init)
+    problems, policy = pick_problems(config), policy_for(config, config.init)
     with RunFolder(config, "evaluate") as folder:
-        _, verdicts = respond(policy, tokenizer, problems, config)
-        results = summarise(task, problems, verdicts)
+        _, verdicts = respond(*policy, problems, config)
+        results = summarise(TASKS[config.task], problems, verdicts)
         folder.write_text("responses.jsonl", lines(responses(problems, verdicts)))
         folder.write_results("evaluation.json", results)
     print(table({config.init: results}))
 
 
-def pick_problems(config: EvaluateConfig, least: int = 2) -> list:
+def pick_problems(config, least=2):
     """The problems of --data, --split and --problems. UserError for fewer than the two an interval needs."""
     problems = load_problems(config.task, config.data, config.split)
     if 0 < config.problems < len(problems):
@@ -80,7 +77,7 @@ def pick_problems(config: EvaluateConfig, least: int = 2) -> list:
     return problems
 
 
-def respond(policy, tokenizer, problems: list, config: EvaluateConfig, indices=None) -> tuple:
+def respond(policy, tokenizer, problems: list, config: EvaluateConfig, indices=None):
     """Rollouts of `samples` responses to each problem, and the verdicts on them [problems][samples].
 
     `indices` name the problems for the noise (default: 0, 1, ...).
@@ -95,19 +92,19 @@ def respond(policy, tokenizer, problems: list, config: EvaluateConfig, indices=N
     return rollouts, verdicts
 
 
-def responses(problems: list, verdicts: list[list[Verdict]]):
+def responses(problems, verdicts):
     """A row a response: its problem and its verdict."""
     for problem, group in zip(problems, verdicts):
         for verdict in group:
             yield {**problem._asdict(), **vars(verdict), "reward": verdict.reward}
 
 
-def lines(rows) -> str:
+def lines(rows):
     """Rows as JSON lines."""
     return "".join(json.dumps(row) + "\n" for row in rows)
 
 
-def summarise(task, problems: list, verdicts: list[list[Verdict]]) -> dict:
+def summarise(task, problems: list, verdicts: list[list[Verdict]]):
     """Every figure of an evaluation (see the header): tokens or attempts a response, or shares."""
     flat, n = sum(verdicts, []), len(verdicts[0])
     total = lambda name: sum(getattr(verdict, name) for verdict in flat)
@@ -129,14 +126,14 @@ def summarise(task, problems: list, verdicts: list[list[Verdict]]) -> dict:
     return results
 
 
-def majority_is_correct(task, group: list[Verdict]):
+def majority_is_correct(task, group):
     """Whether the commonest answer is right; an overlong response gave none."""
     answers = [None if verdict.overlong else task.final_answer(verdict.text) for verdict in group]
     winner = majority_at_k(answers, len(answers))
     return group[answers.index(winner)].correct
 
 
-def table(results: dict[str, dict]) -> str:
+def table(results: dict[str, dict]):
     """Evaluations side by side as plain text."""
     width = max(17, *(len(label) + 2 for label in results))
     line = ("{:20}" + f"{{:>{width}}}" * len(results)).format

@@ -15,18 +15,15 @@ Run it: python -m t1mini scale --init data/tiny-sft data/tiny-rl
 
 import bisect
 from dataclasses import dataclass
-from typing import Sequence
 
 import numpy as np
 
 from t1mini.evaluate import EvaluateConfig, pick_problems, respond, table
 from t1mini.fast import twins
-from t1mini.rollout import Rollouts
-from t1mini.runs.checkpoint import load_policy
 from t1mini.runs.folder import RunFolder, csv_text
 from t1mini.runs.settings import UserError, setting
 from t1mini.statistics import clustered_interval
-from t1mini.tasks import TASKS
+from t1mini.tasks import TASKS, policy_for
 
 
 @dataclass(frozen=True)
@@ -43,9 +40,7 @@ def run(config: ScaleConfig):
         raise UserError(f"--budgets {max(config.budgets)}: no response is longer than --max-new-tokens "
                         f"{config.max_new_tokens}")
     problems = pick_problems(config)
-    policies = {path: load_policy(path, config.device) for path in config.init}
-    for path, (_, tokenizer) in policies.items():
-        TASKS[config.task].require_tokenizer(tokenizer, path)
+    policies = {path: policy_for(config, path) for path in config.init}
     curves = {}
     with RunFolder(config, "scale") as folder:
         for path, policy in policies.items():
@@ -55,7 +50,7 @@ def run(config: ScaleConfig):
     print(curve_table(curves, config.budgets))
 
 
-def budget_curve(policy, tokenizer, problems: list, thinking: Rollouts, config: ScaleConfig) -> np.ndarray:
+def budget_curve(policy, tokenizer, problems: list, thinking, config: ScaleConfig):
     """Correct or not at each budget, where the same `thinking` is cut: [budgets, problems, samples]"""
     task, (generate, _) = TASKS[config.task], twins(config)
     asked = [problem for problem in problems for _ in range(config.samples)]  # by the row
@@ -64,10 +59,9 @@ def budget_curve(policy, tokenizer, problems: list, thinking: Rollouts, config: 
     for step, budget in enumerate(config.budgets, 1):
         answers = [tokenizer.decode(ids) for ids in thinking.unpadded]
         cut = (~thinking.finished | (thinking.lengths > budget)).nonzero().flatten().tolist()
-        forced = []
-        for row in cut:
-            kept = thoughts(thinking.ids(row), budget, tokenizer, task.END_OF_THINKING)
-            forced.append([*task.prompt_ids(asked[row], tokenizer), *kept, *opener])
+        forced = [[*task.prompt_ids(asked[row], tokenizer),
+                   *thoughts(thinking.ids(row), budget, tokenizer, task.END_OF_THINKING), *opener]
+                  for row in cut]
         if cut:
             ends = generate(policy, forced, 1, config.sampling(tokenizer.size), seed=config.seed, step=step,
                             prompt_indices=cut, max_new_tokens=config.answer_tokens, eos_id=tokenizer.eos_id,
@@ -78,7 +72,7 @@ def budget_curve(policy, tokenizer, problems: list, thinking: Rollouts, config: 
     return np.array(correct, dtype=float).reshape(-1, len(problems), config.samples)
 
 
-def thoughts(ids: list[int], budget: int, tokenizer, end: str) -> list[int]:
+def thoughts(ids: list[int], budget: int, tokenizer, end: str):
     """The first `budget` tokens of the thinking, which ends before the text `end`, be that several."""
     marker = tokenizer.encode(end)
     if len(marker) == 1:
@@ -87,7 +81,7 @@ def thoughts(ids: list[int], budget: int, tokenizer, end: str) -> list[int]:
     return ids[: min(budget, bisect.bisect_left(range(len(ids)), True, key=has_ended))]
 
 
-def truncate_thinking(ids: Sequence[int], budget: int, end_id: int) -> list[int]:
+def truncate_thinking(ids, budget: int, end_id: int):
     """The first `budget` tokens of the thinking, which ends before the first `end_id`.
 
     >>> [truncate_thinking([5, 6, 7, 9, 8], budget, end_id=9) for budget in (2, 4)]
@@ -97,18 +91,15 @@ def truncate_thinking(ids: Sequence[int], budget: int, end_id: int) -> list[int]
     return ids[: min(budget, ids.index(end_id))] if end_id in ids else ids[:budget]
 
 
-def write_curves(folder, curves: dict[str, np.ndarray], budgets: Sequence[int]):
+def write_curves(folder, curves: dict[str, np.ndarray], budgets):
     """budget_curve.csv: a row a policy and budget, with the 95% interval over problems."""
-    rows = []
-    for label, curve in curves.items():
-        for budget, scores in zip(budgets, curve):
-            low, high = clustered_interval(scores)
-            accuracy = float(scores.mean())
-            rows.append(dict(policy=label, budget=budget, accuracy=accuracy, low=low, high=high))
+    header = "policy", "budget", "accuracy", "low", "high"
+    rows = [dict(zip(header, (label, budget, scores.mean(), *clustered_interval(scores))))
+            for label, curve in curves.items() for budget, scores in zip(budgets, curve)]
     folder.write_text("budget_curve.csv", csv_text(rows))
 
 
-def curve_table(curves: dict[str, np.ndarray], budgets: Sequence[int]) -> str:
+def curve_table(curves, budgets):
     """Accuracies as plain text: a line a budget, a column a policy."""
     names = [f"{budget} tokens" for budget in budgets]
     return table({label: dict(zip(names, curve.mean(axis=(1, 2)))) for label, curve in curves.items()})

@@ -15,7 +15,7 @@ Run it: python -m t1mini sft
 import random
 import time
 from dataclasses import dataclass
-from typing import NamedTuple, Sequence
+from typing import NamedTuple
 
 import torch
 from tqdm import tqdm
@@ -24,7 +24,7 @@ from t1mini.fast import twins
 from t1mini.model import Qwen, QwenConfig
 from t1mini.rollout import score
 from t1mini.runs.batches import bucketed_batches, micro_batches
-from t1mini.runs.checkpoint import load_policy, save_policy
+from t1mini.runs.checkpoint import save_policy
 from t1mini.runs.folder import RunFolder
 from t1mini.runs.jsonl import read_rows
 from t1mini.runs.machine import DTYPES
@@ -32,8 +32,7 @@ from t1mini.runs.optimiser import NotFinite, Optimiser
 from t1mini.runs.settings import TrainingConfig, UserError, setting
 from t1mini.runs.state import TrainingState
 from t1mini.runs.team import Team, leads, team
-from t1mini.runs.tokenizer import Tokenizer
-from t1mini.tasks import TASKS, countdown, load_problems, maths
+from t1mini.tasks import TASKS, countdown, load_problems, maths, policy_for
 from t1mini.tasks.teacher import Teacher, teach
 
 INITIAL_STD = 0.06  # of random weights; at the usual 0.02 so small a model takes much longer to get going
@@ -69,23 +68,18 @@ class SFTConfig(Teacher, TrainingConfig):
 
 def run(config: SFTConfig):
     math = config.task == "math"
-    new = not math and not config.init
-    model, tokenizer = new_policy(config) if new else load_policy(config.init, config.device)
-    TASKS[config.task].require_tokenizer(tokenizer, config.init)
-    if math:
-        source = read_examples(config.data, tokenizer)
-    else:
-        source = load_problems(config.task, config.data, "train")
-    rng = random.Random(config.seed)
-    with RunFolder.open(config, "sft", leads(config.batch)) as folder:
-        with team(config, "sft", config.batch) as ranks:
-            examples = source[: config.traces] if math else teacher_examples(source, config, tokenizer, rng)
-            train(model, tokenizer, examples, rng, config, folder, ranks)
+    model, tokenizer = policy_for(config, config.init) if math or config.init else new_policy(config)
+    source = (read_examples(config.data, tokenizer) if math
+              else load_problems(config.task, config.data, "train"))
+    rng, batch = random.Random(config.seed), config.batch
+    with RunFolder.open(config, "sft", leads(batch)) as folder, team(config, "sft", batch) as ranks:
+        examples = source[: config.traces] if math else teacher_examples(source, config, tokenizer, rng)
+        train(model, tokenizer, examples, rng, config, folder, ranks)
     if folder:
         print(f"saved {folder.path / 'final'}")
 
 
-def new_policy(config: SFTConfig) -> tuple[Qwen, Tokenizer]:
+def new_policy(config: SFTConfig):
     """A small Qwen2 of random weights with Countdown's own tokenizer."""
     if config.hidden % (2 * config.heads):
         raise UserError(f"--hidden {config.hidden} over --heads {config.heads} must give an even head size")
@@ -97,7 +91,7 @@ def new_policy(config: SFTConfig) -> tuple[Qwen, Tokenizer]:
     return Qwen(shape).initialise(config.seed).to(config.device), tokenizer
 
 
-def train(model, tokenizer, examples: list[Example], rng, config: SFTConfig, folder, team: Team = Team()):
+def train(model, tokenizer, examples: list[Example], rng, config, folder, team=Team()):
     """Trains `model` in place, in batches of traces of like length; a metrics row every 20 updates.
 
     Only the rank that leads the team has a `folder`.
@@ -116,7 +110,7 @@ def train(model, tokenizer, examples: list[Example], rng, config: SFTConfig, fol
                 state.losses.append(sft_step(step, batch, optimiser, config, score))
             except NotFinite as refused:
                 state.refuse(done, *refused.args)
-            if state.losses and (done % 20 == 0 or done == len(batches)):
+            if state.losses and (not done % 20 or done == len(batches)):
                 loss = torch.stack(state.losses).mean().item()
                 state.losses = []
                 state.bar.set_postfix(loss=f"{loss:.3f}")
@@ -126,7 +120,7 @@ def train(model, tokenizer, examples: list[Example], rng, config: SFTConfig, fol
             save_policy(model, tokenizer, folder.path / "final", DTYPES[config.save_precision])
 
 
-def sft_step(step: int, batch: list[Example], optimiser, config: SFTConfig, score):
+def sft_step(step: int, batch: list[Example], optimiser, config, score):
     """One update on a batch, of which this rank takes its share. Returns the batch's loss, or NotFinite."""
     tokens = sum(len(example.response) for example in batch)  # of the whole batch, whoever scores them
     model, mine = optimiser.model, optimiser.team.share(batch)
@@ -141,7 +135,7 @@ def sft_step(step: int, batch: list[Example], optimiser, config: SFTConfig, scor
     return total
 
 
-def sft_loss(model: Qwen, prompts: Sequence, responses: Sequence, score=score, normaliser=None):
+def sft_loss(model, prompts, responses, score=score, normaliser=None):
     """Mean negative log-probability of the response tokens, end token included, prompt excluded.
 
     `normaliser` is the number of response tokens of the whole batch; by default those given.
@@ -150,14 +144,14 @@ def sft_loss(model: Qwen, prompts: Sequence, responses: Sequence, score=score, n
     return -(logprobs * mask).sum() / (normaliser or mask.sum())
 
 
-def teacher_examples(problems: Sequence, config: SFTConfig, tokenizer, rng) -> list[Example]:
+def teacher_examples(problems, config, tokenizer, rng):
     """Countdown: traces of the teacher."""
     chosen = [rng.choice(problems) for _ in range(config.traces)]
     return [example(countdown, problem, teach(problem, config, rng), tokenizer)
-            for problem in tqdm(chosen, desc="traces", leave=False)]
+            for problem in tqdm(chosen, "traces", leave=False)]
 
 
-def read_examples(path: str, tokenizer) -> list[Example]:
+def read_examples(path: str, tokenizer):
     """Mathematics: lines of {"question": ..., "response": ...}. UserError names file, line and why."""
     examples = []
     for i, row in read_rows(path, "traces"):
@@ -171,5 +165,5 @@ def read_examples(path: str, tokenizer) -> list[Example]:
     return examples
 
 
-def example(task, problem, response, tokenizer) -> Example:
+def example(task, problem, response, tokenizer):
     return Example(task.prompt_ids(problem, tokenizer), [*tokenizer.encode(response), tokenizer.eos_id])

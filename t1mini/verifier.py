@@ -28,10 +28,10 @@ _TAG = re.compile(r"(?s)<answer>((?:(?!</?answer>).)*)</answer>")
 _HASHES = re.compile(r"(?m)^[ \t]*####[ \t]*(\S[^\n]*)$")
 _SAYS = re.compile(r"(?i)\banswer\b[*_]*[ \t]*(?:\bis\b|:|=)[:*_ \t]*\n?[ \t]*(?=\S)")
 _NEGATION = re.compile(r"(?i)(?:\w+ly )?(?:not|never)\b")
-_SENTENCE = re.compile(r"(?i)[.!?](?=\s|$)|[,;]?\s+(?:because|since|which|where|so)\b")
+_SENTENCE = re.compile(r"(?i)\n|[.!?](?=\s|$)|[,;]?[^\S\n]+(?:because|since|which|where|so)\b")
 
 
-def extract_answer(response: str) -> str | None:
+def extract_answer(response: str):
     r"""The final answer as written, or None. What stands before the last </think> does not count.
 
     >>> extract_answer(r"\boxed{1}?</think> \boxed{\boxed{2}}"), extract_answer("The answer is not 42.")
@@ -44,13 +44,10 @@ def extract_answer(response: str) -> str | None:
         return boxed
     text = text[-100 * LONGEST :]
     for pattern in (_TAG, _HASHES):
-        found = [*filter(_says_something, pattern.findall(text))]
-        if found:
+        if found := [*filter(_says_something, pattern.findall(text))]:
             return found[-1].strip()
-    said = ""
-    for m in _SAYS.finditer(text):
-        said = text[m.end() : m.end() + LONGEST]
-    answer = _SENTENCE.split(said.split("\n")[0], maxsplit=1)[0].strip(" *_`")
+    said = ["", *_SAYS.split(text)[1:]][-1]
+    answer = _SENTENCE.split(said[:LONGEST])[0].strip(" *_`")
     return answer if _says_something(answer) and not _NEGATION.match(answer) else None
 
 
@@ -60,9 +57,8 @@ def _last_box(text):
     for m in _BOX.finditer(text):
         if m[1]:
             opened.append(m.end() if m[2] else len(text))
-        elif m[3]:
-            if opened and said >= (start := opened.pop()):
-                last = max(last, (start, m.start()))
+        elif m[3] and opened and said >= (start := opened.pop()):
+            last = max(last, (start, m.start()))
         elif m[4]:
             said = m.start()
     return text[slice(*last)].strip()
@@ -72,7 +68,7 @@ def _says_something(answer):
     return re.sub(r"\\[lc]?dots|\\boxed|[\s.?…$_{}]", "", answer)
 
 
-def verify(response: str, gold: str) -> bool:
+def verify(response: str, gold: str):
     """True if the response's final answer equals `gold`, and is worked out where `gold` is a plain number."""
     answer = extract_answer(response)
     return answer is not None and answers_equal(answer, gold) and (is_plain(answer) or not is_plain(gold))
@@ -83,7 +79,7 @@ _PLAIN = re.compile(rf"[-+]?\(?(?:{_DIGITS}|{_DIGITS}(?: ?\* ?10 ?\^ ?\{{?-?\d+\
                     r"|(?P<fraction>\d+ ?/ ?\d+|\\frac\{-?\d+\}\{-?\d+\}))\)?")
 
 
-def is_plain(answer: str) -> bool:
+def is_plain(answer: str):
     """True for a number written out: 391, 3.5, 2/3, 2 1/2, 4e5, 50%, x = 5 cm; not for 17 * 23, 10/2, 2^3.
 
     >>> [is_plain(a) for a in ("1,024", r"x = 2\\frac12", "50%", "2^{10}", "10/2")]
@@ -96,7 +92,7 @@ def is_plain(answer: str) -> bool:
 
 # --- equality --------------------------------------------------------------------------------------------
 
-def answers_equal(prediction: str, gold: str) -> bool:
+def answers_equal(prediction: str, gold: str):
     r"""True if two answers say the same, in either order. Never raises.
 
     >>> answers_equal(r"\frac{1}{2}", "0.5"), answers_equal("x = 5", "5"), answers_equal("(1, 2)", "(2, 1)")
@@ -122,10 +118,8 @@ def same(a, b):
             *(f"({left[-1]})-({right[-1]})" for *_, left, right in (a, b))):
         return True
     if len(kinds) == 2 and kinds & {"named", "unit"}:
-        for x, y in ((a, b), (b, a)):
-            if x[:2] == ("unit", "%") and same(("number", f"({x[2][1]})/100"), y):
-                return True
-        return same(bare(a), bare(b))
+        return same(bare(a), bare(b)) or any(
+            x[:2] == ("unit", "%") and same(("number", f"({x[2][1]})/100"), y) for x, y in ((a, b), (b, a)))
     if kinds & {"set", "list"}:  # in any order; a set of one is what is in it
         x, y = (z[1:] if z[0] in ("set", "list") else [z][: len(z) == 2] for z in (a, b))
         return bool(x and y) and all(any(same(u, v) for v in to) for of, to in ((x, y), (y, x)) for u in of)

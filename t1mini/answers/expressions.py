@@ -31,15 +31,23 @@ _TOKEN = re.compile(
 NAMES = GREEK.union(FUNCTIONS, FORMS, FORMS_OF_TWO, CONSTANTS)
 # How much each mark binds what is on both its sides. Side by side means times, but binds more in \sin 2x.
 SUM, PRODUCT, SIDE, SIGN, BEHIND, EXPONENT = range(1, 7)
-_BINDING = {mark: binding for binding, marks in (
-    (SUM, "+-"), (PRODUCT, ["*", "/", *FUNCTIONS, *FORMS]), (SIDE, "([{"), (BEHIND, "!°%"), (EXPONENT, "^"))
-    for mark in marks}
+_BINDING = {mark: binding for binding, marks in enumerate(
+    ("", "+-", ["*", "/", *FUNCTIONS, *FORMS], "([{", "", "!°%", "^")) for mark in marks}
 _BEHIND = {"!": factorial, "°": lambda x: x * CONSTANTS["pi"] / 180, "%": lambda x: x / 100}
 _CLOSING = {"(": ")]", "[": ")]", "{": "}"}
 
 
 class NotMathematics(ValueError):
     """The text does not read as an expression or a unit."""
+
+
+def rules(script, **functions):
+    """(pattern, replacement) of each line "pattern → replacement"; ␣ is a space, what follows a remark.
+
+    A replacement may be the name of one of the `functions`.
+    """
+    return [(re.compile(pattern), functions.get(new, new.replace("␣", " ")))
+            for pattern, new in re.findall(r"(?m)^ *(.+?) → ?(\S*)", script)]
 
 
 @lru_cache
@@ -109,7 +117,7 @@ class _Reader:
             raise NotMathematics("too deep")
         left = self.begun_by(self.tokens.pop(), limit)
         while _BINDING.get(mark := self.tokens[-1], SIDE * mark[:1].isalpha()) > limit:
-            if mark in ("+", "-"):  # the sign is read with what follows it
+            if mark in "+-":  # the sign is read with what follows it
                 left = left + self.operand(SUM)
             elif self.accept("/"):
                 left = left / self.operand(SIGN)
@@ -126,7 +134,7 @@ class _Reader:
 
     def begun_by(self, word, limit):
         """The shortest expression that begins with `word`, which was taken."""
-        if word in ("+", "-"):
+        if word in "+-":
             x = self.operand(max(limit, SIGN))
             return -x if word == "-" else x
         if re.match(r"\.?\d", word):
@@ -197,20 +205,19 @@ _UNIT_NAMES = """mm millimeter millimetre
     cu
     mph"""
 UNITS = {alias: line.split()[0] for line in _UNIT_NAMES.split("\n") for alias in line.split()}
-_NO_UNIT = set("""is are was be not no nor non isn isnt wrong incorrect false maybe perhaps possibly probably
-    if then than except unless but plus minus times half least most about around between never none more less
-    fewer either neither approximately roughly exactly or and answer correct true
-    dozen hundred thousand million billion trillion""".split())
-_SPELT = [
-    (r'[{}".]', " "),
-    (r"\bmph\b", "mi / h"),
-    (r"(?<=\w\w)s\b", ""),
-    (r"\b(?:square|sq) +(\w+)", r"\1^2"),
-    (r"\b(?:cubic|cu) +(\w+)", r"\1^3"),
-    (r" squared\b", "^2"),
-    (r" cubed\b", "^3"),
-    (r"\s*\^\s*(-?)\s*", r"^\1"),
-]
+_NO_UNIT = re.compile(r"""(?x) (?<![a-z]) (?:is|are|was|be|not|no|nor|non|isn|isnt|wrong|incorrect|false|maybe
+    |perhaps|possibly|probably|if|then|than|except|unless|but|plus|minus|times|half|least|most|about|around
+    |between|never|none|more|less|fewer|either|neither|approximately|roughly|exactly|or|and|answer|correct|true
+    |dozen|hundred|thousand|million|billion|trillion) (?![a-z])""")
+_SPELT = rules(r"""
+    [{}".] → ␣
+    \bmph\b → mi␣/␣h
+    (?<=\w\w)s\b →
+    \b(?:square|sq) +(\w+) → \1^2
+    \b(?:cubic|cu) +(\w+) → \1^3
+    \ squared\b → ^2
+    \ cubed\b → ^3
+    \s*\^\s*(-?)\s* → ^\1""")
 
 
 def canonical_unit(text):
@@ -220,9 +227,9 @@ def canonical_unit(text):
     ('cm^2', 'cm^2', 'mi / h')
     """
     text = text.casefold()
-    no_unit = _NO_UNIT & set(re.findall("[a-z]+", text))
+    no_unit = _NO_UNIT.search(text)
     for pattern, new in _SPELT:
-        text = re.sub(pattern, new, text)
+        text = pattern.sub(new, text)
     words = re.findall(r"([^\W\d_]+|\S)(\^-?\d)?", text)
     if no_unit or len(words) > 4 or not all(word.isalpha() or word in UNITS for word, _ in words):
         raise NotMathematics(f"{text!r} is no unit")

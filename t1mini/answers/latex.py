@@ -17,9 +17,10 @@ See it: python -m pytest tests/test_verifier.py
 
 import re
 import unicodedata
+from itertools import accumulate
 
-from t1mini.answers.expressions import (NAMES, UNITS, NotMathematics, canonical_unit, is_variable, same_value,
-                                        values)
+from t1mini.answers.expressions import (NAMES, UNITS, NotMathematics, canonical_unit, is_variable, rules,
+                                        same_value, values)
 
 LONGEST, DEEPEST, MOST_ITEMS = 600, 10, 50  # characters; brackets within brackets; items of a list
 
@@ -46,7 +47,7 @@ _COMMANDS = {name: item.split()[0].replace("_", " ")
 
 def _improper(m):
     """2 1/2 as (5/2)."""
-    whole, top, bottom = (int(digits) for digits in m.groups() if digits)
+    whole, top, bottom = map(int, m.groups())
     return f"({whole * bottom + top}/{bottom})"
 
 
@@ -57,46 +58,55 @@ def _repeating(m):
     return f"({int(before + digits + repeated) - int(before + digits or 0)}/{nines})"
 
 
-_SCALES = [item.split("*") for item in
-           "dozen*12 hundred*10^{2} thousand*10^{3} million*10^{6} billion*10^{9} trillion*10^{12}".split()]
-_RULES = [(re.compile(pattern), new) for pattern, new in (
-    ("⁄", "/"),
-    ("⟩⟨|⟫⟪", ""), ("⟨(.*?)⟩", r"^{\1}"), ("⟪(.*?)⟫", r"_{\1}"),  # raised and lowered digits
-    (r"\\begin\{vmatrix\}", "det⟦"), (r"\\begin\{(?:[a-z]*matrix|array)\}(?:\{[clr|]*\})?", "⟦"),
-    (r"\\end\{(?:[a-z]*matrix|array)\}", "⟧"),
-    (r"\\\\(?:\s*\[[^\]]*\])?", "↵"),  # the end of a matrix's row
-    (r"\\\{", "⦃"), (r"\\\}", "⦄"),  # a set's brackets, where { } only group
-    (r"(?<=\d)(?:,?\\!\s*|\{,\}|\\[, ])(?=\d{3})|\\!", ""),  # 1{,}000
-    (r"\\(?:left|right)\s*\.|\\[,;: ()\[\]]|~", " "),  # spaces, and \( \) \[ \]
-    (r"\\([A-Za-z]+)(?![A-Za-z])", lambda m: _COMMANDS.get(m[1], m[0])),
-    (r"\b(?:infinity|infty)\b", "∞"),
-    (r"\\([%&#_])", r"\1"),
-    (r"\\\$", "¤"),  # money, where $ may be a bracket
-    (r"(?<=[\w)} ])\*\*(?=[ \w({\\+-])", "^"),
-    (r"\\(?:mathrm|rm)\s*\{\s*([eid])\s*\}", r" \1 "),
-    (r"\\(?:mathbf|boldsymbol|mathit|vec|mathbb)\s*\{([^{}]*)\}", r" \1 "),
-    (r"\\(?:text\w*|[mh]box|mathrm|rm|operatorname)\s*\{\s*+([^{}]*?)\s*\}", r' "\1" '),
-    *[(r"\|([^|=<>,]*[^|=<>,+\-*/^({\s])\s*\|", r"\\abs{\1}")] * 2,  # twice: ||x| - 1|
-    (r'"([¤$€£¥%°])"', r"\1"),  # \text{\$}
-    (r"\^\s*(?:°|\{\s*°\s*\})", "°"),
-    (r"\\frac\s*([\da-z])\s*(?=[\da-z{])", r"\\frac{\1}"),  # \frac12
-    (r"(\\frac\s*\{[^{}]*\})\s*([\da-z])", r"\1{\2}"),  # \frac{1}2
-    (r"(\\sqrt|\^|_)\s*(\d+|[a-z])(?![a-z])", r"\1{\2}"),  # x^2, \sqrt2
-    (r"(?<![\d.^_}A-Za-z/])(?<![^{\s$]\{)(\d{1,99})\s*"
-     r"(?:\\frac\{(\d{1,99})\}\{(\d{1,99})\}| (\d{1,99}) ?/ ?(\d{1,99})(?![\d.]))", _improper),
-    (r"(\d*)\.(\d*)\s*\\?overline\s*\{\s*(\d+)\s*\}", _repeating),
-    (r"\\?\bsqrt\s*(\[[^\[\]]*\])", r"\\root\1"),
-    *[(rf'(?<=[\d.)}}])(\s*"?)\s*(?i:{word})s?\b', rf"*{factor}\1") for word, factor in _SCALES],
-    (r"\$([^$]*)\$", r" \1 "),  # in pairs they enclose mathematics, one alone is money
-    (r"[¤$]\s*(-?[\d.,]*\d(?:\*10\^\{\d+\})?|\(\d+/\d+\))", r'\1 "dollar" '),
-    (r"([€£¥])\s*(-?[\d.,]*\d|\(\d+/\d+\))", r"\2 \1 "),
-    (r"\s+", " "),
-    (r"^ |[.,;: ]+(?=\}*$)", ""),
-    (r'^[{ *]*"([^"]*)"[} *]*$', r"\1"),
-    (r"(?<!\d)(\d{1,3}) (?=\d{3}(?!\d))", r"\1"),  # 10 000
-    (r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])"  # 10,000; within brackets a comma is a separator
-     r"(?!(?:[^][()⦃⦄]|[\[(⦃][^][()⦃⦄]*[])⦄])*[])⦄])", lambda m: m[0].replace(",", "")),
-)]
+_RULES = rules(r"""
+    ⁄ → /
+    ⟩⟨|⟫⟪ →
+    ⟨(.*?)⟩ → ^{\1}     raised and lowered digits
+    ⟪(.*?)⟫ → _{\1}
+    \\begin\{vmatrix\} → det⟦
+    \\begin\{(?:[a-z]*matrix|array)\}(?:\{[clr|]*\})? → ⟦
+    \\end\{(?:[a-z]*matrix|array)\} → ⟧
+    \\\\(?:\s*\[[^\]]*\])? → ↵     the end of a matrix's row
+    \\\{ → ⦃     a set's brackets, where { } only group
+    \\\} → ⦄
+    (?<=\d)(?:,?\\!\s*|\{,\}|\\[, ])(?=\d{3})|\\! →     1{,}000
+    \\(?:left|right)\s*\.|\\[,;: ()\[\]]|~ → ␣     spaces, and \( \) \[ \]
+    \\([A-Za-z]+)(?![A-Za-z]) → command
+    \b(?:infinity|infty)\b → ∞
+    \\([%&#_]) → \1
+    \\\$ → ¤     money, where $ may be a bracket
+    (?<=[\w)} ])\*\*(?=[ \w({\\+-]) → ^
+    \\(?:mathrm|rm)\s*\{\s*([eid])\s*\} → ␣\1␣
+    \\(?:mathbf|boldsymbol|mathit|vec|mathbb)\s*\{([^{}]*)\} → ␣\1␣
+    \\(?:text\w*|[mh]box|mathrm|rm|operatorname)\s*\{\s*+([^{}]*?)\s*\} → ␣"\1"␣
+    \|([^|=<>,]*[^|=<>,+\-*/^({\s])\s*\| → \\abs{\1}
+    \|([^|=<>,]*[^|=<>,+\-*/^({\s])\s*\| → \\abs{\1}     once more: ||x| - 1|
+    "([¤$€£¥%°])" → \1     \text{\$}
+    \^\s*(?:°|\{\s*°\s*\}) → °
+    \\frac\s*([\da-z])\s*(?=[\da-z{]) → \\frac{\1}     \frac12
+    (\\frac\s*\{[^{}]*\})\s*([\da-z]) → \1{\2}     \frac{1}2
+    (\\sqrt|\^|_)\s*(\d+|[a-z])(?![a-z]) → \1{\2}     x^2, \sqrt2
+    (?<![\d.^_}A-Za-z/])(?<![^{\s$]\{)(\d{1,99})\s* (\d{1,99}) ?/ ?(\d{1,99})(?![\d.]) → improper
+    (?<![\d.^_}A-Za-z/])(?<![^{\s$]\{)(\d{1,99})\s*\\frac\{(\d{1,99})\}\{(\d{1,99})\} → improper
+    (\d*)\.(\d*)\s*\\?overline\s*\{\s*(\d+)\s*\} → repeating
+    \\?\bsqrt\s*(\[[^\[\]]*\]) → \\root\1
+    (?<=[\d.)}])(\s*"?)\s*(?i:dozen)s?\b → *12\1
+    (?<=[\d.)}])(\s*"?)\s*(?i:hundred)s?\b → *10^{2}\1
+    (?<=[\d.)}])(\s*"?)\s*(?i:thousand)s?\b → *10^{3}\1
+    (?<=[\d.)}])(\s*"?)\s*(?i:million)s?\b → *10^{6}\1
+    (?<=[\d.)}])(\s*"?)\s*(?i:billion)s?\b → *10^{9}\1
+    (?<=[\d.)}])(\s*"?)\s*(?i:trillion)s?\b → *10^{12}\1
+    \$([^$]*)\$ → ␣\1␣     in pairs they enclose mathematics, one alone is money
+    [¤$]\s*(-?[\d.,]*\d(?:\*10\^\{\d+\})?|\(\d+/\d+\)) → \1␣"dollar"␣
+    ([€£¥])\s*(-?[\d.,]*\d|\(\d+/\d+\)) → \2␣\1␣
+    \s+ → ␣
+    ^ |[.,;: ]+(?=\}*$) →
+    ^[{ *]*"([^"]*)"[} *]*$ → \1
+    (?<!\d)(\d{1,3}) (?=\d{3}(?!\d)) → \1     10 000
+    (?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])(?!(?:[^][()⦃⦄]|[\[(⦃][^][()⦃⦄]*[])⦄])*[])⦄]) → no_comma
+    """,  # the last: 10,000, but within brackets a comma is a separator
+    command=lambda m: _COMMANDS.get(m[1], m[0]), improper=_improper, repeating=_repeating,
+    no_comma=lambda m: m[0].replace(",", ""))
 
 
 def normalise(text: str) -> str:
@@ -138,7 +148,7 @@ def _read(text, depth=0):
     parts, (*within, end) = _split(text, _SEPARATOR), _depths(text)
     enclosed = text[0] in "([{⦃" and 0 not in within and end == 0
     if len(parts) == 1 and re.search("[±∓]", text) and not enclosed:
-        parts = [text.replace("±", sign).replace("∓", other) for sign, other in ("+-", "-+")]
+        parts = [text.translate(str.maketrans("±∓", signs)) for signs in ("+-", "-+")]
     if len(parts) > 1:
         return ("list", *_members(map(inner, parts), "list", "set"))
     if label := _LABEL.match(text):
@@ -160,11 +170,7 @@ def _read(text, depth=0):
 
 def _depths(text):
     """How many brackets are open after each character."""
-    depths, depth = [], 0
-    for character in text:
-        depth += (character in "([{⦃⟦") - (character in ")]}⦄⟧")
-        depths.append(depth)
-    return depths
+    return list(accumulate((mark in "([{⦃⟦") - (mark in ")]}⦄⟧") for mark in text))
 
 
 def _split(text, pattern):
@@ -191,9 +197,9 @@ def _relation(signs, sides, inner):
         return inner(sides[-1])
     if signs[0][0] == ">":
         sides, signs = sides[::-1], [sign.replace(">", "<") for sign in signs[::-1]]
-    names = [is_variable(side.strip(" \\")) for side in sides]
-    if set(signs) <= {"<", "<="} and names in ([True, False], [False, True], [False, True, False]):
-        at = names.index(True)
+    shape = "".join("_x"[is_variable(side.strip(" \\"))] for side in sides)
+    if set(signs) <= {"<", "<="} and shape in ("x_", "_x", "_x_"):
+        at = shape.index("x")
         sides, signs = ["-∞", *sides, "∞"], ["<", *signs, "<"]
         kind = "(["[signs[at] == "<="] + ")]"[signs[at + 1] == "<="]
         return kind, inner(sides[at]), inner(sides[at + 2])

@@ -14,9 +14,9 @@ See it: python -m pytest tests/test_verifier.py
 """
 
 import math
-from dataclasses import dataclass
 from decimal import Context, Decimal, localcontext
 from fractions import Fraction
+from typing import NamedTuple
 
 DIGITS = Context(prec=110, Emax=100_000, Emin=-100_000)
 TOLERANCE = Decimal("1e-75")
@@ -26,8 +26,7 @@ PI = Decimal("3.141592653589793238462643383279502884197169399375105820974944"
              "592307816406286208998628034825342117067982148086513282306647093844")
 
 
-@dataclass(frozen=True)
-class Complex:
+class Complex(NamedTuple):
     """A number that is not rational. The other operand may be a Fraction."""
 
     re: Decimal

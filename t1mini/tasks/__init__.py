@@ -18,10 +18,18 @@ See a whole third task: python tutorials/own_task.py
 
 import os
 
+from t1mini.runs.checkpoint import load_policy
 from t1mini.runs.settings import UserError
 from t1mini.tasks import countdown, maths
 
 TASKS = {"countdown": countdown, "math": maths}
+
+
+def policy_for(config, folder: str):
+    """Model and tokenizer of a checkpoint on --device. UserError unless they fit the --task."""
+    policy = load_policy(folder, config.device)
+    TASKS[config.task].require_tokenizer(policy[1], folder)
+    return policy
 
 
 def load_problems(task: str, path: str, split: str) -> list:

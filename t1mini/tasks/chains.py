@@ -9,10 +9,10 @@ same words.
 See how hard the problems are: python -m t1mini data
 """
 
-from functools import lru_cache
+from functools import cache
 from itertools import accumulate, permutations, product
 from statistics import fmean
-from typing import NamedTuple, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -51,7 +51,7 @@ class Chain(NamedTuple):
         return f"{self.numbers[0]}" + "".join(f" {op} {number}" for _, op, number, _ in self.steps)
 
 
-def compute(a: int | None, op: str, b: int) -> int | None:
+def compute(a, op: str, b: int):
     """a op b, for b >= 1, or None where it is not an integer within 0 ... 99.
 
     >>> compute(12, "/", 4), compute(12, "/", 5), compute(3, "-", 5), compute(50, "*", 2)
@@ -63,7 +63,7 @@ def compute(a: int | None, op: str, b: int) -> int | None:
     return value if 0 <= value <= LARGEST_VALUE else None
 
 
-def values_of(numbers: Sequence[int], ops: Sequence[str]):
+def values_of(numbers, ops):
     """The value after each operation, None from the first that is not allowed.
 
     >>> values_of((3, 4, 11), "+*"), values_of((3, 4, 11), "-*")
@@ -75,8 +75,8 @@ def values_of(numbers: Sequence[int], ops: Sequence[str]):
     return values[1:]
 
 
-@lru_cache(maxsize=None)
-def all_chains(numbers: tuple[int, ...]) -> tuple:
+@cache
+def all_chains(numbers: tuple):
     """Every valid chain over the numbers, a commuting first pair counted once."""
     orders = sorted(set(permutations(numbers)))
     chains = [Chain(order, "".join(ops), tuple(values_of(order, ops)))
@@ -85,19 +85,19 @@ def all_chains(numbers: tuple[int, ...]) -> tuple:
     return tuple(chain for chain in chains if chain.value is not None)
 
 
-@lru_cache(maxsize=None)
-def solutions(problem: Problem) -> tuple:
+@cache
+def solutions(problem: Problem):
     """The chains that hit the target."""
     return tuple(chain for chain in all_chains(problem.numbers) if chain.value == problem.target)
 
 
-def blind_success(problem: Problem, attempts: int) -> float:
+def blind_success(problem: Problem, attempts: int):
     """Chance that a search which draws valid chains at random, never one twice, hits within `attempts`."""
     chains = len(all_chains(problem.numbers))
     return pass_at_k(chains, len(solutions(problem)), min(attempts, chains))
 
 
-def blind_search(problems: Sequence[Problem], attempts_made: float) -> float:
+def blind_search(problems, attempts_made: float):
     """Accuracy of the blind, never repeating search that makes `attempts_made` attempts a problem on average.
 
     Allowed n attempts it makes sum_{i<n} P(no hit in i) of them; n is interpolated to meet `attempts_made`.
@@ -105,4 +105,4 @@ def blind_search(problems: Sequence[Problem], attempts_made: float) -> float:
     most = max(len(all_chains(problem.numbers)) for problem in problems)
     solved = [fmean(blind_success(problem, n) for problem in problems) for n in range(1, most + 1)]
     made = accumulate((1 - share for share in solved), initial=1.0)  # allowed 1, 2, ... attempts
-    return float(np.interp(attempts_made, [0, *made][:-1], [0, *solved]))
+    return np.interp(attempts_made, [0, *made][:-1], [0, *solved])

@@ -20,7 +20,6 @@ import random
 import re
 from itertools import combinations_with_replacement
 from pathlib import Path
-from typing import Sequence
 
 from t1mini.runs.folder import write_text
 from t1mini.runs.jsonl import read_rows
@@ -65,7 +64,7 @@ def prompt_ids(problem, tokenizer):
     return tokenizer.encode(prompt_text(problem))
 
 
-def final_answer(response: str) -> str | None:
+def final_answer(response):
     """What stands behind the last `answer`: an expression, or None for `none`, nothing or anything else."""
     found = _ANSWER.fullmatch(response)
     return found and found[1]
@@ -78,10 +77,10 @@ def is_correct(problem: Problem, response: str):
     [True, False]
     """
     answer = final_answer(response)
-    return answer is not None and _reaches(problem, answer.split())
+    return answer is not None and _reaches(problem, answer.split(" "))
 
 
-def attempts(response: str) -> list[tuple]:
+def attempts(response: str):
     """The keys of each attempt of a response, in order; a commuting first pair is put in order.
 
     >>> attempts("4 + 3 = 7 * 11 = 77 check 4 + 3 = 7 , 7 * 11 = 77 ok answer 4 + 3 * 11")
@@ -91,10 +90,10 @@ def attempts(response: str) -> list[tuple]:
     for keys in found:
         if keys[1] in "+*":
             keys[:3:2] = sorted(keys[:3:2], key=int)  # the numbers on both sides
-    return [tuple(keys) for keys in found]
+    return list(map(tuple, found))
 
 
-def hits(problem, tried: list[tuple]):
+def hits(problem, tried):
     """How many attempts do reach the target, whatever the response says of them."""
     return sum(_reaches(problem, attempt) for attempt in tried)
 
@@ -104,7 +103,7 @@ def repetition(response, ids):
     return attempts(response), 1
 
 
-def is_grammatical(response: str):
+def is_grammatical(response):
     """True if the whole response reads as attempts with verdicts and then an answer, right or wrong."""
     return _RESPONSE.fullmatch(response) is not None
 
@@ -123,13 +122,13 @@ def make_tokenizer():
 
 def require_tokenizer(tokenizer, folder):
     """UserError unless this is the tokenizer that problems and traces are written for."""
-    own = make_tokenizer()
-    if (tokenizer.backend.get_vocab(), tokenizer.eos_id) != (own.backend.get_vocab(), own.eos_id):
+    given, own = ((t.backend.get_vocab(), t.eos_id) for t in (tokenizer, make_tokenizer()))
+    if given != own:
         raise UserError(f"{folder}: its tokenizer is not Countdown's; start from a model such as "
                         "data/tiny-sft")
 
 
-def make_splits(count: int = 3, largest: int = 15) -> dict[str, list[Problem]]:
+def make_splits(count: int = 3, largest: int = 15):
     """Every solvable problem over `count` numbers from 1 ... largest: no set of numbers is in two splits.
 
     A target is at least 1 and not among the numbers. Validation and test get a tenth of the sets each; of
@@ -145,24 +144,24 @@ def make_splits(count: int = 3, largest: int = 15) -> dict[str, list[Problem]]:
         for numbers in sorted(part):
             targets = sorted({chain.value for chain in all_chains(numbers)} - {0, *numbers})
             if count > 3 and name != "train":
-                targets = sorted(rng.sample(targets, min(2, len(targets))))
+                targets = sorted(rng.sample(targets, 2))
             splits[name] += [Problem(numbers, target) for target in targets]
     return splits
 
 
-def save_problems(path: Path, problems: Sequence[Problem]):
+def save_problems(path, problems):
     """One JSON object a line: {"numbers": [3, 4, 11], "target": 77}."""
     write_text(path, "".join(json.dumps(problem._asdict()) + "\n" for problem in problems))
 
 
-def load_problems(path: str | Path) -> list[Problem]:
+def load_problems(path: str | Path):
     """Reads what `save_problems` wrote. UserError names the file, the line and what is wrong with it."""
-    want = 'want {"numbers": [3, 4, 11], "target": 77}'
-    return [make_problem(row.get("numbers"), row.get("target"), f"{path}, line {i}: {want}")
+    return [make_problem(row.get("numbers"), row.get("target"),
+                         f'{path}, line {i}: want {{"numbers": [3, 4, 11], "target": 77}}')
             for i, row in read_rows(path)]
 
 
-def make_problem(numbers: list[int], target: int, place: str) -> Problem:
+def make_problem(numbers, target, place: str):
     """A problem, its numbers put in order. UserError, naming `place`, unless there are three or four."""
     given = [*numbers, target] if isinstance(numbers, list) else []
     whole = all(type(x) is int and 0 < x <= LARGEST_VALUE for x in given)

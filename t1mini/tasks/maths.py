@@ -38,7 +38,7 @@ def prompt_text(problem: Problem):
             "again where a check fails. Then give the final answer within \\boxed{}.")
 
 
-def response_text(attempts: list[str], critiques: list[str], answer: str):
+def response_text(attempts, critiques, answer: str):
     """What it is taught to write: attempts, each followed by its critique, and the answer."""
     answer = f"The final answer is \\boxed{{{answer}}}."
     return "<think>\n" + merge(attempts, critiques, answer, opener="</think>", separator="\n\n")
@@ -52,7 +52,7 @@ def is_correct(problem, response):
     return verify(response, problem.answer)
 
 
-def final_answer(response: str) -> str | None:
+def final_answer(response):
     """The answer in one spelling, for majority votes."""
     answer = extract_answer(response)
     return answer and normalise(answer)
@@ -87,12 +87,12 @@ def require_tokenizer(tokenizer, folder):
 
 # --- problems on disk
 
-def load_problems(path: str | Path) -> list[Problem]:
+def load_problems(path: str | Path):
     """UserError names the file, the line and what is wrong with it."""
     return [parse_row(row, f"{path}, line {i}") for i, row in read_rows(path)]
 
 
-def parse_row(row: dict, place: str) -> Problem:
+def parse_row(row: dict, place: str):
     """A problem of one of the header's three kinds; `place` is named in errors."""
     row = {name.casefold(): value for name, value in row.items()}
     question, answer = row.get("question", row.get("problem")), row.get("answer")
@@ -109,7 +109,7 @@ def parse_row(row: dict, place: str) -> Problem:
     return Problem(question.strip(), answer.strip())
 
 
-def shared(a: list[Problem], b: list[Problem]):
+def shared(a, b):
     """How many questions of `a` are in `b` as well, but for spacing, case and punctuation."""
     key = lambda problem: re.sub(r"[\W_]+", "", problem.question.casefold())
     known = set(map(key, b))

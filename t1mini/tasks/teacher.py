@@ -28,7 +28,7 @@ class Teacher:
     most_attempts: int = setting(12, "teacher: attempts at a problem", "1 or more")
 
 
-def teach(problem: Problem, teacher: Teacher, rng: random.Random) -> str:
+def teach(problem: Problem, teacher: Teacher, rng: random.Random):
     """One trace of the imperfect teacher: often right, sometimes wrong, sometimes none."""
     untried = list(all_chains(problem.numbers))
     attempts, critiques, tried = [], [], []
@@ -45,7 +45,7 @@ def teach(problem: Problem, teacher: Teacher, rng: random.Random) -> str:
             return merge(attempts, critiques, "none", opener="stop answer")
 
 
-def attempt_text(chain: Chain, seen: int) -> str:
+def attempt_text(chain: Chain, seen: int):
     """The chain with the value after each operation, the last one as it is `seen`.
 
     >>> attempt_text(Chain((3, 11, 4), "+*", (14, 56)), 57)
@@ -55,7 +55,7 @@ def attempt_text(chain: Chain, seen: int) -> str:
     return f"{chain.numbers[0]}" + "".join(f" {op} {number} = {value}" for op, number, value in steps)
 
 
-def critique(chain: Chain, seen: int, target: int, misjudged: bool = False) -> str:
+def critique(chain: Chain, seen: int, target: int, misjudged=False):
     """The verdict on an attempt seen as `seen`. A hit is computed again first, which finds out a slip.
 
     Misjudged, a miss is put on the wrong side, and what was seen as a hit is taken for one.
