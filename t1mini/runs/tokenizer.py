@@ -85,4 +85,6 @@ class Tokenizer:
 
     def chat_prompt(self, question: str) -> list[int]:
         """The question as Qwen's chat models expect it (ChatML), up to where the assistant begins."""
+        if not self.can_chat:
+            raise UserError("this tokenizer has no <|im_start|>: it belongs to no chat model")
         return self.encode(f"<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n")

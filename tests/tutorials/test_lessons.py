@@ -10,7 +10,7 @@ import torch
 
 from t1mini.__main__ import read
 from t1mini.runs.folder import read_rows
-from t1mini.runs.settings import from_flags
+from t1mini.runs.settings import UserError
 
 ROOT = Path(__file__).parents[2]
 TUTORIALS = ROOT / "tutorials"
@@ -50,8 +50,8 @@ def test_quotes_stand_in_the_source_links_lead_somewhere_and_commands_exist(path
     for command in lessons.commands(path):
         words = ["2" if word.isupper() else word for word in command.split()]  # for K, SEED and other names
         if words[1:3] == ["-m", "t1mini"] and "..." not in words:
-            _, config_class, flags = read(words[3:])
-            assert "resume" in flags or from_flags(config_class, flags)
+            with contextlib.suppress(UserError) if "--resume" in words else contextlib.nullcontext():
+                read(words[3:])
         for word in words[1:4]:
             if word.endswith(".py") and "/" in word:
                 assert (ROOT / word).exists(), command

@@ -63,7 +63,7 @@ BUGS = {
     4: Bug("coefficient", "loss.py", "        objective = objective + entropy_coef * entropy",
            "        objective = objective + entropy"),
     5: Bug("gradients", "runs/optimiser.py",
-           "        self.adamw.step()\n        self.adamw.zero_grad(set_to_none=True)",
+           "        self.adamw.step()\n        self.adamw.zero_grad()",
            "        self.adamw.step()"),
     6: Bug("decay", "reference.py", "        ref.lerp_(parameter.to(ref.device, ref.dtype), 1 - decay)",
            "        ref.lerp_(parameter.to(ref.device, ref.dtype), decay)"),
