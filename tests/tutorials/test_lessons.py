@@ -1,5 +1,6 @@
 """Lessons run as they stand and quote what stands in the source; pages lead somewhere."""
 
+import contextlib
 import json
 import re
 import sys
