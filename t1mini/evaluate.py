@@ -77,16 +77,16 @@ def pick_problems(config, least=2):
     return problems
 
 
-def respond(policy, tokenizer, problems: list, config: EvaluateConfig, indices=None):
+def respond(policy, tokenizer, problems: list, config: EvaluateConfig, indices=None, progress="responses"):
     """Rollouts of `samples` responses to each problem, and the verdicts on them [problems][samples].
 
-    `indices` name the problems for the noise (default: 0, 1, ...).
+    `indices` name the problems for the noise (default: 0, 1, ...); `progress` names the bar, "" shows none.
     """
     task, (generate, _) = TASKS[config.task], twins(config)
     prompts = [task.prompt_ids(problem, tokenizer) for problem in problems]
     rollouts = generate(policy, prompts, config.samples, config.sampling(tokenizer.size), seed=config.seed,
                         max_new_tokens=config.max_new_tokens, eos_id=tokenizer.eos_id, prompt_indices=indices,
-                        max_batch_tokens=config.max_batch_tokens, progress="responses")
+                        max_batch_tokens=config.max_batch_tokens, progress=progress)
     verdicts = judge_rollouts(task, problems, rollouts, tokenizer, max_new_tokens=config.max_new_tokens,
                               repeat_limit=config.repeat_limit)
     return rollouts, verdicts

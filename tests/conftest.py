@@ -29,6 +29,12 @@ def build(style: str) -> Qwen:
     return model
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """A command sets torch's threads for its process; with models this small, one is the fastest."""
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(params=sorted(SHAPES))
 def tiny_model(request) -> Qwen:
     """A Qwen2 (biases, tied) and then a Qwen3 (q/k norms, head_dim != hidden / heads, untied), float32."""

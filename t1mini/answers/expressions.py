@@ -207,8 +207,8 @@ _UNIT_NAMES = """mm millimeter millimetre
 UNITS = {alias: line.split()[0] for line in _UNIT_NAMES.split("\n") for alias in line.split()}
 _NO_UNIT = re.compile(r"""(?x) (?<![a-z]) (?:is|are|was|be|not|no|nor|non|isn|isnt|wrong|incorrect|false|maybe
     |perhaps|possibly|probably|if|then|than|except|unless|but|plus|minus|times|half|least|most|about|around
-    |between|never|none|more|less|fewer|either|neither|approximately|roughly|exactly|or|and|answer|correct|true
-    |dozen|hundred|thousand|million|billion|trillion) (?![a-z])""")
+    |between|never|none|more|less|fewer|either|neither|approximately|roughly|exactly|or|and|answer|correct
+    |true|dozen|hundred|thousand|million|billion|trillion) (?![a-z])""")
 _SPELT = rules(r"""
     [{}".] → ␣
     \bmph\b → mi␣/␣h

@@ -139,6 +139,7 @@ def factorial(x):
 def binomial(n, k):
     """n may be any number: n (n - 1) ... (n - k + 1) / k!"""
     result = 1 / factorial(k)
+    check_size(n, k)
     for j in range(int(k)):
         result = result * (n + -j)
     return result

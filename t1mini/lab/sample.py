@@ -35,7 +35,7 @@ def run(config):
     for i, problem in enumerate(read(config.file, task) if config.file else typed(task)):
         if config.file:
             print(f"> {task.prompt_text(problem)}")
-        _, [verdicts] = respond(policy, tokenizer, [problem], config, [i])
+        _, [verdicts] = respond(policy, tokenizer, [problem], config, [i], progress="")
         for verdict in verdicts:
             print(layout(problem, verdict) if task is countdown else verdict.text, end="\n\n")
 

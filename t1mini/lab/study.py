@@ -67,9 +67,9 @@ def run(config):
     with RunFolder(config, "study") as folder:
         data.write(folder.path / "data", config.numbers)
         for name in names:
-            runs = list(product(config.seeds, config.variants or STUDIES[name].variants))
-            for i, (seed, label) in enumerate(runs, 1):
-                print(f"{name}, {i} of {len(runs)}: {label}, seed {seed}", flush=True)
+            variants = list(config.variants or STUDIES[name].variants)
+            for seed, (i, label) in product(config.seeds, enumerate(variants, 1)):
+                print(f"{name}, seed {seed}, variant {i} of {len(variants)}: {label}", flush=True)
                 run = {"variant": label, "seed": str(seed)}
                 if not any(run.items() <= row.items() for row in read_rows(folder.path / f"{name}.csv")):
                     add_row(folder, name, run, replace(config, seed=seed))

@@ -66,7 +66,7 @@ def test_runs_are_shared_rows_are_made_once_and_progress_is_said(stopped_once, m
     monkeypatch.setattr(sft, "run", None)
     command = ["study", "thinking-budget", *SMALL, "--out", str(out), "--variants", "0% of RL", "100% of RL"]
     assert main(command) == 0
-    assert "thinking-budget, 2 of 2: 100% of RL, seed 0\n" in capsys.readouterr().out
+    assert "thinking-budget, seed 0, variant 2 of 2: 100% of RL\n" in capsys.readouterr().out
     (start, end), (same, _) = (read_rows(out / f"{name}.csv") for name in ("thinking-budget", "difficulty"))
     assert (start["share_of_rl"], start["rl"], start["last_kl"]) == ("0", "", "")
     assert all(end[column] == same[column] for column in ("correct", "curve_correct", "last_kl", "sft", "rl"))
