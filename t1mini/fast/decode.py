@@ -143,18 +143,26 @@ class Engine:
         angles = [F.embedding(at_each, table[0])[:, None] for table in self.angles]  # [n, 1, d / 2]
         for i, (layer, w) in enumerate(zip(self.model.layers, self.layers)):
             qkv = F.linear(self.normed(x), w["qkv"], w["bias"]).view(n, heads + 2 * kv, 1, c.head_dim)
-            q, k, v = qkv.split((heads, kv, kv), dim=1)
-            q, k = rope(layer.self_attn.q_norm(q), angles), rope(layer.self_attn.k_norm(k), angles)
+            qk, v = qkv.split((heads + kv, kv), dim=1)
+            if c.qk_norm:
+                q, k = qk.split((heads, kv), dim=1)
+                qk = torch.cat((layer.self_attn.q_norm(q), layer.self_attn.k_norm(k)), dim=1)
+            q, k = rope(qk, angles).split((heads, kv), dim=1)
             self.own[i].view(-1, c.head_dim).index_copy_(0, at, torch.stack((k, v)).view(-1, c.head_dim))
-            x = x + self.attend(i, q.squeeze(2) * c.head_dim**-0.5) @ w["out"]
+            x = self.add_product(x, self.attend(i, q.squeeze(2) * c.head_dim**-0.5), w["out"])
             gate, up = F.linear(self.normed(x), w["gate_up"]).chunk(2, dim=-1)
-            x = x + (F.silu(gate) * up) @ w["down"]
+            x = self.add_product(x, F.silu(gate, inplace=True).mul_(up), w["down"])
         self.column.add_(1)
         return F.linear(self.normed(x), self.head)
 
     def normed(self, x: Tensor) -> Tensor:
         """RMSNorm without its weight, which is in the next matrix."""
-        return F.rms_norm(x, x.shape[-1:], eps=self.config.rms_norm_eps).to(self.dtype)
+        norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)  # on a CPU sooner than F.rms_norm
+        return (x * (norm * norm / x.shape[-1] + self.config.rms_norm_eps).rsqrt()).to(self.dtype)
+
+    def add_product(self, x: Tensor, a: Tensor, w: Tensor) -> Tensor:
+        """x + a @ w, in x."""
+        return x.addmm_(a, w) if x.dtype == a.dtype else x.add_(a @ w)
 
     def attend(self, layer: int, q: Tensor) -> Tensor:
         """q [n, heads, d] over the prompt's and the row's own keys and values: [n, heads * d]"""
