@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from t1mini.fast.forward import causal_attention, hidden_states
-from t1mini.model import Layer, Qwen, rope, rope_angles
+from t1mini.model import Layer, Qwen, rope_angles
 from t1mini.runs.batches import length_mask, pad
 
 BUCKET = {"cpu": 8, "cuda": 128}  # tokens by which the cache grows: each time a copy, on a GPU a new graph
@@ -43,8 +43,10 @@ class Engine:
         self.bucket = BUCKET.get(self.device.type, BUCKET["cpu"])
         self.layers = [self.fuse(layer) for layer in model.layers]
         self.head = (model.head_weight * model.norm.weight).detach().to(self.dtype)
+        self.shorter = c.head_dim**-0.25  # queries and keys each, so that their products are by sqrt(d)
         positions = torch.arange(longest + 1, device=self.device)[None]
-        self.angles = rope_angles(positions, c.head_dim, c.rope_theta, self.wide)  # each [1, .., d / 2]
+        cos, sin = rope_angles(positions, c.head_dim, c.rope_theta, self.wide)
+        self.turns = torch.stack((cos, sin), dim=-1)[0].flatten(1) * self.shorter  # [longest + 1, d]
 
         empty = lambda *shape: torch.zeros(shape, dtype=self.dtype, device=self.device)
         kv, d = c.num_key_value_heads, c.head_dim
@@ -56,7 +58,8 @@ class Engine:
         self.bias = empty(rows, prompt_len)  # [n, S + C]: 0 where a row may look, else -inf
         self.start = torch.ones(rows, dtype=torch.long, device=self.device)  # where a row's response begins
         self.column = torch.zeros_like(self.start)  # tokens of it that went through
-        self.place = torch.arange(rows, device=self.device)  # [n] in the grid [slots, k]
+        self.to_slots = torch.zeros(slots * kv * k, dtype=torch.long, device=self.device)  # see arrange
+        self.to_rows = torch.zeros(rows * kv, dtype=torch.long, device=self.device)
 
     def fuse(self, layer: Layer) -> dict[str, Tensor | None]:
         """A layer's weights, joined. Norms scale their matrices' columns: W (w * x) = (W w) x."""
@@ -80,8 +83,9 @@ class Engine:
             lengths = torch.tensor([len(prompt) for prompt in chunk], device=self.device)
 
             def attend(layer: int, qkv: Tensor) -> Tensor:
-                states = qkv[:, :, -2 * kv :].to(self.dtype).unflatten(2, (2, kv))  # [P, S, 2, kv, d]
-                self.prompts[layer][:, into, :, : ids.shape[1]] = states.permute(2, 0, 3, 1, 4)
+                k, v = qkv[:, :, -2 * kv :].transpose(1, 2).split(kv, dim=1)  # [P, kv, S, d]
+                for kept, states in zip(self.prompts[layer], (paired(k) * self.shorter, v)):
+                    kept[into, :, : ids.shape[1]] = states.to(self.dtype)
                 return causal_attention(qkv, kv)
 
             # in the model's precision, without bfloat16 copies of its weights beside the fused ones
@@ -100,13 +104,17 @@ class Engine:
         self.bias[rows] = torch.where(visible, 0.0, -torch.inf).to(self.dtype)
 
     def arrange(self, slots: Sequence[int | None]):
-        """Rows stand side by side at their prompts' slots; those without a response, wherever is room."""
-        beside, places = Counter(), []
-        for slot in slots:
-            places.append(None if slot is None else slot * self.k + beside[slot])
-            beside[slot] += 1
-        left = iter(set(range(self.slots * self.k)) - set(places))
-        self.place.copy_(torch.tensor([next(left) if place is None else place for place in places]))
+        """Rows stand side by side at their prompts' slots: `to_slots` gathers them there, `to_rows` back."""
+        beside, places, standing = Counter(), [0] * len(slots), [0] * (self.slots * self.k)
+        for row, slot in enumerate(slots):
+            if slot is not None:
+                places[row] = place = slot * self.k + beside[slot]
+                standing[place] = row
+                beside[slot] += 1
+        places, standing = torch.tensor(places)[:, None], torch.tensor(standing).view(-1, 1, self.k)
+        kv = torch.arange(self.config.num_key_value_heads)
+        self.to_slots.copy_((standing * len(kv) + kv[:, None]).flatten())
+        self.to_rows.copy_(((places // self.k * len(kv) + kv) * self.k + places % self.k).flatten())
 
     def select(self, rows: Tensor, slots: Tensor, k: int, width: int):
         """Keeps `rows` [m], their first `width` tokens, and the prompts in `slots`, k rows beside each."""
@@ -117,7 +125,9 @@ class Engine:
             self.prompts = [states[:, slots] for states in self.prompts]
         self.slots, self.k = len(slots), k
         self.bias = self.bias[rows, : self.prompts[0].shape[3] + width]
-        self.start, self.column, self.place = self.start[rows], self.column[rows], self.place[rows]
+        self.start, self.column = self.start[rows], self.column[rows]
+        heads = self.config.num_key_value_heads
+        self.to_slots, self.to_rows = self.to_slots[: len(slots) * heads * k], self.to_rows[: len(rows) * heads]
 
     def reserve(self, width: int) -> bool:
         """Makes room for responses of `width` tokens. True if the cache had to grow."""
@@ -136,20 +146,20 @@ class Engine:
         heads, kv = c.num_attention_heads, c.num_key_value_heads
         column = self.column.clamp(max=C - 1)  # rows that have ended may run past the cache
         self.bias.scatter_(1, S + column[:, None], 0.0)
-        blocks = torch.arange(2 * n * kv, device=self.device).view(2, n, kv) * C
-        at = (blocks + column[:, None]).flatten()  # where keys and values go
+        blocks = torch.arange(2 * n * kv, device=self.device).view(2, n, kv).transpose(0, 1) * C
+        at = (blocks + column[:, None, None]).flatten()  # where each row's keys and values go
         x = F.embedding(token, self.model.embed_tokens.weight).to(self.wide)  # [n, H]
-        at_each = self.start + column
-        angles = [F.embedding(at_each, table[0])[:, None] for table in self.angles]  # [n, 1, d / 2]
+        turn = torch.view_as_complex(F.embedding(self.start + column, self.turns).view(n, 1, -1, 2))
         for i, (layer, w) in enumerate(zip(self.model.layers, self.layers)):
-            qkv = F.linear(self.normed(x), w["qkv"], w["bias"]).view(n, heads + 2 * kv, 1, c.head_dim)
-            qk, v = qkv.split((heads + kv, kv), dim=1)
+            qkv = F.linear(self.normed(x), w["qkv"], w["bias"]).view(n, heads + 2 * kv, c.head_dim)
+            qk = qkv[:, : heads + kv].to(self.wide)
             if c.qk_norm:
                 q, k = qk.split((heads, kv), dim=1)
                 qk = torch.cat((layer.self_attn.q_norm(q), layer.self_attn.k_norm(k)), dim=1)
-            q, k = rope(qk, angles).split((heads, kv), dim=1)
-            self.own[i].view(-1, c.head_dim).index_copy_(0, at, torch.stack((k, v)).view(-1, c.head_dim))
-            x = self.add_product(x, self.attend(i, q.squeeze(2) * c.head_dim**-0.5), w["out"])
+            qk = torch.complex(*qk.chunk(2, dim=-1)) * turn
+            qkv[:, : heads + kv] = torch.view_as_real(qk).flatten(-2)
+            self.own[i].view(-1, c.head_dim).index_copy_(0, at, qkv[:, heads:].reshape(-1, c.head_dim))
+            x = self.add_product(x, self.attend(i, qkv[:, :heads]), w["out"])
             gate, up = F.linear(self.normed(x), w["gate_up"]).chunk(2, dim=-1)
             x = self.add_product(x, F.silu(gate, inplace=True).mul_(up), w["down"])
         self.column.add_(1)
@@ -170,23 +180,29 @@ class Engine:
         prompt_keys, prompt_values = self.prompts[layer].flatten(1, 2)  # [slots * kv, S, d]
         keys, values = self.own[layer].flatten(1, 2)  # [n * kv, C, d]
         kv, S = self.config.num_key_value_heads, prompt_keys.shape[1]
-        q = q.reshape(n, kv, -1, d)  # [n, kv, g, d]
-        prompt = self.to_rows(self.to_prompts(q) @ prompt_keys.mT)  # [n, kv, g, S]
-        own = (q.flatten(0, 1) @ keys.mT).view(n, kv, heads // kv, -1)  # [n, kv, g, C]
-        p = torch.cat((prompt, own), dim=-1).add_(self.bias[:, None, None]).softmax(-1)
-        own = (p[..., S:].flatten(0, 1) @ values).view(q.shape)
-        prompt = self.to_rows(self.to_prompts(p[..., :S]) @ prompt_values)
-        return own.add_(prompt).view(n, heads * d)
+        q = q.reshape(n * kv, -1, d)  # [n * kv, g, d]
+        prompt = self.to_prompts(q) @ prompt_keys.mT  # [slots * kv, k * g, S]
+        own = q @ keys.mT  # [n * kv, g, C]
+        p = torch.cat((self.from_prompts(prompt), own), dim=-1).view(n, heads, -1)
+        p = p.add_(self.bias[:, None]).softmax(-1).view(n * kv, -1, p.shape[-1])
+        prompt = self.to_prompts(p[..., :S]) @ prompt_values
+        own = p[..., S:] @ values
+        return own.add_(self.from_prompts(prompt)).view(n, heads * d)
 
     def to_prompts(self, x: Tensor) -> Tensor:
-        """Rows [n, kv, g, ..] side by side at their prompts: [slots * kv, k * g, ..]"""
-        grid = x.new_zeros(self.slots * self.k, *x.shape[1:]).index_copy_(0, self.place, x)
-        return grid.unflatten(0, (-1, self.k)).transpose(1, 2).flatten(2, 3).flatten(0, 1)
+        """Rows [n * kv, g, ..] side by side at their prompts: [slots * kv, k * g, ..]"""
+        grid = F.embedding(self.to_slots, x.flatten(1))
+        return grid.view(-1, self.k * x.shape[1], x.shape[2])
 
-    def to_rows(self, x: Tensor) -> Tensor:
-        """The way back, to [n, kv, g, ..]."""
-        x = x.view(self.slots, -1, self.k, x.shape[1] // self.k, x.shape[2]).transpose(1, 2).flatten(0, 1)
-        return F.embedding(self.place, x.flatten(1)).view(-1, *x.shape[1:])
+    def from_prompts(self, x: Tensor) -> Tensor:
+        """The way back, to [n * kv, g, ..]."""
+        grid = F.embedding(self.to_rows, x.view(len(self.to_slots), -1))
+        return grid.view(len(grid), -1, x.shape[-1])
+
+
+def paired(x: Tensor) -> Tensor:
+    """x_0, x_{d/2}, x_1, ...: what RoPE turns together, side by side."""
+    return x.unflatten(-1, (2, -1)).mT.flatten(-2)
 
 
 class Replayed:
