@@ -21,8 +21,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from t1mini.fast.forward import causal_attention, hidden_states
-from t1mini.model import Layer, Qwen, rope_angles
+from t1mini.fast.forward import causal_attention, hidden_states, turned, turns_at
+from t1mini.model import Layer, Qwen
 from t1mini.runs.batches import length_mask, pad
 
 BUCKET = {"cpu": 8, "cuda": 128}  # tokens by which the cache grows: each time a copy, on a GPU a new graph
@@ -45,8 +45,7 @@ class Engine:
         self.head = (model.head_weight * model.norm.weight).detach().to(self.dtype)
         self.shorter = c.head_dim**-0.25  # queries and keys each, so that their products are by sqrt(d)
         positions = torch.arange(longest + 1, device=self.device)[None]
-        cos, sin = rope_angles(positions, c.head_dim, c.rope_theta, self.wide)
-        self.turns = torch.stack((cos, sin), dim=-1)[0].flatten(1) * self.shorter  # [longest + 1, d]
+        self.turns = turns_at(positions, c, self.wide)[0] * self.shorter  # [longest + 1, d / 2]
 
         empty = lambda *shape: torch.zeros(shape, dtype=self.dtype, device=self.device)
         kv, d = c.num_key_value_heads, c.head_dim
@@ -84,7 +83,7 @@ class Engine:
 
             def attend(layer: int, qkv: Tensor) -> Tensor:
                 k, v = qkv[:, :, -2 * kv :].transpose(1, 2).split(kv, dim=1)  # [P, kv, S, d]
-                for kept, states in zip(self.prompts[layer], (paired(k) * self.shorter, v)):
+                for kept, states in zip(self.prompts[layer], (k * self.shorter, v)):
                     kept[into, :, : ids.shape[1]] = states.to(self.dtype)
                 return causal_attention(qkv, kv)
 
@@ -149,15 +148,14 @@ class Engine:
         blocks = torch.arange(2 * n * kv, device=self.device).view(2, n, kv).transpose(0, 1) * C
         at = (blocks + column[:, None, None]).flatten()  # where each row's keys and values go
         x = F.embedding(token, self.model.embed_tokens.weight).to(self.wide)  # [n, H]
-        turn = torch.view_as_complex(F.embedding(self.start + column, self.turns).view(n, 1, -1, 2))
+        turns = self.turns.index_select(0, self.start + column)[:, None]  # [n, 1, d / 2]
         for i, (layer, w) in enumerate(zip(self.model.layers, self.layers)):
             qkv = F.linear(self.normed(x), w["qkv"], w["bias"]).view(n, heads + 2 * kv, c.head_dim)
             qk = qkv[:, : heads + kv].to(self.wide)
             if c.qk_norm:
                 q, k = qk.split((heads, kv), dim=1)
                 qk = torch.cat((layer.self_attn.q_norm(q), layer.self_attn.k_norm(k)), dim=1)
-            qk = torch.complex(*qk.chunk(2, dim=-1)) * turn
-            qkv[:, : heads + kv] = torch.view_as_real(qk).flatten(-2)
+            qkv[:, : heads + kv] = turned(qk, turns)
             self.own[i].view(-1, c.head_dim).index_copy_(0, at, qkv[:, heads:].reshape(-1, c.head_dim))
             x = self.add_product(x, self.attend(i, qkv[:, :heads]), w["out"])
             gate, up = F.linear(self.normed(x), w["gate_up"]).chunk(2, dim=-1)
@@ -198,11 +196,6 @@ class Engine:
         """The way back, to [n * kv, g, ..]."""
         grid = F.embedding(self.to_rows, x.view(len(self.to_slots), -1))
         return grid.view(len(grid), -1, x.shape[-1])
-
-
-def paired(x: Tensor) -> Tensor:
-    """x_0, x_{d/2}, x_1, ...: what RoPE turns together, side by side."""
-    return x.unflatten(-1, (2, -1)).mT.flatten(-2)
 
 
 class Replayed:

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from t1mini.model import Layer, Qwen, RMSNorm, rope, rope_angles
+from t1mini.model import Layer, Qwen, QwenConfig, RMSNorm, rope_angles
 
 
 def hidden_states(model: Qwen, ids: Tensor, positions: Tensor, attend: Callable,
@@ -30,9 +30,9 @@ def hidden_states(model: Qwen, ids: Tensor, positions: Tensor, attend: Callable,
     With `recompute` a layer keeps its input alone and computes the rest again in the backward pass.
     """
     c, x = model.config, model.embed_tokens(ids)  # [N, S, H]
-    angles = rope_angles(positions, c.head_dim, c.rope_theta, x.dtype)
+    turns = turns_at(positions, c, x.dtype)[:, :, None]  # [N or 1, S, 1, d / 2]
     for i, layer in enumerate(model.layers):
-        arguments = layer, x, angles, lambda qkv, i=i: attend(i, qkv)
+        arguments = layer, x, turns, lambda qkv, i=i: attend(i, qkv)
         if recompute and torch.is_grad_enabled():
             x = checkpoint(layer_states, *arguments, use_reentrant=False)
         else:
@@ -40,20 +40,34 @@ def hidden_states(model: Qwen, ids: Tensor, positions: Tensor, attend: Callable,
     return rms_norm(x, model.norm)
 
 
-def layer_states(layer: Layer, x: Tensor, angles: tuple[Tensor, Tensor], attend: Callable) -> Tensor:
+def layer_states(layer: Layer, x: Tensor, turns: Tensor, attend: Callable) -> Tensor:
     a, mlp = layer.self_attn, layer.mlp
     qkv = joint_linear(rms_norm(x, layer.input_layernorm), a.q_proj, a.k_proj, a.v_proj)
     if x.device.type == "cpu":
         qkv = qkv.to(x.dtype)  # in bfloat16 attention's gradient takes three times as long there
-    sizes = [projection.out_features // a.head_dim for projection in (a.q_proj, a.k_proj, a.v_proj)]
-    q, k, v = qkv.unflatten(-1, (-1, a.head_dim)).split(sizes, dim=2)  # [N, S, heads or kv, d]
+    heads, kv = (projection.out_features // a.head_dim for projection in (a.q_proj, a.k_proj))
+    qk, v = qkv.unflatten(-1, (-1, a.head_dim)).split((heads + kv, kv), dim=2)  # [N, S, .., d]
     if isinstance(a.q_norm, RMSNorm):
-        q, k = rms_norm(q, a.q_norm), rms_norm(k, a.k_norm)
-    q, k = (rope(states.transpose(1, 2), angles).transpose(1, 2) for states in (q, k))
-    x = x + a.o_proj(attend(torch.cat((q, k, v), dim=2)))
+        q, k = qk.split((heads, kv), dim=2)
+        qk = torch.cat((rms_norm(q, a.q_norm), rms_norm(k, a.k_norm)), dim=2)
+    x = x + a.o_proj(attend(torch.cat((turned(qk, turns), v), dim=2)))
     gate_up = joint_linear(rms_norm(x, layer.post_attention_layernorm), mlp.gate_proj, mlp.up_proj)
     gate, up = gate_up.chunk(2, dim=-1)
     return x + mlp.down_proj(F.silu(gate) * up)
+
+
+def turns_at(positions: Tensor, config: QwenConfig, dtype: torch.dtype) -> Tensor:
+    """RoPE's angles at `positions` [N, S] as complex numbers of length one, [N, S, d / 2]."""
+    return torch.complex(*rope_angles(positions, config.head_dim, config.rope_theta, dtype))
+
+
+def turned(x: Tensor, turns: Tensor) -> Tensor:
+    """RoPE as a product of complex numbers: x_i + i x_{i + d/2}, times a turn.
+
+    What was turned together lies side by side then, in queries and keys alike: their products are the same.
+    """
+    pairs = torch.complex(*x.to(turns.real.dtype).chunk(2, dim=-1)) * turns
+    return torch.view_as_real(pairs).flatten(-2).to(x.dtype)
 
 
 def causal_attention(qkv: Tensor, kv: int) -> Tensor:
