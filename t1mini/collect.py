@@ -21,8 +21,8 @@ from statistics import fmean
 
 from tqdm import tqdm
 
-from t1mini.evaluate import EvaluateConfig, lines, pick_problems, respond, responses
-from t1mini.runs.folder import RunFolder, write_text
+from t1mini.evaluate import EvaluateConfig, pick_problems, respond, responses
+from t1mini.runs.folder import RunFolder, json_lines, write_text
 from t1mini.runs.jsonl import read_rows
 from t1mini.runs.settings import UserError, setting
 from t1mini.tasks import maths, policy_for
@@ -59,8 +59,8 @@ def run(config: CollectConfig):
         traces, left_out = make_traces(groups, tokenizer, config)
         hard = [problem._asdict() for problem, group in zip(problems, groups)
                 if config.at_least <= solved(group) <= config.at_most]
-        folder.write_text("traces.jsonl", lines(traces))
-        folder.write_text("hard.jsonl", lines(hard))
+        folder.write_text("traces.jsonl", json_lines(traces))
+        folder.write_text("hard.jsonl", json_lines(hard))
     table = {"problems": len(problems), "traces.jsonl: kept": len(traces), **left_out,
              f"hard.jsonl: solved in {config.at_least:.0%} to {config.at_most:.0%}": len(hard)}
     print("\n".join(f"{what:44}{count:>8}" for what, count in table.items()))
@@ -74,7 +74,7 @@ def collect(policy, tokenizer, problems, config, folder):
         batch, path = problems[start : start + BATCH], folder.path / f"attempts/{start:06}.jsonl"
         if not path.exists():
             _, verdicts = respond(policy, tokenizer, batch, config, range(start, start + len(batch)))
-            write_text(path, lines(responses(batch, verdicts)))
+            write_text(path, json_lines(responses(batch, verdicts)))
         rows = [row for _, row in read_rows(path, "attempts")]
         questions = [row.get("question") for row in rows[:: config.samples]]
         if questions != [problem.question for problem in batch]:

@@ -12,7 +12,6 @@ all); what the responses look like; and, for Countdown, two yardsticks of the se
 Run it: python -m t1mini evaluate --init data/tiny-rl
 """
 
-import json
 import random
 from dataclasses import dataclass
 
@@ -20,7 +19,7 @@ import numpy as np
 
 from t1mini.fast import twins
 from t1mini.penalties import Verdict, judge_rollouts
-from t1mini.runs.folder import RunFolder
+from t1mini.runs.folder import RunFolder, json_lines
 from t1mini.runs.settings import PRECISIONS, SMALL_CACHE, StageConfig, UserError, setting
 from t1mini.sampler import Sampling
 from t1mini.statistics import clustered_interval, majority_at_k, pass_at_k
@@ -61,7 +60,7 @@ def run(config: EvaluateConfig):
     with RunFolder(config, "evaluate") as folder:
         _, verdicts = respond(*policy, problems, config)
         results = summarise(TASKS[config.task], problems, verdicts)
-        folder.write_text("responses.jsonl", lines(responses(problems, verdicts)))
+        folder.write_text("responses.jsonl", json_lines(responses(problems, verdicts)))
         folder.write_results("evaluation.json", results)
     print(table({config.init: results}))
 
@@ -97,11 +96,6 @@ def responses(problems, verdicts):
     for problem, group in zip(problems, verdicts):
         for verdict in group:
             yield {**problem._asdict(), **vars(verdict), "reward": verdict.reward}
-
-
-def lines(rows):
-    """Rows as JSON lines."""
-    return "".join(json.dumps(row) + "\n" for row in rows)
 
 
 def summarise(task, problems: list, verdicts: list[list[Verdict]]):

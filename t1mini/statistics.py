@@ -66,11 +66,7 @@ def clustered_interval(scores) -> tuple[float, float]:
 
     ValueError for fewer than 2 problems. Valid however the samples of a problem depend on one another.
     """
-    means = np.asarray(scores, dtype=float).mean(axis=-1)  # [problems]
-    if len(means) < 2:
-        raise ValueError("an interval over problems needs at least 2 of them")
-    half = Z95 * means.std(ddof=1) / math.sqrt(len(means))
-    return float(means.mean() - half), float(means.mean() + half)
+    return _around_mean(np.asarray(scores, dtype=float).mean(axis=-1), Z95)
 
 
 def paired_bootstrap(a, b, seed: int | np.random.Generator, resamples: int = 2000) -> tuple[float, float]:
@@ -108,8 +104,12 @@ def t_interval(values: Sequence[float]) -> tuple[float, float]:
     >>> tuple(round(x, 2) for x in t_interval([1.0, 2.0, 3.0]))
     (-0.48, 4.48)
     """
+    return _around_mean(np.asarray(values, dtype=float), T95.get(len(values) - 1, Z95))
+
+
+def _around_mean(values: np.ndarray, quantile: float) -> tuple[float, float]:
+    """So many standard errors on either side."""
     if len(values) < 2:
-        raise ValueError("an interval over runs needs at least 2 of them")
-    n = len(values)
-    half = T95.get(n - 1, Z95) * float(np.std(values, ddof=1)) / math.sqrt(n)
-    return float(np.mean(values)) - half, float(np.mean(values)) + half
+        raise ValueError("an interval needs at least 2 values: problems, or runs")
+    half = quantile * values.std(ddof=1) / math.sqrt(len(values))
+    return float(values.mean() - half), float(values.mean() + half)

@@ -57,8 +57,8 @@ class Engine:
         self.bias = empty(rows, prompt_len)  # [n, S + C]: 0 where a row may look, else -inf
         self.start = torch.ones(rows, dtype=torch.long, device=self.device)  # where a row's response begins
         self.column = torch.zeros_like(self.start)  # tokens of it that went through
-        self.to_slots = torch.zeros(slots * kv * k, dtype=torch.long, device=self.device)  # see arrange
-        self.to_rows = torch.zeros(rows * kv, dtype=torch.long, device=self.device)
+        self.row_at = torch.zeros(slots * kv * k, dtype=torch.long, device=self.device)  # see arrange
+        self.place_of = torch.zeros(rows * kv, dtype=torch.long, device=self.device)
 
     def fuse(self, layer: Layer) -> dict[str, Tensor | None]:
         """A layer's weights, joined. Norms scale their matrices' columns: W (w * x) = (W w) x."""
@@ -103,7 +103,7 @@ class Engine:
         self.bias[rows] = torch.where(visible, 0.0, -torch.inf).to(self.dtype)
 
     def arrange(self, slots: Sequence[int | None]):
-        """Rows stand side by side at their prompts' slots: `to_slots` gathers them there, `to_rows` back."""
+        """Rows stand side by side at their prompts' slots: `row_at` each place, `place_of` each row."""
         beside, places, standing = Counter(), [0] * len(slots), [0] * (self.slots * self.k)
         for row, slot in enumerate(slots):
             if slot is not None:
@@ -112,8 +112,8 @@ class Engine:
                 beside[slot] += 1
         places, standing = torch.tensor(places)[:, None], torch.tensor(standing).view(-1, 1, self.k)
         kv = torch.arange(self.config.num_key_value_heads)
-        self.to_slots.copy_((standing * len(kv) + kv[:, None]).flatten())
-        self.to_rows.copy_(((places // self.k * len(kv) + kv) * self.k + places % self.k).flatten())
+        self.row_at.copy_((standing * len(kv) + kv[:, None]).flatten())
+        self.place_of.copy_(((places // self.k * len(kv) + kv) * self.k + places % self.k).flatten())
 
     def select(self, rows: Tensor, slots: Tensor, k: int, width: int):
         """Keeps `rows` [m], their first `width` tokens, and the prompts in `slots`, k rows beside each."""
@@ -125,8 +125,8 @@ class Engine:
         self.slots, self.k = len(slots), k
         self.bias = self.bias[rows, : self.prompts[0].shape[3] + width]
         self.start, self.column = self.start[rows], self.column[rows]
-        heads = self.config.num_key_value_heads
-        self.to_slots, self.to_rows = self.to_slots[: len(slots) * heads * k], self.to_rows[: len(rows) * heads]
+        kv = self.config.num_key_value_heads
+        self.row_at, self.place_of = self.row_at[: len(slots) * kv * k], self.place_of[: len(rows) * kv]
 
     def reserve(self, width: int) -> bool:
         """Makes room for responses of `width` tokens. True if the cache had to grow."""
@@ -189,12 +189,12 @@ class Engine:
 
     def to_prompts(self, x: Tensor) -> Tensor:
         """Rows [n * kv, g, ..] side by side at their prompts: [slots * kv, k * g, ..]"""
-        grid = F.embedding(self.to_slots, x.flatten(1))
+        grid = F.embedding(self.row_at, x.flatten(1))
         return grid.view(-1, self.k * x.shape[1], x.shape[2])
 
     def from_prompts(self, x: Tensor) -> Tensor:
         """The way back, to [n * kv, g, ..]."""
-        grid = F.embedding(self.to_rows, x.view(len(self.to_slots), -1))
+        grid = F.embedding(self.place_of, x.view(len(self.row_at), -1))
         return grid.view(len(grid), -1, x.shape[-1])
 
 

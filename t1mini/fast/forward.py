@@ -2,6 +2,7 @@
 
     joined      q, k and v in one matrix product, gate and up in another
     kernels     torch's own for RMSNorm and for attention
+    RoPE        one product of complex numbers
 
 Attention is the caller's, since only it knows where a token stands: t1mini.fast.score packs rows,
 t1mini.fast.decode keeps keys and values.

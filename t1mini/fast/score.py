@@ -44,21 +44,26 @@ def score(model: Qwen, prompts: Sequence[Sequence[int]], responses: Sequence[Seq
     attend = lambda layer, qkv: packing.to_tokens(causal_attention(packing.to_rows(qkv), kv))
     ids, positions = packing.tokens[None], packing.positions[None]  # [1, M]
     hidden = hidden_states(model, ids, positions, attend, recompute)  # [1, M, H]
+    targets = [token for response in responses for token in response]
+    values = token_logprobs(F.embedding(packing.before, hidden[0]), model.head_weight,
+                            torch.tensor(targets, device=model.device), sampling.temperature,
+                            sampling.vocab_limit)
     lengths = torch.tensor([len(response) for response in responses], device=model.device)
     mask = length_mask(lengths, max(map(len, responses)))  # [n, T]
-    before, targets = packing.before(mask), pad(responses, 0, model.device)[mask]
-    values = token_logprobs(F.embedding(before, hidden[0]), model.head_weight, targets, sampling.temperature,
-                            sampling.vocab_limit)
     logprobs, entropy = (value.new_zeros(mask.shape).masked_scatter(mask, value) for value in values)
     return logprobs, entropy, mask
 
 
 class Packing(NamedTuple):
     tokens: Tensor  # [M] ids
-    positions: Tensor  # [M] in their rows
     rows: Tensor  # [n, S]
     home: Tensor  # [M]
-    starts: Tensor  # [n] where responses begin in rows
+    before: Tensor  # [R] for each response token, the token before it, which predicts it
+
+    @property
+    def positions(self) -> Tensor:
+        """[M] in their rows"""
+        return self.home % self.rows.shape[1]
 
     def to_rows(self, x: Tensor) -> Tensor:
         """[1, M, heads, d] -> [n, S, heads, d]"""
@@ -67,11 +72,6 @@ class Packing(NamedTuple):
     def to_tokens(self, x: Tensor) -> Tensor:
         """[n, S, ..] -> [1, M, ..]"""
         return F.embedding(self.home, x.flatten(0, 1))[None]
-
-    def before(self, mask: Tensor) -> Tensor:
-        """For each response token of `mask` [n, T], the token before it, which predicts it: [mask.sum()]"""
-        columns = self.starts[:, None] - 1 + torch.arange(mask.shape[1], device=mask.device)
-        return self.rows.gather(1, columns.clamp(max=self.rows.shape[1] - 1))[mask]
 
 
 def pack(prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]], device="cpu") -> Packing:
@@ -82,24 +82,20 @@ def pack(prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]], d
     >>> pack([[7, 8], [7, 8], [9]], [[1, 2], [3], [4]]).rows.tolist()
     [[0, 1, 2, 3], [0, 1, 4, 0], [5, 6, 0, 0]]
     """
-    width = max(len(p) + len(r) for p, r in zip(prompts, responses))
-    tokens, positions, home, rows, first = [], [], [], [], {}
-
-    def add(ids: Sequence[int], row: int, position: int) -> range:
-        before = len(tokens)
-        tokens.extend(ids)
-        positions.extend(range(position, position + len(ids)))
-        home.extend(range(row * width + position, row * width + position + len(ids)))
-        return range(before, len(tokens))
-
-    for row, (prompt, response) in enumerate(zip(prompts, responses)):
-        key = tuple(prompt)
-        if key not in first:
-            first[key] = add(prompt, row, 0)
-        rows.append([*first[key], *add(response, row, len(prompt))])
+    width = max(len(prompt) + len(response) for prompt, response in zip(prompts, responses))
+    tokens, rows, home, before, first = [], [], [], [], {}
+    for prompt, response in zip(prompts, responses):
+        row = first.get(tuple(prompt), [])  # the numbers of its tokens
+        new = [*prompt, *response][len(row) :]
+        row = [*row, *range(len(tokens), len(tokens) + len(new))]
+        place = len(rows) * width + len(row)  # where the row ends
+        home.extend(range(place - len(new), place))
+        before.extend(row[len(prompt) - 1 :])
+        tokens.extend(new)
+        rows.append(row)
+        first.setdefault(tuple(prompt), row[: len(prompt)])
     flat = lambda values: torch.tensor(values, dtype=torch.long, device=device)
-    starts = flat([len(prompt) for prompt in prompts])
-    return Packing(flat(tokens), flat(positions), pad(rows, 0, device), flat(home), starts)
+    return Packing(flat(tokens), pad(rows, 0, device), flat(home), flat(before))
 
 
 def token_logprobs(hidden: Tensor, lm_head_weight: Tensor, targets: Tensor, temperature: float,

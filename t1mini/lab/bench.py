@@ -21,7 +21,6 @@ tutorials/speed.md.
 Run it: python -m t1mini bench rollout
 """
 
-import json
 import statistics
 import timeit
 from dataclasses import dataclass, replace
@@ -35,7 +34,7 @@ from t1mini.loss import policy_gradient_loss
 from t1mini.model import Qwen
 from t1mini.reference import EMAReference
 from t1mini.rollout import rows_to_score, score_rollouts
-from t1mini.runs.folder import write_text
+from t1mini.runs.folder import write_json
 from t1mini.runs.machine import DTYPES, Clock, made_by
 from t1mini.runs.optimiser import Optimiser
 from t1mini.runs.settings import StageConfig, setting
@@ -210,4 +209,4 @@ def publish(results, config, processes):
     if config.json:
         origin = {"settings": config.to_dict(), "made_by": made_by(config)}
         results = {name: result | origin for name, result in results.items()}
-        write_text(config.json, json.dumps(results, indent=1) + "\n")
+        write_json(config.json, results)

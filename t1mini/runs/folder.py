@@ -156,6 +156,10 @@ def write_json(path, content: dict):
     write_text(path, json.dumps(content, indent=1) + "\n")
 
 
+def json_lines(rows) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
 def flush(path: Path):
     """Waits until the disk has a file."""
     with path.open("rb+") as file:

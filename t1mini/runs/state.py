@@ -26,8 +26,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
-from t1mini.runs.folder import (RunFolder, Stopped, Stopping, read_rows, require_whole, whole_folder,
-                                write_text)
+from t1mini.runs.folder import (RunFolder, Stopped, Stopping, json_lines, read_rows, require_whole,
+                                whole_folder, write_text)
 from t1mini.runs.optimiser import Optimiser
 from t1mini.runs.settings import UserError
 from t1mini.runs.team import Team
@@ -105,7 +105,7 @@ class TrainingState(Stopping):
         folder.mkdir(exist_ok=True)
         plain = json.loads(json.dumps(rows), parse_constant=str)  # JSON has no NaN: as text
         write_text(folder / f"update-{step:06}-rank-{self.team.rank}.jsonl",
-                   "".join(f"{json.dumps(row)}\n" for row in plain))
+                   json_lines(plain))
         self.team.text("", device)  # every rank has written its rows
         why = f"its {quantity} is not finite; its batch is in {folder}"
         refused = self.note(step, "refused", f"update {step} was not applied: {why}")

@@ -15,13 +15,12 @@ Train, validation and test share no set of numbers, so no test set was ever seen
 See the problems: python -m t1mini data
 """
 
-import json
 import random
 import re
 from itertools import combinations_with_replacement
 from pathlib import Path
 
-from t1mini.runs.folder import write_text
+from t1mini.runs.folder import json_lines, write_text
 from t1mini.runs.jsonl import read_rows
 from t1mini.runs.settings import UserError
 from t1mini.runs.tokenizer import Tokenizer
@@ -151,7 +150,7 @@ def make_splits(count: int = 3, largest: int = 15):
 
 def save_problems(path, problems):
     """One JSON object a line: {"numbers": [3, 4, 11], "target": 77}."""
-    write_text(path, "".join(json.dumps(problem._asdict()) + "\n" for problem in problems))
+    write_text(path, json_lines(problem._asdict() for problem in problems))
 
 
 def load_problems(path: str | Path):

@@ -115,9 +115,8 @@ def test_what_a_graph_would_replay_reads_and_writes_the_same_tensors(tiny_model,
     class Watched(Replayed):
         def __call__(self):
             at, engine = self.work.__self__, self.work.__self__.engine
-            tensors = [at.token, at.row_keys, at.place, *at.window, engine.bias, engine.start, engine.column, engine.to_slots,
-                   engine.to_rows,
-                       *engine.own, *engine.prompts]
+            tensors = [at.token, at.row_keys, at.place, *at.window, engine.bias, engine.start, engine.column, engine.row_at,
+                       engine.place_of, *engine.own, *engine.prompts]
             state = [x.data_ptr() for x in tensors]
             assert not self.calls or state == seen[-1]
             seen.append(state)
