@@ -91,8 +91,7 @@ def read(words: list):
 def run(config: StageConfig):
     """Runs the stage, with a study's --variant and a reader's own --exercise in the library's place."""
     stage = type(config).__module__
-    end = stage in ENDS and config.resume and os.path.join(config.resume, ENDS[stage])
-    if end and os.path.exists(end):
+    if stage in ENDS and config.resume and os.path.exists(end := os.path.join(config.resume, ENDS[stage])):
         return print(f"{config.resume} is finished, nothing is left to do: see {end}")
     prepare(config)
     own = getattr(config, "exercise", "")

@@ -85,8 +85,7 @@ def paired_bootstrap(a, b, seed: int | np.random.Generator, resamples: int = 200
         raise ValueError(f"paired scores need the same problems, got {len(a)} and {len(b)}")
     rng = np.random.default_rng(seed)
     means = [(a - b)[rng.integers(len(a), size=len(a))].mean() for _ in range(resamples)]
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(low), float(high)
+    return tuple(np.percentile(means, [2.5, 97.5]).tolist())
 
 
 def crossed_bootstrap(scores, seed: int | np.random.Generator, resamples: int = 2000) -> tuple[float, float]:
@@ -100,8 +99,7 @@ def crossed_bootstrap(scores, seed: int | np.random.Generator, resamples: int = 
     runs, problems = scores.shape
     draw = lambda n: rng.integers(n, size=n)
     means = [scores[draw(runs)][:, draw(problems)].mean() for _ in range(resamples)]
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(low), float(high)
+    return tuple(np.percentile(means, [2.5, 97.5]).tolist())
 
 
 def t_interval(values: Sequence[float]) -> tuple[float, float]:

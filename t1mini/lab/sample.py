@@ -22,9 +22,6 @@ from t1mini.runs.jsonl import read_bytes
 from t1mini.runs.settings import UserError, setting
 from t1mini.tasks import TASKS, chains, countdown, maths, policy_for
 
-_NEXT = re.compile(r"\b(low|high|ok) |(?<=\d) (?=\d)|(?<!stop) (?=stop|answer)")  # where a line ends
-_VERDICT = re.compile(r"(?m)^(\d.*?) (?=low|high|check)")
-
 
 @dataclass(frozen=True)
 class SampleConfig(EvaluateConfig):
@@ -81,13 +78,12 @@ def parse(task, line, place):
 
 def layout(problem, verdict):
     """Countdown: a line an attempt with what is said of it, then the answer, and whether it is right."""
-    end = "no end within the limit" if verdict.overlong else "right" if verdict.correct else "wrong"
+    end = "\nno end within the limit" if verdict.overlong else " right" if verdict.correct else " wrong"
     if isinstance(problem, maths.Problem):  # typed without the answer
-        return verdict.text + f"\n{end}" * verdict.overlong
+        return verdict.text + end * verdict.overlong
     width = 14 * len(problem.numbers) - 15
-    text = _VERDICT.sub(lambda found: f"{found[1]:{width}} ", _NEXT.sub(r"\1\n", verdict.text))
-    *before, last = text.split("\n")
-    return "\n".join([*before, last, end] if verdict.overlong else [*before, f"{last:{width}} {end}"])
+    text = re.sub(r"\b(low|high|ok) |(?<=\d) (?=\d)|(?<!stop) (?=stop|answer)", r"\1\n", verdict.text + end)
+    return re.sub(r"(?m)^(.*?) (?=low|high|check|right|wrong)", lambda found: f"{found[1]:{width}} ", text)
 
 
 def side_by_side(names, texts):
