@@ -63,7 +63,8 @@ def run(config: EvaluateConfig):
         results = summarise(TASKS[config.task], problems, verdicts)
         folder.write_text("responses.jsonl", json_lines(responses(problems, verdicts)))
         folder.write_results("evaluation.json", results)
-    print(f"{table({config.init: results})}\nwrote {folder.path}/evaluation.json and responses.jsonl")
+    print(table({config.init: results}))
+    print(f"wrote {folder.path}/evaluation.json and responses.jsonl")
 
 
 def pick_problems(config, least=2):

@@ -47,7 +47,8 @@ def run(config: ScaleConfig):
             thinking, _ = respond(*policy, problems, config)
             curves[path] = budget_curve(*policy, problems, thinking, config)
         write_curves(folder, curves, config.budgets)
-    print(f"{curve_table(curves, config.budgets)}\nwrote {folder.path}/budget_curve.csv")
+    print(curve_table(curves, config.budgets))
+    print(f"wrote {folder.path}/budget_curve.csv")
 
 
 def budget_curve(policy, tokenizer, problems: list, thinking, config: ScaleConfig):
