@@ -42,6 +42,7 @@ TOO_EASY = 0.9  # no trace of problems that more than this share of the attempts
 class CollectConfig(EvaluateConfig):
     resume: str = setting("", "folder of an earlier collect to go on with; its own settings are used")
     task: str = setting("math", "what the problems are", choices=("math",))
+    data: str = setting("", "file of problems, or folder of train.jsonl")
     split: str = setting("train", "which problems of a folder", choices=("train",))
     samples: int = setting(16, "attempts at each problem", "1 to 65_536")
     at_least: float = setting(0.0, "hard problems: least share of attempts that solve one", "0 to 1")
@@ -70,7 +71,7 @@ def collect(policy, tokenizer, problems, config, folder):
     """The attempts at each problem: those of an earlier sitting, and the others, made now."""
     groups = []
     (folder.path / "attempts").mkdir(exist_ok=True)
-    for start in tqdm(range(0, len(problems), BATCH), "attempts", unit="batch"):
+    for start in tqdm(range(0, len(problems), BATCH), "attempts", unit="batch", disable=None):
         batch, path = problems[start : start + BATCH], folder.path / f"attempts/{start:06}.jsonl"
         if not path.exists():
             _, verdicts = respond(policy, tokenizer, batch, config, range(start, start + len(batch)))

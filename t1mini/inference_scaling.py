@@ -48,6 +48,7 @@ def run(config: ScaleConfig):
             curves[path] = budget_curve(*policy, problems, thinking, config)
         write_curves(folder, curves, config.budgets)
     print(curve_table(curves, config.budgets))
+    print(f"wrote {folder.path}/budget_curve.csv")
 
 
 def budget_curve(policy, tokenizer, problems: list, thinking, config: ScaleConfig):

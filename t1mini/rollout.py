@@ -76,7 +76,8 @@ def generate(model: Qwen, prompts: Sequence[Sequence[int]], k: int, sampling: Sa
     limits = torch.full_like(keys, max_new_tokens) if lengths is None else lengths.to(keys.device)  # [N]
     at_once = max(1, max_batch_tokens // (k * (max(map(len, prompts)) + max_new_tokens)))  # prompts
     parts = []
-    for start in tqdm(range(0, len(prompts), at_once), desc=progress, leave=False, disable=not progress):
+    for start in tqdm(range(0, len(prompts), at_once), desc=progress, leave=False,
+                      disable=not progress or None):
         some, rows = prompts[start : start + at_once], slice(start * k, (start + at_once) * k)
         parts.append(decode(model, some, keys[rows], limits[rows], sampling, eos_id, max_new_tokens))
     ids, logprobs, lengths, finished, mass = map(torch.cat, zip(*parts))

@@ -68,9 +68,9 @@ class SFTConfig(Teacher, TrainingConfig):
 
 def run(config: SFTConfig):
     math = config.task == "math"
+    problems = [] if math and config.data else load_problems(config.task, config.data, "train")
     model, tokenizer = policy_for(config, config.init) if math or config.init else new_policy(config)
-    source = (read_examples(config.data, tokenizer) if math
-              else load_problems(config.task, config.data, "train"))
+    source = read_examples(config.data, tokenizer) if math else problems
     rng, batch = random.Random(config.seed), config.batch
     with RunFolder.open(config, "sft", leads(batch)) as folder, team(config, "sft", batch) as ranks:
         examples = source[: config.traces] if math else teacher_examples(source, config, tokenizer, rng)
@@ -148,7 +148,7 @@ def teacher_examples(problems, config, tokenizer, rng):
     """Countdown: traces of the teacher."""
     chosen = [rng.choice(problems) for _ in range(config.traces)]
     return [example(countdown, problem, teach(problem, config, rng), tokenizer)
-            for problem in tqdm(chosen, "traces", leave=False)]
+            for problem in tqdm(chosen, "traces", leave=False, disable=None)]
 
 
 def read_examples(path: str, tokenizer):

@@ -113,7 +113,8 @@ class Schedule:
         """Decodes until every response has ended."""
         decode = Replayed(self.decode, self.device)
         total = len(self.waiting)
-        with tqdm(total=total, desc=progress, unit="response", leave=False, disable=not progress) as bar:
+        with tqdm(total=total, desc=progress, unit="response", leave=False,
+                  disable=not progress or None) as bar:
             self.admit()
             while live := [response for response in self.rows if response is not None]:
                 steps = max(response.limit - len(response) for response in live)

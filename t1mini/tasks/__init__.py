@@ -17,6 +17,7 @@ See a whole third task: python tutorials/own_task.py
 """
 
 import os
+from pathlib import Path
 
 from t1mini.runs.checkpoint import load_policy
 from t1mini.runs.settings import UserError
@@ -27,6 +28,10 @@ TASKS = {"countdown": countdown, "math": maths}
 
 def policy_for(config, folder: str):
     """Model and tokenizer of a checkpoint on --device. UserError unless they fit the --task."""
+    for inside in ("rl/final", "final", "rl/step-*", "step-*", "*/final"):  # a run holds several
+        found = sorted(Path(folder).glob(inside))
+        if found and not Path(folder, "tokenizer.json").exists():
+            raise UserError(f"--init {folder}: a run's folder, no checkpoint; did you mean {found[-1]}?")
     policy = load_policy(folder, config.device)
     TASKS[config.task].require_tokenizer(policy[1], folder)
     return policy
@@ -34,9 +39,10 @@ def policy_for(config, folder: str):
 
 def load_problems(task: str, path: str, split: str) -> list:
     """The problems of a file, or of SPLIT.jsonl in a folder. UserError where there are none."""
-    file = os.path.join(path, f"{split}.jsonl") if os.path.isdir(path or ".") else path
+    file = os.path.join(path, f"{split}.jsonl") if os.path.isdir(path) else path
     problems = TASKS[task].load_problems(file) if os.path.isfile(file) else []
     if not problems:
-        raise UserError(f"there are no problems at {file}; --data takes a file or folder of them, and "
-                        "python -m t1mini data writes Countdown's")
+        where = f"there are no problems at {file}" if path else "--data is missing"
+        raise UserError(f"{where}; --data takes a file or folder of problems (data/README.md says where to "
+                        "get some), and python -m t1mini data writes Countdown's")
     return problems

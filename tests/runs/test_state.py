@@ -169,6 +169,7 @@ def test_a_damaged_state_is_passed_over(uncut, tmp_path, capsys):
     assert f"{newest} is damaged; going on from update {int(older.name)}" in capsys.readouterr().err
     assert_same(run, uncut[1])
     assert [path.name for path in states(run)] == ["000004"]
+    shutil.rmtree(run / "final")
     (run / "state/000004/manifest.json").unlink()
     assert main(["rl", "--resume", str(run)]) == 2
     assert "none of its states is whole" in capsys.readouterr().err
