@@ -82,8 +82,9 @@ class Response:
 
     def add(self, *more: list):
         """What came next, up to an end token or the limit."""
-        at = (i for i, token in enumerate(more[0], 1) if token in self.ends)
-        stop = 0 if self.finished else min(next(at, len(more[0])), self.limit - len(self))
+        stop = 0 if self.finished else min(len(more[0]), self.limit - len(self))
+        if not self.ends.isdisjoint(more[0][:stop]):
+            stop = 1 + next(i for i, token in enumerate(more[0]) if token in self.ends)
         for column, values in zip(self.sampled, more):
             column.extend(values[:stop])
 
