@@ -139,6 +139,8 @@ def whole_folder(path: Path):
         flush(file)
         manifest[file.name] = fingerprint(file)
     write_json(new / "manifest.json", manifest)
+    for file in new.iterdir():
+        shutil.copymode(new / "manifest.json", file)  # as umask says: safetensors makes its owner's alone
     if path.exists():
         os.replace(path, part / "old")
     os.replace(new, path)

@@ -81,8 +81,8 @@ def is_grammatical(response):
 def require_tokenizer(tokenizer, folder):
     """UserError unless it can write a chat."""
     if not tokenizer.can_chat:
-        raise UserError(f"{folder}: its tokenizer has no <|im_start|>; --task math needs a chat model "
-                        "such as Qwen2.5-0.5B-Instruct")
+        raise UserError(f"{folder}: its tokenizer has no <|im_start|> and <|im_end|>; --task math needs a "
+                        "chat model such as Qwen2.5-0.5B-Instruct")
 
 
 # --- problems on disk
