@@ -107,13 +107,25 @@ def answers_equal(prediction: str, gold: str):
     return same(read(a), read(b))
 
 
+_LETTERS = re.compile(r"[A-Za-z]{2,}|[A-Z](?:[ -]+[A-Z])+")  # RLR, H-H-T: a word, but for products: xy, abc
+_PRODUCT = re.compile(r"(?!.*(.).*\1)(?:[abc]+|[b-df-hj-np-tv-z]+)")
+_CLOCK = re.compile(r"\d?\d:[0-5]\d(?:[ap]m)?")  # 6:20 is twice 3:10 only if one is seen to be no time of day
+
+
 def same(a, b):
     """True if two answers that were read, or two words of them, say the same."""
     kinds = {a[0], b[0]}
     if a == b:
         return True
+    if kinds <= {"number", "text"} and all(_LETTERS.fullmatch(x[1]) for x in (a, b)):
+        if "text" in kinds or not all(_PRODUCT.fullmatch(x[1]) for x in (a, b)):
+            return _word(a[1]) == _word(b[1])
     if kinds == {"number"}:
         return same_value(a[1], b[1])
+    if kinds == {"ratio"}:
+        (x, *xs), (y, *ys) = a[2:], b[2:]
+        return (len(xs) == len(ys) and not (_CLOCK.fullmatch(a[1]) and _CLOCK.fullmatch(b[1]))
+                and all(same_value(f"({x})*({v})", f"({y})*({u})") for u, v in zip(xs, ys)))
     if kinds <= {"named", "relation"} and a[1] == b[1] in ("=", "!=") and proportional(
             *(f"({left[-1]})-({right[-1]})" for *_, left, right in (a, b))):
         return True
@@ -124,6 +136,12 @@ def same(a, b):
         x, y = (z[1:] if z[0] in ("set", "list") else [z][: len(z) == 2] for z in (a, b))
         return bool(x and y) and all(any(same(u, v) for v in to) for of, to in ((x, y), (y, x)) for u in of)
     return a[0] == b[0] != "text" and len(a) == len(b) and all(map(same, a[1:], b[1:]))
+
+
+def _word(text):
+    """Odd and odd are one word; XY and xy are not."""
+    word = re.sub("[ -]", "", text)
+    return word if len(word) < 3 or _PRODUCT.fullmatch(word.casefold()) else word.casefold()
 
 
 def bare(x):
