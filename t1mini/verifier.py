@@ -25,10 +25,14 @@ LONGEST = 1000  # characters
 
 _BOX = re.compile(r"(?s)((\\boxed\s*)?\{)|(\})|\\(?:[lc]?dots|boxed)|(\\(?!\\boxed).|[^\\{}\s.?…$_]+)")
 _TAG = re.compile(r"(?s)<answer>((?:(?!</?answer>).)*)</answer>")
-_HASHES = re.compile(r"(?m)^[ \t]*####[ \t]*(\S[^\n]*)$")
-_SAYS = re.compile(r"(?i)\banswer\b[*_]*[ \t]*(?:\bis\b|:|=)[:*_ \t]*\n?[ \t]*(?=\S)")
+# The last line, or what is no heading: neither words nor a numbered step.
+_HASHES = re.compile(r"(?im)^[ \t]*####[ \t]*(?![*_]*(?:the |final )*answer)"
+                     r"(\S[^\n]*(?=\s*\Z)|(?![*_]*(?:[a-z]{2}|\d+[.)] ))\S[^\n]*)$")
+_SAYS = re.compile(r"(?i)(\b(?:if|whether|suppos\w+|assum\w+)\b(?:(?!then\b)[^.!?,\n]){0,40}?)?"
+                   r"\banswer\b[*_]*[ \t]*(?:\bis\b|:|=)[:*_ \t]*(?:\s*(?:\\\[|\$\$))?\s*(?=\S)")
 _NEGATION = re.compile(r"(?i)(?:\w+ly )?(?:not|never)\b")
-_SENTENCE = re.compile(r"(?i)\n|[.!?](?=\s|$)|[,;]?[^\S\n]+(?:because|since|which|where|so)\b")
+_SENTENCE = re.compile(r"(?i)\n|\\\]|[.!?](?=\s|$)|[,;]?[^\S\n]+(?:because|since|which|where|so|(?<!well )as(?! well))\b"
+                       r"|(?<=[\d%)}$]),[^\S\n]+(?:after|by|for|from|given|giving|just|obtained|rounded|when|with)\b")
 
 
 def extract_answer(response: str):
@@ -46,7 +50,8 @@ def extract_answer(response: str):
     for pattern in (_TAG, _HASHES):
         if found := [*filter(_says_something, pattern.findall(text))]:
             return found[-1].strip()
-    said = ["", *_SAYS.split(text)[1:]][-1]
+    _, *parts = _SAYS.split(text)  # "if", or None, and what is said, in turn
+    said = ["", *(said for if_, said in zip(parts[::2], parts[1::2]) if not if_)][-1]
     answer = _SENTENCE.split(said[:LONGEST])[0].strip(" *_`")
     return answer if _says_something(answer) and not _NEGATION.match(answer) else None
 
