@@ -61,8 +61,8 @@ def is_garbled(text: str, scripts: Sequence[str] = ("LATIN", "GREEK"), share: fl
     r"""True if `text` has control or replacement characters, or over `share` of its letters are of other
     scripts.
 
-    `scripts` are the first words of Unicode character names, such as LATIN, GREEK, CYRILLIC, CJK. Letters that
-    are signs are those they stand for: µ, ℝ, ℓ, 𝑥; and an emoji may be newer than Python's tables.
+    `scripts` are the first words of Unicode character names, such as LATIN, GREEK, CYRILLIC, CJK. A letter
+    that is a sign is the one it stands for (µ, ℝ, ℓ, 𝑥), and an emoji may be newer than Python's tables.
 
     >>> is_garbled("x = 5, so α > 0"), is_garbled("the \ufffd answer"), is_garbled("so 答案是 five")
     (False, True, True)

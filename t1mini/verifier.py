@@ -28,11 +28,12 @@ _TAG = re.compile(r"(?s)<answer>((?:(?!</?answer>).)*)</answer>")
 # The last line, or what is no heading: neither words nor a numbered step.
 _HASHES = re.compile(r"(?im)^[ \t]*####[ \t]*(?![*_]*(?:the |final )*answer)"
                      r"(\S[^\n]*(?=\s*\Z)|(?![*_]*(?:[a-z]{2}|\d+[.)] ))\S[^\n]*)$")
-_SAYS = re.compile(r"(?i)(\b(?:if|whether|suppos\w+|assum\w+)\b(?:(?!then\b)[^.!?,\n]){0,40}?)?"
-                   r"\banswer\b[*_]*[ \t]*(?:\bis\b|:|=)[:*_ \t]*(?:\s*(?:\\\[|\$\$))?\s*(?=\S)")
+_SUPPOSED = re.compile(r"(?i)\b(?:if|whether|suppos\w+|assum\w+)\b(?:(?!(?:then|if)\b)[^.!?,\n]){0,40}?\banswer\b")
+_SAYS = re.compile(r"(?i)\banswer\b[*_]*[ \t]*(?:\bis\b|:|=)[:*_ \t]*(?:\s*(?:\\\[|\$\$))?\s*(?=\S)")
 _NEGATION = re.compile(r"(?i)(?:\w+ly )?(?:not|never)\b")
-_SENTENCE = re.compile(r"(?i)\n|\\\]|[.!?](?=\s|$)|[,;]?[^\S\n]+(?:because|since|which|where|so|(?<!well )as(?! well))\b"
-                       r"|(?<=[\d%)}$]),[^\S\n]+(?:after|by|for|from|given|giving|just|obtained|rounded|when|with)\b")
+_SENTENCE = re.compile(r"(?i)\n|\\\]|[.!?](?=\s|$)"
+                       r"|[,;]?[^\S\n]+(?:because|since|which|where|so|(?<!well )as(?! well))\b"
+                       r"|(?<=[\d%)}$]),[^\S\n]+(?:after|by|for|from|giv\w+|just|obtained|rounded|with)\b")
 
 
 def extract_answer(response: str):
@@ -50,8 +51,7 @@ def extract_answer(response: str):
     for pattern in (_TAG, _HASHES):
         if found := [*filter(_says_something, pattern.findall(text))]:
             return found[-1].strip()
-    _, *parts = _SAYS.split(text)  # "if", or None, and what is said, in turn
-    said = ["", *(said for if_, said in zip(parts[::2], parts[1::2]) if not if_)][-1]
+    said = ["", *_SAYS.split(_SUPPOSED.sub("", text))[1:]][-1]
     answer = _SENTENCE.split(said[:LONGEST])[0].strip(" *_`")
     return answer if _says_something(answer) and not _NEGATION.match(answer) else None
 
@@ -112,9 +112,7 @@ def answers_equal(prediction: str, gold: str):
     return same(read(a), read(b))
 
 
-_LETTERS = re.compile(r"[A-Za-z]{2,}|[A-Z](?:[ -]+[A-Z])+")  # RLR, H-H-T: a word, but for products: xy, abc
-_PRODUCT = re.compile(r"(?!.*(.).*\1)(?:[abc]+|[b-df-hj-np-tv-z]+)")
-_CLOCK = re.compile(r"\d?\d:[0-5]\d(?:[ap]m)?")  # 6:20 is twice 3:10 only if one is seen to be no time of day
+_CLOCKS = re.compile(r"\d?\d:[0-5]\d \d?\d:[0-5]\d")
 
 
 def same(a, b):
@@ -122,15 +120,10 @@ def same(a, b):
     kinds = {a[0], b[0]}
     if a == b:
         return True
-    if kinds <= {"number", "text"} and all(_LETTERS.fullmatch(x[1]) for x in (a, b)):
-        if "text" in kinds or not all(_PRODUCT.fullmatch(x[1]) for x in (a, b)):
-            return _word(a[1]) == _word(b[1])
     if kinds == {"number"}:
         return same_value(a[1], b[1])
     if kinds == {"ratio"}:
-        (x, *xs), (y, *ys) = a[2:], b[2:]
-        return (len(xs) == len(ys) and not (_CLOCK.fullmatch(a[1]) and _CLOCK.fullmatch(b[1]))
-                and all(same_value(f"({x})*({v})", f"({y})*({u})") for u, v in zip(xs, ys)))
+        return not _CLOCKS.fullmatch(f"{a[1]} {b[1]}") and same(a[2], b[2])  # 6:20 is not 3:10
     if kinds <= {"named", "relation"} and a[1] == b[1] in ("=", "!=") and proportional(
             *(f"({left[-1]})-({right[-1]})" for *_, left, right in (a, b))):
         return True
@@ -141,12 +134,6 @@ def same(a, b):
         x, y = (z[1:] if z[0] in ("set", "list") else [z][: len(z) == 2] for z in (a, b))
         return bool(x and y) and all(any(same(u, v) for v in to) for of, to in ((x, y), (y, x)) for u in of)
     return a[0] == b[0] != "text" and len(a) == len(b) and all(map(same, a[1:], b[1:]))
-
-
-def _word(text):
-    """Odd and odd are one word; XY and xy are not."""
-    word = re.sub("[ -]", "", text)
-    return word if len(word) < 3 or _PRODUCT.fullmatch(word.casefold()) else word.casefold()
 
 
 def bare(x):

@@ -8,7 +8,7 @@ an expression, and has a value. So `read` gives
     ("number", expression)      ("text", words)      ("unit", unit, x)
     ("named" or "relation", sign, left, right)       ("set" or "list", x, ...)
     ("(]", x, ...) for tuples and intervals          ("matrix", ("row", x, ...), ...)
-    ("ratio", text, expression, ...)
+    ("ratio", text, ("()", x, ...)) with each part over the first
 
 The text is a model's and is not to be trusted: length, depth and number of items are bounded.
 
@@ -62,13 +62,13 @@ def _read(text, depth=0):
     if enclosed:
         parts = _split(text[1:-1], _SEPARATOR)
         if len(parts) == 1 and text[0] != "⦃":
-            return _read(parts[0], depth)
+            return _read(parts[0], depth + 0.1)
         items = [*map(inner, parts)]
         return ("set", *_members(items, "list")) if text[0] in "{⦃" else (text[0] + text[-1], *items)
     if len(parts := text.split(":")) > 1:
         if not all(values(part) and not same_value(part, "0") for part in parts):
             raise NotMathematics(text)
-        return "ratio", text, *parts
+        return "ratio", text, ("()", *(("number", f"({part})/({parts[0]})") for part in parts))
     return _quantity(text, inner)
 
 
@@ -96,9 +96,7 @@ def _members(items, *opened):
 
 
 def _relation(signs, sides, inner):
-    """5 = x names 5, 17 * 23 = 391 says 391, an inequality in x an interval of x; others stay relations."""
-    if signs == ["="] and (label := _LABEL.match(f"{sides[1].strip()}={sides[0].strip()}")):
-        return "named", "=", ("number", label[1]), inner(sides[0])
+    """17 * 23 = 391 says 391, an inequality in x an interval of x; others stay relations."""
     if set(signs) == {"="} and len(set(sides)) > 1 and all(same_value(side, sides[-1]) for side in sides):
         return inner(sides[-1])
     if signs[0][0] == ">":
@@ -119,7 +117,13 @@ def _relation(signs, sides, inner):
 
 _WORD = r'(?:"[^"]*"|(?<!\\)[A-Za-z]++|[°%/€£¥¢₹])(?:\s*\^\s*\{-?\d\})?'
 _UNIT = re.compile(r"(.*?(?:[\d.)}\]⦄⟧!]|\\pi|(?<=\d)[a-z]))"
-                   rf"((?!\s*[A-Za-z]\b)(?:\s*{_WORD})+|(?<=\d) (?:[msghlL]|m\^\{{[23]\}}|m/s(?:\^\{{2\}})?))")
+                   rf"((?!\s*[A-Za-z]\b)(?:\s*{_WORD})+"
+                   r"|(?<=\d) (?:[msghlL]|m\^\{[23]\}|m/s(?:\^\{2\})?))")
+
+
+# RLR, H-T-H, ten and Odd are words; lower letters that do not make a word, as xy or abc, are a product.
+_LETTERS = re.compile(r"(?!(?!.*(.).*\1)(?:[abcxyz]+|[b-df-hj-np-tv-z]+)$)"
+                      r"(?:[A-Za-z]{2,3}|[A-Z]{4,}|[A-Z](?:[ -]+[A-Z])+)")
 
 
 def _quantity(text, inner):
@@ -130,6 +134,8 @@ def _quantity(text, inner):
         return ("unit", unit, value) if unit and value[0] == "number" else value
     if re.fullmatch(r"[+-]?∞|\d+_\{\d+\}|-?\w+\\mod\w+", text):  # infinity, 52_8, 1 mod 3
         return "text", text.lstrip("+")
+    if _LETTERS.fullmatch(text):
+        return "text", re.sub("[ -]", "", text.casefold() if len(text) > 2 else text)
     if not values(text):
         raise NotMathematics(text)
     return "number", text

@@ -136,7 +136,7 @@ def factorial(x):
         return Fraction(math.factorial(int(x)))
     if not x.denominator or x.denominator == 1 and x < 0:
         raise ValueError("has no factorial")
-    start = x % 1 if abs(x) <= LARGEST_FACTORIAL else x - (x + 50) % 100
+    start = x % 1 if abs(x) <= LARGEST_FACTORIAL else x - (x + 50) % 100 // 1
     check_size(x, steps := abs(int(x - start)))
     low, high, q = min(x, start), max(x, start), x.denominator
     product = Fraction(math.prod(range(low.numerator + q, high.numerator + 1, q)), q**steps)

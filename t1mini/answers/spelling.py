@@ -18,9 +18,9 @@ LONGEST = 600  # characters
 
 # Each character is written as what follows it, where _ is a space.
 _CHARACTERS = r"""−- –- —- ×* ·* ⋅* ∙* ∗* ÷/ ∕/ ’' ′' " “ ” ↵ ≤<= ≥>= ≠!= ≈= ≡\equiv_ √\sqrt_ ¢_"cent"_ º°
-    ℝ\mathbb{R} α\alpha_ β\beta_ γ\gamma_ δ\delta_ ε\epsilon_ ζ\zeta_ η\eta_ θ\theta_ ι\iota_ κ\kappa_ λ\lambda_ μ\mu_
+    α\alpha_ β\beta_ γ\gamma_ δ\delta_ ε\epsilon_ ζ\zeta_ η\eta_ θ\theta_ ι\iota_ κ\kappa_ λ\lambda_ μ\mu_
     ν\nu_ ξ\xi_ π\pi_ ρ\rho_ σ\sigma_ τ\tau_ φ\phi_ χ\chi_ ψ\psi_ ω\omega_
-    ½_1/2 ⅓_1/3 ⅔_2/3 ¼_1/4 ¾_3/4 ⅕_1/5 ⅖_2/5 ⅗_3/5 ⅘_4/5 ⅙_1/6 ⅚_5/6 ⅐_1/7
+    ℝ\mathbb{R} ½_1/2 ⅓_1/3 ⅔_2/3 ¼_1/4 ¾_3/4 ⅕_1/5 ⅖_2/5 ⅗_3/5 ⅘_4/5 ⅙_1/6 ⅚_5/6 ⅐_1/7
     ⅛_1/8 ⅜_3/8 ⅝_5/8 ⅞_7/8 ⅑_1/9 ⅒_1/10
     ⁰⟨0⟩ ¹⟨1⟩ ²⟨2⟩ ³⟨3⟩ ⁴⟨4⟩ ⁵⟨5⟩ ⁶⟨6⟩ ⁷⟨7⟩ ⁸⟨8⟩ ⁹⟨9⟩ ⁺⟨+⟩ ⁻⟨-⟩
     ₀⟪0⟫ ₁⟪1⟫ ₂⟪2⟫ ₃⟪3⟫ ₄⟪4⟫ ₅⟪5⟫ ₆⟪6⟫ ₇⟪7⟫ ₈⟪8⟫ ₉⟪9⟫"""
@@ -28,7 +28,8 @@ _ONE_BY_ONE = str.maketrans({item[0]: item[1:].replace("_", " ") for item in _CH
 # What is written, where _ is a space, for the commands behind it.
 _COMMAND_NAMES = r"""_ boxed quad qquad displaystyle textstyle left right middle big Big bigl bigr Bigl Bigr;
     <= le leq leqslant; < lt; >= ge geq geqslant; > gt; != ne neq; = approx;
-    * cdot times; / div; ° degree circ; | mid vert lvert rvert; ≡ equiv; ¤ textdollar; ± pm; ∓ mp; ∈ in; ∪ cup;
+    * cdot times; / div; ° degree circ; | mid vert lvert rvert; ≡ equiv; ¤ textdollar; ± pm; ∓ mp;
+    ∈ in; ∪ cup;
     ∅ emptyset varnothing; ∞ infty; \frac dfrac tfrac cfrac; \binom dbinom tbinom; \mod pmod bmod;
     ( langle; ) rangle rfloor rceil; \floor( lfloor; \ceil( lceil"""
 _COMMANDS = {name: item.split()[0].replace("_", " ")
@@ -67,7 +68,6 @@ _RULES = rules(r"""
     \b(?:infinity|infty)\b → ∞
     \\mathbb\s*(?:R|\{R\})(?!\s*[\^_\\]) → (-∞,∞)
     ⦃\s*(\w)\s*(?:∈\s*\(-∞,∞\)\s*)?[|:](?=\s*\S+\s*(?:[<>]|!=))([^⦃⦄]*)⦄ → \2     \{x \mid x > 2\}
-    \s*\(?\s*\\?\b[pb]?mod\b\s*\{?([^(){},;]*)\}?\s*\)? → \\mod\1
     \{([^{}]*)\\choose([^{}]*)\}|^([^{}]*)\\choose([^{}]*)$ → \\binom{\1\3}{\2\4}
     \\([%&#_]) → \1
     \\\$ → ¤     money, where $ may be a bracket
@@ -78,6 +78,7 @@ _RULES = rules(r"""
     \|([^|=<>,]*[^|=<>,+\-*/^({\s])\s*\| → \\abs{\1}
     \|([^|=<>,]*[^|=<>,+\-*/^({\s])\s*\| → \\abs{\1}     once more: ||x| - 1|
     "([^"A-Za-z]*)" → \1     \text{\$18}
+    \s*\(?\s*["\\]?\b[pb]?mod\b"?\s*\{?([^(){},;]*)\}?\s*\)? → \\mod\1
     (?:\{\s*\})?\s*[_^]\s*\{?(\d+)\}?\s*C\s*_\s*\{?(\d+)\}? → \\binom{\1}{\2}     {}_{10}C_3
     (?<=\d)\s*(?:\^\s*\{\s*"?|")(st|nd|rd|th)\b"?(?:\s*\})? → \1
     \^\s*(?:°|\{\s*°\s*\}) → °
@@ -89,7 +90,7 @@ _RULES = rules(r"""
     \\dot\s*\{?(\d)\}?(?:(\d*)\\dot\s*\{?(\d)\}?)? → \\overline{\1\2\3}
     (\d*)\.(\d*)\s*\\?(?:overline|bar)\s*\{\s*(\d+)\s*\} → repeating
     (\d*)\.(\d*)\((\d+)\)(?=[^\w(]*$) → repeating     0.1(6)
-    (\d*)\.(\d{0,30}?)(\d{1,30}?)\3+\s*(?:\.\.\.|\\[lc]?dots) → repeating     0.1666...
+    (\d*)\.(\d{0,9}?)(\d{1,9}?)\3+\s*(?:\.\.\.|\\[lc]?dots) → repeating     0.1666...
     (?<=\d) ?x ?(?=10\s*\^) → *
     (?<=,)\s*(?:\.\.\.|\\[lc]?dots) → ␣\\ldots
     \\?\bsqrt\s*(\[[^\[\]]*\]) → \\root\1
@@ -105,7 +106,7 @@ _RULES = rules(r"""
     ([€£¥₹])\s*(-?[\d.,]*\d|\(\d+/\d+\)) → \2␣\1␣
     \s+ → ␣
     ^ |[.,;: ]+(?=\}*$) →
-    ^[{ *]*"(?![abc]{2,}"|[^aeiouA-Z\W]{2,}")([^"]*)"[} *]*$ → \1     a word, where it is not as xy
+    ^[{ *]*"(?![abcxyz]{2,}"|[^aeiouA-Z\W]{2,}")([^"]*)"[} *]*$ → \1     a word, if not as xy
     ^(?i:option|choice)\s+\(?([A-E])\)?$|^([A-E])\)$ → \1\2
     (^|[=,]) ?<([^<>=]*,[^<>=]*)>(?=$|,) → \1(\2)     vectors
     (?<!\d)(\d{1,3}) (?=\d{3}(?!\d)) → \1     10 000
@@ -113,12 +114,14 @@ _RULES = rules(r"""
     (?:(?<=[,;] )|[\[(⦃] ?)[1-9]\d?\d?(?:,\d{3})+(?=, |;) → no_comma     (1,200, 3)
     (?<=[,;] )[1-9]\d?\d?(?:,\d{3})+(?= ?[])⦄]) → no_comma     (3, 1,200)
     (?<![\d.,])[1-9]\d?\d?(?:,\d{3})+(?!,?\d)(?!(?:[^][()⦃⦄]|[\[(⦃][^][()⦃⦄]*[])⦄])*[])⦄]) → no_comma
-    (?<=:\d\d)["\s]*(?i:a\.?\s?m)\b[."\s]*$ → am
-    (?<=:\d\d)["\s]*(?i:p\.?\s?m)\b[."\s]*$ → pm
-    ^(\d\d?)(?:["\s]+|(?=[AaPp]\.))(?i:a\.?\s?m)\b[."\s]*$ → \1:00am
-    ^(\d\d?)(?:["\s]+|(?=[AaPp]\.))(?i:p\.?\s?m)\b[."\s]*$ → \1:00pm
-    \b(\d\d?)(?:st|nd|rd|th)?["\s]+MONTH\b["\s.,]*(\d{4})?\b → \\\2␣\1␣\3     4 July 1776
+    ^\{((?:[^{},]|\{[^{}]*\})*)\}$ → \1
+    (?<=:\d\d)["\s]*(?i:a\.?\s?m)\b[."\s]*$ → \\am
+    (?<=:\d\d)["\s]*(?i:p\.?\s?m)\b[."\s]*$ → \\pm
+    ^(\d\d?)(?:["\s]+|(?=[AaPp]\.))(?i:a\.?\s?m)\b[."\s]*$ → \1:00\\am
+    ^(\d\d?)(?:["\s]+|(?=[AaPp]\.))(?i:p\.?\s?m)\b[."\s]*$ → \1:00\\pm
+    \b(\d\d?)(?:st|nd|rd|th)?["\s]+MONTH\b["\s.,]*(\d{4})?\b → \2␣\1␣\3     4 July 1776
     \bMONTH["\s.]+(\d\d?)(?:st|nd|rd|th)?\b(?:["\s,]+(\d{4})\b)? → \\\1␣\2␣\3     July 4, 1776
+    ^(?!\\?[A-Za-z]+ ?=)([^=<>]+?) ?= ?("?\\?[A-Za-z]+"?)$ → \2=\1     5 = x
     """.replace("MONTH", _MONTH),  # the commas: 10,000, but within brackets a comma may be a separator
     command=lambda m: _COMMANDS.get(m[1], m[0]), improper=_improper, repeating=_repeating,
     no_comma=lambda m: m[0].replace(",", ""))
