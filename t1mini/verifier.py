@@ -28,7 +28,8 @@ _TAG = re.compile(r"(?s)<answer>((?:(?!</?answer>).)*)</answer>")
 # The last line, or what is no heading: neither words nor a numbered step.
 _HASHES = re.compile(r"(?im)^[ \t]*####[ \t]*(?![*_]*(?:the |final )*answer)"
                      r"(\S[^\n]*(?=\s*\Z)|(?![*_]*(?:[a-z]{2}|\d+[.)] ))\S[^\n]*)$")
-_SUPPOSED = re.compile(r"(?i)\b(?:if|whether|suppos\w+|assum\w+)\b(?:(?!(?:then|if)\b)[^.!?,\n]){0,40}?\banswer\b")
+_SUPPOSED = re.compile(r"(?i)\b(?:if|whether|suppos\w+|assum\w+)\b"
+                       r"(?:(?!(?:then|if)\b)[^.!?,\n]){0,40}?\banswer\b")
 _SAYS = re.compile(r"(?i)\banswer\b[*_]*[ \t]*(?:\bis\b|:|=)[:*_ \t]*(?:\s*(?:\\\[|\$\$))?\s*(?=\S)")
 _NEGATION = re.compile(r"(?i)(?:\w+ly )?(?:not|never)\b")
 _SENTENCE = re.compile(r"(?i)\n|\\\]|[.!?](?=\s|$)"

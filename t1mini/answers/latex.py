@@ -66,7 +66,7 @@ def _read(text, depth=0):
         items = [*map(inner, parts)]
         return ("set", *_members(items, "list")) if text[0] in "{⦃" else (text[0] + text[-1], *items)
     if len(parts := text.split(":")) > 1:
-        if not all(values(part) and not same_value(part, "0") for part in parts):
+        if not all(map(values, parts)):
             raise NotMathematics(text)
         return "ratio", text, ("()", *(("number", f"({part})/({parts[0]})") for part in parts))
     return _quantity(text, inner)
@@ -104,10 +104,9 @@ def _relation(signs, sides, inner):
     shape = "".join("_x"[is_variable(side.strip(" \\"))] for side in sides)
     if set(signs) <= {"<", "<="} and shape in ("x_", "_x", "_x_"):
         at = shape.index("x")
-        name = "number", sides[at].strip(" \\")
         sides, signs = ["-∞", *sides, "∞"], ["<", *signs, "<"]
         kind = "(["[signs[at] == "<="] + ")]"[signs[at + 1] == "<="]
-        return "named", "=", name, (kind, inner(sides[at]), inner(sides[at + 2]))
+        return "named", "=", inner(sides[at + 1]), (kind, inner(sides[at]), inner(sides[at + 2]))
     if len(sides) > 2:
         raise NotMathematics("a chain of relations")
     return "relation", signs[0], *map(inner, sides)

@@ -131,16 +131,14 @@ def floor(x):
 
 
 def factorial(x):
-    """Of fractions and of large numbers a made-up one with x! = x (x - 1)!, all that is asked of it."""
-    if x.denominator == 1 and 0 <= x <= LARGEST_FACTORIAL:
+    """Of fractions and large numbers a made-up one, for which x! = x (x - 1)! but at each hundredth x."""
+    if x.denominator == 1 and x <= LARGEST_FACTORIAL:
         return Fraction(math.factorial(int(x)))
-    if not x.denominator or x.denominator == 1 and x < 0:
-        raise ValueError("has no factorial")
-    start = x % 1 if abs(x) <= LARGEST_FACTORIAL else x - (x + 50) % 100 // 1
-    check_size(x, steps := abs(int(x - start)))
-    low, high, q = min(x, start), max(x, start), x.denominator
-    product = Fraction(math.prod(range(low.numerator + q, high.numerator + 1, q)), q**steps)
-    return (hash(start) % 9973 + 2) * (product if x > start else 1 / product)
+    if not x.denominator:
+        raise ValueError("no factorial")
+    check_size(x, steps := math.floor((x + 50) % 100))
+    p, q = x.numerator, x.denominator
+    return (hash(x - steps) % 9973 + 2) * Fraction(math.prod(range(p, p - steps * q, -q)), q**steps)
 
 
 def binomial(n, k):

@@ -74,7 +74,7 @@ def repetition(response, ids):
 
     A run of one token that is no longer than a run of one digit, such as the zeros of 100!, counts once.
     """
-    digits = max((len(m[0]) for m in re.finditer(r"(\d)\1*", response)), default=0)
+    digits = max(map(len, re.findall("|".join(f"{d}+" for d in range(10)), response)), default=0)
     runs = [[*run] for _, run in groupby(ids)]
     return [i for run in runs for i in (run[:1] if NGRAM <= len(run) <= digits else run)], NGRAM
 
