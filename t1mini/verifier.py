@@ -25,10 +25,16 @@ LONGEST = 1000  # characters
 
 _BOX = re.compile(r"(?s)((\\boxed\s*)?\{)|(\})|\\(?:[lc]?dots|boxed)|(\\(?!\\boxed).|[^\\{}\s.?…$_]+)")
 _TAG = re.compile(r"(?s)<answer>((?:(?!</?answer>).)*)</answer>")
-_HASHES = re.compile(r"(?m)^[ \t]*####[ \t]*(\S[^\n]*)$")
-_SAYS = re.compile(r"(?i)\banswer\b[*_]*[ \t]*(?:\bis\b|:|=)[:*_ \t]*\n?[ \t]*(?=\S)")
+# The last line, or what is no heading: neither words nor a numbered step.
+_HASHES = re.compile(r"(?im)^[ \t]*####[ \t]*(?![*_]*(?:the |final )*answer)"
+                     r"(\S[^\n]*(?=\s*\Z)|(?![*_]*(?:[a-z]{2}|\d+[.)] ))\S[^\n]*)$")
+_SUPPOSED = re.compile(r"(?i)\b(?:if|whether|suppos\w+|assum\w+)\b"
+                       r"(?:(?!(?:then|if)\b)[^.!?,\n]){0,40}?\banswer\b")
+_SAYS = re.compile(r"(?i)\banswer\b[*_]*[ \t]*(?:\bis\b|:|=)[:*_ \t]*(?:\s*(?:\\\[|\$\$))?\s*(?=\S)")
 _NEGATION = re.compile(r"(?i)(?:\w+ly )?(?:not|never)\b")
-_SENTENCE = re.compile(r"(?i)\n|[.!?](?=\s|$)|[,;]?[^\S\n]+(?:because|since|which|where|so)\b")
+_SENTENCE = re.compile(r"(?i)\n|\\\]|[.!?](?=\s|$)"
+                       r"|[,;]?[^\S\n]+(?:because|since|which|where|so|(?<!well )as(?! well))\b"
+                       r"|(?<=[\d%)}$]),[^\S\n]+(?:after|by|for|from|giv\w+|just|obtained|rounded|with)\b")
 
 
 def extract_answer(response: str):
@@ -46,7 +52,7 @@ def extract_answer(response: str):
     for pattern in (_TAG, _HASHES):
         if found := [*filter(_says_something, pattern.findall(text))]:
             return found[-1].strip()
-    said = ["", *_SAYS.split(text)[1:]][-1]
+    said = ["", *_SAYS.split(_SUPPOSED.sub("", text))[1:]][-1]
     answer = _SENTENCE.split(said[:LONGEST])[0].strip(" *_`")
     return answer if _says_something(answer) and not _NEGATION.match(answer) else None
 
@@ -107,6 +113,9 @@ def answers_equal(prediction: str, gold: str):
     return same(read(a), read(b))
 
 
+_CLOCKS = re.compile(r"\d?\d:[0-5]\d \d?\d:[0-5]\d")
+
+
 def same(a, b):
     """True if two answers that were read, or two words of them, say the same."""
     kinds = {a[0], b[0]}
@@ -114,6 +123,8 @@ def same(a, b):
         return True
     if kinds == {"number"}:
         return same_value(a[1], b[1])
+    if kinds == {"ratio"}:
+        return not _CLOCKS.fullmatch(f"{a[1]} {b[1]}") and same(a[2], b[2])  # 6:20 is not 3:10
     if kinds <= {"named", "relation"} and a[1] == b[1] in ("=", "!=") and proportional(
             *(f"({left[-1]})-({right[-1]})" for *_, left, right in (a, b))):
         return True

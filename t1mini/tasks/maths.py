@@ -13,6 +13,7 @@ Look at files and what they share: python -m t1mini data --files train.jsonl tes
 """
 
 import re
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
@@ -69,8 +70,13 @@ def hits(problem, tried):
 
 
 def repetition(response, ids):
-    """What may not occur too often, and in runs of how many: the response's tokens, in runs of NGRAM."""
-    return ids, NGRAM
+    """What may not occur too often, and in runs of how many: the response's tokens, in runs of NGRAM.
+
+    A run of one token that is no longer than a run of one digit, such as the zeros of 100!, counts once.
+    """
+    digits = max(map(len, re.findall("|".join(f"{d}+" for d in range(10)), response)), default=0)
+    runs = [[*run] for _, run in groupby(ids)]
+    return [i for run in runs for i in (run[:1] if NGRAM <= len(run) <= digits else run)], NGRAM
 
 
 def is_grammatical(response):

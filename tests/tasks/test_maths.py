@@ -8,7 +8,8 @@ import pytest
 from t1mini.__main__ import main
 from t1mini.runs.settings import UserError
 from t1mini.inference_scaling import thoughts
-from t1mini.tasks.maths import Problem, load_problems, prompt_ids, response_text, shared
+from t1mini.penalties import is_repetitive
+from t1mini.tasks.maths import Problem, load_problems, prompt_ids, repetition, response_text, shared
 from t1mini.runs.tokenizer import Tokenizer
 from t1mini.verifier import verify
 
@@ -63,6 +64,14 @@ def test_the_thinking_ends_before_its_closing_tag_however_that_is_tokenised():
     assert tokenizer.decode(ids[: len(kept) + 1]).count("</think>") == 1
     assert thoughts(ids, 3, tokenizer, "</think>") == ids[:3]
     assert thoughts(ids[:5], 1000, tokenizer, "</think>") == ids[:5]
+
+
+def test_the_zeros_of_a_factorial_are_no_repetition_and_babble_is():
+    ids = [9, 3, *[7] * 24, 5]
+    assert is_repetitive(ids, 20, limit=4)
+    assert not is_repetitive(*repetition("93" + "0" * 24 + ".", ids), limit=4)
+    assert is_repetitive(*repetition("so " * 24, ids), limit=4)
+    assert is_repetitive(*repetition("0" * 24 + "so " * 40, [*ids, *[8] * 40]), limit=4)
 
 
 def test_sft_rl_evaluation_and_scaling_run_on_gsm8k(tmp_path, capsys):
