@@ -35,7 +35,7 @@ from t1mini.model import Qwen
 from t1mini.penalties import PATTERNS, judge_rollouts, rewards_of
 from t1mini.reference import EMAReference
 from t1mini.rollout import rows_to_score, score_rollouts
-from t1mini.runs.checkpoint import load_policy, save_policy
+from t1mini.runs.checkpoint import save_policy
 from t1mini.runs.folder import RunFolder
 from t1mini.runs.machine import DTYPES, Clock
 from t1mini.runs.optimiser import NotFinite, Optimiser
@@ -44,7 +44,7 @@ from t1mini.runs.state import TrainingState
 from t1mini.runs.team import Team, leads, team
 from t1mini.runs.tokenizer import Tokenizer
 from t1mini.sampler import Sampling
-from t1mini.tasks import TASKS, load_problems
+from t1mini.tasks import TASKS, load_problems, policy_for
 
 LARGEST_GAP = {"float32": 1e-2, "bfloat16": math.inf}  # nats a token, between rollout and update
 SHOWN = ("reward", "accuracy", "length", "entropy")  # beside the progress bar
@@ -136,8 +136,7 @@ def t1_step(step: int, problems: Sequence, indices: Sequence[int], policy: Qwen,
 
 def run(config: RLConfig):
     problems = load_problems(config.task, config.data, "train")
-    policy, tokenizer = load_policy(config.init, config.device)
-    TASKS[config.task].require_tokenizer(tokenizer, config.init)
+    policy, tokenizer = policy_for(config, config.init, problems)
     with RunFolder.open(config, "rl", leads(config.prompts)) as folder:
         with team(config, "rl", config.prompts) as ranks:
             train(policy, tokenizer, problems, config, folder, ranks)

@@ -65,7 +65,7 @@ def last_box(text):
     """
     opened, said, last = [], 0, (0, 0)
     for m in _BOX.finditer(text + "\n"):
-        box, brace, end, word = m.group("box", "brace", "end", "word")
+        box, brace, end, word = m.groups()
         if brace is not None:
             opened.append((m.end() if box else len(text) + 1, brace))
         while end and opened and (end == "}" or not opened[-1][1]):  # without braces, it ends with its phrase

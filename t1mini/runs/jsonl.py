@@ -56,7 +56,7 @@ def read_rows(path: str | Path, what: str = "problems", parse=lambda row, place:
             if len(line) > LONGEST_LINE:
                 raise UserError(f"{path}, {place}: longer than {LONGEST_LINE:,} bytes; are these {what}, "
                                 "one a line?")
-            if line.strip():
+            if line.strip(b" \t\r\n" + codecs.BOM_UTF8):
                 try:
                     rows.append((i, parse(parse_object(line, place), place)))
                 except UserError as error:
