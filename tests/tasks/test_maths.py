@@ -108,3 +108,21 @@ def test_questions_are_the_same_but_for_spacing_case_and_punctuation_not_for_sig
     same = lambda a, b: key(Problem(a, "")) == key(Problem(b, ""))
     assert same("How many\n apples?", "how many apples") and same("$2,000 in all.", "2000 in all") and same("a well-known sum", "a well known sum")
     assert not same("What is 3+4?", "What is 3-4?") and not same("$x-y$", "$xy$") and not same("3.5?", "35?")
+
+
+@pytest.mark.parametrize("words", ["rl --k 2", "evaluate", "collect", "scale --budgets 4", "sft"])
+def test_a_problem_or_trace_longer_than_the_model_is_named_before_anything_runs(words, tmp_path, capsys):
+    rows = [row | {"response": "5"} for row in GSM8K]
+    rows[2] = rows[2] | {"question": "x y " * 300}
+    data, out = write(tmp_path / "p.jsonl", ["\n", *rows]), tmp_path / "out"
+    small = ["--max-new-tokens", "9"] if words != "sft" else []
+    assert main([*words.split(), *small, "--task", "math", "--init", str(GOLDEN), "--data", data, "--out", str(out)]) == 2
+    told = capsys.readouterr().err
+    assert f"{data}, line 4" in told and "512" in told and "leave" in told and told.count("\n") == 1 and not out.exists()
+
+
+def test_a_forced_answer_needs_room_as_well(tmp_path, capsys):
+    data = write(tmp_path / "p.jsonl", GSM8K)
+    words = ["--task", "math", "--init", str(GOLDEN), "--data", data, "--out", str(tmp_path / "out")]
+    assert main(["scale", *words, "--max-new-tokens", "380", "--budgets", "380", "--answer-tokens", "40"]) == 2
+    assert "line 1, 2, 3, 4 (4 in all)" in capsys.readouterr().err
