@@ -66,8 +66,9 @@ def run(config: CollectConfig):
              f"hard.jsonl: solved in {config.at_least:.0%} to {config.at_most:.0%}": len(hard)}
     print("\n".join(f"{what:44}{count:>8}" for what, count in table.items()))
     if not traces:
-        print("t1mini: traces.jsonl is empty: it needs problems with a right and a wrong answer; try more "
-              "--samples, a larger --max-new-tokens, easier --data or another --init", file=sys.stderr)
+        none = "no problem was solved, and " * (not any(map(solved, groups)))
+        print(f"t1mini: {none}traces.jsonl is empty: a trace takes a wrong and a right attempt at one "
+              "problem; try more --samples, a larger --max-new-tokens, other --data or --init", file=sys.stderr)
 
 
 def collect(policy, tokenizer, problems, config, folder):

@@ -27,7 +27,7 @@ _BOX = re.compile(r"""(?xs)  # a box or a brace opens; what ends one; what says 
     (?P<box> \\(?:boxed|fbox) (?![a-zA-Z]) (?:\s*(?=\{)
              | [ \t]*(?=[-+([]*(?:[\d.] | \\[a-zA-Z$]) | [A-HJ-Zb-z]\b)))?
     (?P<brace> \{ | (?(box)|(?!)))
-    | (?P<end> [}$\n] | \\[])] | [.?](?=\s) | \s(?=[a-zA-Z]{2}))
+    | (?P<end> [}$\n] | \\[])] | [.?](?=[\s}$]) | \s(?=[a-zA-Z]{2}))
     | \\(?:[lc]?dots|boxed|fbox)
     | (?P<word> \\(?!\\(?:boxed|fbox)). | [^\\{}\s.?…$_]+)""")
 _TAG = re.compile(r"(?s)<answer>((?:(?!</?answer>).)*)</answer>")

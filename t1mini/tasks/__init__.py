@@ -38,9 +38,9 @@ def policy_for(config, folder: str, problems=(), new: int = 0):
     new = max(new, getattr(config, "max_new_tokens", 0))
     if (longest := max(lengths.values(), default=0)) + new > most:
         file = file_of(config.data, getattr(config, "split", "train"))
-        lines = [f"{i}" for problem, (i, _) in zip(task.load_problems(file), read_rows(file))
+        lines = [i for problem, (i, _) in zip(task.load_problems(file), read_rows(file))
                  if lengths.get(problem, 0) + new > most]
-        shown = ", ".join(lines[:MOST_NAMED])
+        shown = f"{lines[:MOST_NAMED]}".strip("[]")
         raise UserError(f"{file}, line {shown} ({len(lines)} in all): a prompt of {longest} tokens and a "
                         f"response of {new} are more than the {most} the model was made for; lower "
                         "--max-new-tokens, or leave such problems out")

@@ -101,7 +101,7 @@ def parse_row(row: dict, place: str):
     question, answer = row.get("question", row.get("problem")), row.get("answer")
     text = str(answer) if type(answer) in (int, float, str) else ""
     _, hashes, answer = text.rpartition("####")
-    answer = last_box(answer) or answer.strip() or extract_answer(str(row.get("solution")))
+    answer = last_box(f"\\boxed{{{answer}}}") or extract_answer(str(row.get("solution")))
     if not isinstance(question, str) or not question.strip():
         raise UserError(f'{place}: no text under "question" or "problem"')
     cut_off = "question" in row and not hashes and len(f"{answer}".split()) > 20  # before its last line

@@ -90,6 +90,7 @@ def test_sft_rl_evaluation_and_scaling_run_on_gsm8k(tmp_path, capsys):
     ({"answer": "word " * 30 + "\\boxed 12."}, "12"), ({"answer": "", "solution": "\\boxed{4}"}, "4"), ({"answer": " \n", "solution": "\\boxed{4}"}, "4"),
     ({"answer": None, "solution": "\\boxed{4}"}, "4"), ({"answer": "####", "solution": "\\fbox 4"}, "4"), ({"answer": [], "solution": "\\boxed{4}"}, "4"),
     ({"answer": "first \\boxed{3}\n#### 4"}, "4"), ({"answer": "#### $\\boxed{4}$"}, "4"), ({"answer": "\\text{Evelyn}", "solution": "\\boxed{no}"}, "\\text{Evelyn}"),
+    ({"answer": "\\boxed{}", "solution": "\\boxed{4}"}, "4"), ({"answer": "\\{1, 2\\}"}, "\\{1, 2\\}"), ({"answer": "$\\fbox{\\boxed 4}$"}, "4"),
     ({"answer": 0, "solution": "\\boxed{4}"}, "0"), ({"Solution": "\\boxed{\\boxed{4}}"}, "4"),
 ])
 @pytest.mark.parametrize("field", ["problem", "question"])
