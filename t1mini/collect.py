@@ -67,8 +67,8 @@ def run(config: CollectConfig):
     print("\n".join(f"{what:44}{count:>8}" for what, count in table.items()))
     if not traces:
         none = "no problem was solved, and " * (not any(map(solved, groups)))
-        print(f"t1mini: {none}traces.jsonl is empty: a trace takes a wrong and a right attempt at one "
-              "problem; try more --samples, a larger --max-new-tokens, other --data or --init", file=sys.stderr)
+        print(f"t1mini: {none}traces.jsonl is empty: a trace takes a wrong and a right attempt at a problem; "
+              "try more --samples, a larger --max-new-tokens, other --data or --init", file=sys.stderr)
 
 
 def collect(policy, tokenizer, problems, config, folder):

@@ -69,8 +69,7 @@ class SFTConfig(Teacher, TrainingConfig):
 def run(config: SFTConfig):
     math = config.task == "math"
     model, tokenizer = policy_for(config, config.init) if math or config.init else new_policy(config)
-    positions = model.config.max_position_embeddings
-    source = (read_examples(config.data, tokenizer, positions) if math
+    source = (read_examples(config.data, tokenizer, model.config.max_position_embeddings) if math
               else load_problems(config.task, config.data, "train"))
     rng, batch = random.Random(config.seed), config.batch
     with RunFolder.open(config, "sft", leads(batch)) as folder, team(config, "sft", batch) as ranks:
