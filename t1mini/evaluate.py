@@ -57,7 +57,8 @@ class EvaluateConfig(StageConfig):
 
 
 def run(config: EvaluateConfig):
-    problems, policy = pick_problems(config), policy_for(config, config.init)
+    problems = pick_problems(config)
+    policy = policy_for(config, config.init, problems)
     with RunFolder(config, "evaluate") as folder:
         _, verdicts = respond(*policy, problems, config)
         results = summarise(TASKS[config.task], problems, verdicts)

@@ -40,7 +40,8 @@ def run(config: ScaleConfig):
         raise UserError(f"--budgets {max(config.budgets)}: no response is longer than --max-new-tokens "
                         f"{config.max_new_tokens}")
     problems = pick_problems(config)
-    policies = {path: policy_for(config, path) for path in config.init}
+    forced = max(config.budgets) + len(TASKS[config.task].FORCED_ANSWER) + config.answer_tokens
+    policies = {path: policy_for(config, path, problems, forced) for path in config.init}
     curves = {}
     with RunFolder(config, "scale") as folder:
         for path, policy in policies.items():

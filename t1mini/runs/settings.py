@@ -137,7 +137,8 @@ def from_flags(config_class: type, flags: dict):
         raise UserError(f"cannot go on with {run}: it holds no config.json; --resume takes a run's folder")
     try:
         saved = {**json.loads(path.read_bytes()), "out": run, "resume": run}
-        saved.pop("made_by", None)
+        for origin in ("made_by", "begun_with"):
+            saved.pop(origin, None)
         begun = vars(checked(config_class, saved))
     except (UserError, ValueError, TypeError, RecursionError) as error:
         raise UserError(f"cannot go on with {run}: its config.json is of no run of this stage: "
