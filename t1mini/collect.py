@@ -67,9 +67,8 @@ def run(config: CollectConfig):
              f"hard.jsonl: solved in {config.at_least:.0%} to {config.at_most:.0%}": len(hard)}
     print("\n".join(f"{what:44}{count:>8}" for what, count in table.items()))
     if not traces:
-        none = "no problem was solved, and " * (not any(map(solved, groups)))
-        print(f"t1mini: {none}traces.jsonl is empty: a trace takes a wrong and a right attempt at a problem; "
-              "try more --samples, a larger --max-new-tokens, other --data or --init", file=sys.stderr)
+        print("t1mini: traces.jsonl is empty: no problem was solved, or none both solved and missed as a trace "
+              "takes it; try more --samples, a larger --max-new-tokens, other --data or --init", file=sys.stderr)
 
 
 def collect(policy, tokenizer, problems, config, folder):
@@ -81,7 +80,7 @@ def collect(policy, tokenizer, problems, config, folder):
         if not path.exists():
             _, verdicts = respond(policy, tokenizer, batch, config, range(start, start + len(batch)))
             write_text(path, json_lines(responses(batch, verdicts)))
-        rows = [row for _, row in read_rows(path, "attempts")]
+        rows = read_rows(path, "attempts")
         groups += [rows[i : i + config.samples] for i in range(0, len(rows), config.samples)]
     return groups
 

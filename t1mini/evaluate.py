@@ -87,7 +87,7 @@ def respond(policy, tokenizer, problems: list, config: EvaluateConfig, indices=N
     task, (generate, _) = TASKS[config.task], twins(config)
     prompts = [task.prompt_ids(problem, tokenizer) for problem in problems]
     rollouts = generate(policy, prompts, config.samples, config.sampling(tokenizer.size), seed=config.seed,
-                        max_new_tokens=config.max_new_tokens, eos_id=tokenizer.end_ids,
+                        max_new_tokens=config.max_new_tokens, end_ids=tokenizer.end_ids,
                         prompt_indices=indices, max_batch_tokens=config.max_batch_tokens, progress=progress)
     verdicts = judge_rollouts(task, problems, rollouts, tokenizer, max_new_tokens=config.max_new_tokens,
                               repeat_limit=config.repeat_limit)

@@ -103,7 +103,7 @@ def t1_step(step: int, problems: Sequence, indices: Sequence[int], policy: Qwen,
     prompts = [task.prompt_ids(problem, tokenizer) for problem in problems]
     # 2. rollouts
     rollouts = generate(policy, prompts, config.k, sampling, max_new_tokens=config.max_new_tokens,
-                        eos_id=tokenizer.end_ids, seed=config.seed, step=step, prompt_indices=indices,
+                        end_ids=tokenizer.end_ids, seed=config.seed, step=step, prompt_indices=indices,
                         max_batch_tokens=config.max_batch_tokens)  # N = P * K rows
     # 3. rewards
     verdicts = judge_rollouts(task, problems, rollouts, tokenizer, max_new_tokens=config.max_new_tokens,

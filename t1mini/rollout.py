@@ -33,8 +33,6 @@ from t1mini.runs.batches import length_mask, micro_batches, pad
 from t1mini.runs.settings import UserError
 from t1mini.sampler import Sampling, fold, sample
 
-Ends = int | Collection[int] | None  # one end token, several, or none
-
 
 @dataclass
 class Rollouts:
@@ -63,18 +61,18 @@ class Rollouts:
 
 @torch.no_grad()
 def generate(model: Qwen, prompts: Sequence[Sequence[int]], k: int, sampling: Sampling = Sampling(), *,
-             max_new_tokens: int, eos_id: Ends = None, seed: int, step: int = 0,
+             max_new_tokens: int, end_ids: Collection[int] = (), seed: int, step: int = 0,
              prompt_indices: Sequence[int] | None = None, max_batch_tokens: int = 2**17,
              lengths: Tensor | None = None, progress: str = "") -> Rollouts:
     """Samples k responses to each prompt (lists of token ids), with at most `max_batch_tokens` in the cache.
 
-    `eos_id` is the end token, or several; without it nothing ends before `max_new_tokens`. `prompt_indices`
+    A response ends with one of `end_ids`; without any nothing ends before `max_new_tokens`. `prompt_indices`
     names the prompts for the noise (default: 0 ... P-1). `lengths` [N] ends each response there at the
     latest. `progress` labels a progress bar. ValueError for an empty prompt, k < 1 or max_new_tokens < 1;
     UserError where prompt and response exceed the model's positions.
     """
     keys = noise_keys(model, prompts, k, max_new_tokens, seed, step, prompt_indices)  # [N]
-    ends = torch.tensor([*ends_of(eos_id)], dtype=torch.long, device=keys.device)
+    ends = torch.tensor([*end_ids], dtype=torch.long, device=keys.device)
     limits = torch.full_like(keys, max_new_tokens) if lengths is None else lengths.to(keys.device)  # [N]
     at_once = max(1, max_batch_tokens // (k * (max(map(len, prompts)) + max_new_tokens)))  # prompts
     parts = []
@@ -85,11 +83,6 @@ def generate(model: Qwen, prompts: Sequence[Sequence[int]], k: int, sampling: Sa
     ids, logprobs, lengths, finished, mass = map(torch.cat, zip(*parts))
     width = int(lengths.max())
     return Rollouts(ids[:, :width], lengths, finished, logprobs[:, :width], mass[:, :width].sum(1) / lengths)
-
-
-def ends_of(eos_id: Ends) -> Collection[int]:
-    """The end tokens as a collection."""
-    return eos_id if isinstance(eos_id, Collection) else {eos_id} - {None}
 
 
 def noise_keys(model: Qwen, prompts: Sequence[Sequence[int]], k: int, max_new_tokens: int, seed: int,

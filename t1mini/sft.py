@@ -165,7 +165,7 @@ def read_examples(path: str, tokenizer, positions=float("inf")):
                             f"{positions}: shorten it, or leave it out")
         return trace
 
-    examples = [trace for _, trace in read_rows(path, "traces", parse)]
+    examples = read_rows(path, "traces", parse)
     if not examples:
         raise UserError(f"{path} holds no trace")
     return examples

@@ -31,7 +31,7 @@ class Problem(NamedTuple):
 
 # --- what the stages ask of a task: see t1mini/tasks/__init__.py -------------------------------------------
 
-load_problems = lambda path: [Problem(tuple(row["numbers"])) for _, row in read_rows(path)]
+load_problems = lambda path: [Problem(tuple(row["numbers"])) for row in read_rows(path)]
 prompt_text = lambda problem: f"order {' '.join(map(str, problem.numbers))} :"
 prompt_ids = lambda problem, tokenizer: tokenizer.encode(prompt_text(problem))
 in_order = lambda problem: " ".join(map(str, sorted(problem.numbers)))

@@ -21,7 +21,7 @@ See it agree with the plain way: python -m pytest tests/fast/test_twins.py
 from collections import Counter, deque
 from dataclasses import dataclass, field
 from statistics import fmean
-from typing import Sequence
+from typing import Collection, Sequence
 
 import torch
 from torch import Tensor
@@ -29,7 +29,7 @@ from tqdm import tqdm
 
 from t1mini.fast.decode import Engine, Replayed
 from t1mini.model import Qwen
-from t1mini.rollout import Ends, Rollouts, ends_of, noise_keys, require_finite
+from t1mini.rollout import Rollouts, noise_keys, require_finite
 from t1mini.runs.batches import pad
 from t1mini.runs.machine import Clock
 from t1mini.sampler import Sampling, fold, sample
@@ -40,14 +40,13 @@ PROMPTS_KEPT = 2  # as a multiple of those that fill all rows: the last rows of 
 
 @torch.no_grad()
 def generate(model: Qwen, prompts: Sequence[Sequence[int]], k: int, sampling: Sampling = Sampling(), *,
-             max_new_tokens: int, eos_id: Ends = None, seed: int, step: int = 0,
+             max_new_tokens: int, end_ids: Collection[int] = (), seed: int, step: int = 0,
              prompt_indices: Sequence[int] | None = None, max_batch_tokens: int = 2**17,
              lengths: Tensor | None = None, progress: str = "", clock: Clock | None = None) -> Rollouts:
     """t1mini.rollout.generate, sooner. `clock` notes where the time goes."""
     keys = noise_keys(model, prompts, k, max_new_tokens, seed, step, prompt_indices)  # [N]
     limits = [max_new_tokens] * len(keys) if lengths is None else lengths.tolist()
-    ends = frozenset(ends_of(eos_id))
-    responses = [Response(i, limit, ends) for i, limit in enumerate(limits)]
+    responses = [Response(i, limit, end_ids) for i, limit in enumerate(limits)]
     schedule = Schedule(model, prompts, keys, responses, sampling, max_batch_tokens, clock or Clock())
     with torch.autocast(model.device.type, enabled=False):  # the engine casts what it has to by itself
         schedule.run(progress)
@@ -65,7 +64,7 @@ class Response:
 
     number: int
     limit: int  # of its tokens
-    ends: frozenset[int]
+    ends: Collection[int]  # tokens
     sampled: tuple[list, list, list] = field(default_factory=lambda: ([], [], []))
     slot: int = 0
 
@@ -74,7 +73,7 @@ class Response:
 
     @property
     def finished(self) -> bool:
-        return not self.ends.isdisjoint(self.sampled[0][-1:])
+        return any(token in self.ends for token in self.sampled[0][-1:])
 
     @property
     def over(self) -> bool:
@@ -82,9 +81,8 @@ class Response:
 
     def add(self, *more: list):
         """What came next, up to an end token or the limit."""
-        stop = 0 if self.finished else min(len(more[0]), self.limit - len(self))
-        if not self.ends.isdisjoint(more[0][:stop]):
-            stop = 1 + next(i for i, token in enumerate(more[0]) if token in self.ends)
+        ends = [i for i, token in enumerate(more[0], 1) if token in self.ends]
+        stop = 0 if self.finished else min([self.limit - len(self), *ends])
         for column, values in zip(self.sampled, more):
             column.extend(values[:stop])
 

@@ -33,32 +33,32 @@ from t1mini.runs.settings import UserError
 LONGEST_LINE = 2**24  # bytes
 MOST_DIGITS = 300  # so that float() can hold every whole number
 MOST_NAMED = 10  # lines in one message
-OTHER_KINDS = [line.split(maxsplit=1) for line in r"""
-    \[                                      one JSON array: jq -c '.[]' OLD > NEW takes it apart
-    \{\s*$                                  JSON over several lines: jq -c . OLD > NEW joins them
-    .*\}[^\S\r\n]*\r\s*\{                      a file of lines that end in CR alone: tr '\r' '\n' < OLD > NEW
-    \x1f\x8b|BZh|\xfd7zXZ|\x28\xb5\x2f\xfd|PK   compressed: unpack it first
-    PAR1|ARROW1|ORC|Obj\x01                 a table in binary form (parquet, Arrow): export it as JSON lines
-    \xff\xfe|\xfe\xff|\{?\0                 UTF-16, or binary: write it as UTF-8
-    version\shttps://git-lfs                a pointer of Git LFS: git lfs pull fetches the file
-    <                                       a web page: download the file itself
-    """.strip().splitlines()]  # how files begin that are taken for JSON lines, and what to do
+OTHER_KINDS = {  # how files begin that are taken for JSON lines, and what to do
+    rb"\[": "one JSON array: jq -c '.[]' OLD > NEW takes it apart",
+    rb"\{\s*$": "JSON over several lines: jq -c . OLD > NEW joins them",
+    rb".*\}[^\S\r\n]*\r\s*\{": r"a file of lines that end in CR alone: tr '\r' '\n' < OLD > NEW",
+    rb"\x1f\x8b|BZh|\xfd7zXZ|\x28\xb5\x2f\xfd|PK": "compressed: unpack it first",
+    rb"PAR1|ARROW1|ORC|Obj\x01": "a table in binary form (parquet, Arrow): export it as JSON lines",
+    rb"\xff\xfe|\xfe\xff|\{?\0": "UTF-16, or binary: write it as UTF-8",
+    rb"version\shttps://git-lfs": "a pointer of Git LFS: git lfs pull fetches the file",
+    rb"<": "a web page: download the file itself",
+}
 
 
 def read_rows(path: str | Path, what: str = "problems", parse=lambda row, place: row):
-    """[(line number, parse(row, place))] of a .jsonl file's objects. One UserError names all bad lines."""
+    """parse(row, place) of each object of a .jsonl file, places being lines. One UserError names all bad ones."""
     rows, faults = [], []
     with open_regular(path, f"{what} from {path}") as file:
         for i, line in enumerate(iter(lambda: file.readline(LONGEST_LINE + 1), b""), 1):
             place = f"line {i}"
-            if not rows and not faults:
+            if not (rows or faults):
                 require_json_lines(line, f"{path}, {place}")
             if len(line) > LONGEST_LINE:
                 raise UserError(f"{path}, {place}: longer than {LONGEST_LINE:,} bytes; are these {what}, "
                                 "one a line?")
             if line.strip(b" \t\r\n" + codecs.BOM_UTF8):
                 try:
-                    rows.append((i, parse(parse_object(line, place), place)))
+                    rows.append(parse(parse_object(line, place), place))
                 except UserError as error:
                     faults.append(f"{error}" if len(faults) < MOST_NAMED else "")
     if faults:
@@ -69,8 +69,8 @@ def read_rows(path: str | Path, what: str = "problems", parse=lambda row, place:
 
 def require_json_lines(first: bytes, place):
     """UserError where a file's first line shows what else it is."""
-    for beginning, kind in OTHER_KINDS:
-        if re.match(beginning.encode(), first.removeprefix(codecs.BOM_UTF8).lstrip(), re.DOTALL):
+    for beginning, kind in OTHER_KINDS.items():
+        if re.match(beginning, first.removeprefix(codecs.BOM_UTF8).lstrip(), re.DOTALL):
             raise UserError(f"{place}: want a JSON object a line, but this is {kind}")
 
 

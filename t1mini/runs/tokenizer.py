@@ -90,9 +90,7 @@ class Tokenizer:
         return self.backend.decode(list(ids), skip_special_tokens=not special)
 
     def chat_prompt(self, question: str) -> list[int]:
-        """The question as Qwen's chat models expect it (ChatML), up to where the assistant begins."""
-        if not self.can_chat:
-            raise UserError("this tokenizer has no <|im_start|> and <|im_end|>: it belongs to no chat model")
+        """The question as chat models expect it (ChatML) that can_chat, up to where the assistant begins."""
         return self.encode(f"<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n")
 
 

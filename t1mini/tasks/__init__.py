@@ -43,10 +43,11 @@ def policy_for(config, folder: str, problems=(), new: int = 0):
     new = max(new, getattr(config, "max_new_tokens", 0))
     if problems and (longest := max(lengths.values())) + new > most:
         file = file_of(config.data, getattr(config, "split", "train"))
-        lines = [i for problem, (i, _) in zip(task.load_problems(file), read_rows(file))
-                 if lengths.get(problem, 0) + new > most]
-        shown = f"{lines[:MOST_NAMED]}".strip("[]")
-        raise UserError(f"{file}, line {shown} ({len(lines)} in all): a prompt of {longest} tokens and a "
+        places = read_rows(file, parse=lambda row, place: place)
+        long = [place for place, problem in zip(places, task.load_problems(file))
+                if lengths.get(problem, 0) + new > most]
+        raise UserError(f"{file}, {', '.join(long[:MOST_NAMED])} ({len(long)} in all): a prompt of "
+                        f"{longest} tokens and a "
                         f"response of {new} are more than the {most} the model was made for; lower "
                         "--max-new-tokens, or leave such problems out")
     return policy, tokenizer

@@ -157,7 +157,7 @@ def load_problems(path: str | Path):
     """Reads what `save_problems` wrote. UserError names the file, the line and what is wrong with it."""
     parse = lambda row, place: make_problem(row.get("numbers"), row.get("target"),
                                             f'{place}: want {{"numbers": [3, 4, 11], "target": 77}}')
-    return [problem for _, problem in read_rows(path, parse=parse)]
+    return read_rows(path, parse=parse)
 
 
 def make_problem(numbers, target, place: str):

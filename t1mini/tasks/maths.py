@@ -98,7 +98,7 @@ def require_tokenizer(tokenizer, folder):
 
 def load_problems(path: str | Path):
     """UserError names the file, the line and what is wrong with it."""
-    return [problem for _, problem in read_rows(path, parse=parse_row)]
+    return read_rows(path, parse=parse_row)
 
 
 def parse_row(row: dict, place: str):

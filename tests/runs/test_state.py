@@ -216,7 +216,7 @@ def test_three_refused_in_a_row_stop_the_run_with_the_last_good_weights(tmp_path
     assert "update 2 was not applied: its gradient is not finite" in first
     assert last.startswith("t1mini: 3 updates in a row were not applied") and f"--resume {run}" in last
     assert steps() == [1, 3] and events(run, "refused") == [(2, 1), (4, 2), (5, 3), (6, 4)]
-    batch = [row for _, row in jsonl.read_rows(run / "refused/update-000004-rank-0.jsonl")]
+    batch = jsonl.read_rows(run / "refused/update-000004-rank-0.jsonl")
     assert len(batch) == 6 and batch[0]["prompt"].startswith("make")
     step, tensors = load_state(run)
     good = load_model(run / "step-0003").state_dict()
@@ -250,7 +250,7 @@ def test_what_is_not_finite_is_text_in_the_batch_and_an_event_is_said_once(state
         state.note(3, "all tied", "raise --k")
         state.note(5, "all tied", "raise --k")
     batch = jsonl.read_rows(tmp_path / "run/refused/update-000002-rank-0.jsonl")
-    assert list(batch) == [(1, {"reward": "NaN", "kl": 1.5})]
+    assert batch == [{"reward": "NaN", "kl": 1.5}]
     assert events(tmp_path / "run", "all tied") == [(3, 1), (5, 2)]
     printed = capsys.readouterr().err
     assert printed.count("raise --k") == 1 and "t1mini: update 3: raise --k (all such updates: " in printed

@@ -135,4 +135,4 @@ def test_a_forced_answer_needs_room_as_well(tmp_path, capsys):
     data = write(tmp_path / "p.jsonl", GSM8K)
     words = ["--task", "math", "--init", str(GOLDEN), "--data", data, "--out", str(tmp_path / "out")]
     assert main(["scale", *words, "--max-new-tokens", "380", "--budgets", "380", "--answer-tokens", "40"]) == 2
-    assert "line 1, 2, 3, 4 (4 in all)" in capsys.readouterr().err
+    assert "line 1, line 2, line 3, line 4 (4 in all)" in capsys.readouterr().err
