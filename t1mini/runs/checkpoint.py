@@ -20,7 +20,6 @@ See each refused: python -m pytest tests/runs/test_checkpoint.py
 
 import os
 import re
-import shutil
 from dataclasses import fields
 from pathlib import Path
 from reprlib import repr as shortened
@@ -42,6 +41,7 @@ FAMILIES = {  # what only their config.json may leave out
     "qwen3": {"head_dim": 128},
     "llama": {"max_position_embeddings": 2048},
 }
+ROPE = {"rope_type": "default", "type": "default", "partial_rotary_factor": 1}  # what may be said of it
 DEFAULTS = {  # of what any config.json may leave out
     "max_position_embeddings": 32768,
     "rope_theta": 10_000.0,
@@ -89,8 +89,7 @@ def load_model(folder: str | Path, device: str = "cpu", dtype=torch.float32):
     with torch.device("meta"):  # shapes, without memory for numbers
         model = Qwen(config)
     ours = {(name, *p.shape) for name, p in model.named_parameters()}
-    if tied := config.tie_word_embeddings and "lm_head.weight" in stored:  # the embedding once more
-        ours.add(("lm_head.weight", *model.head_weight.shape))
+    again = stored.pop("lm_head.weight", None) if config.tie_word_embeddings else None
     theirs = {(name, *tensor.get_shape()) for name, tensor in stored.items()}
     for name, *shape in sorted(ours ^ theirs):
         wrong = "missing" if (name, *shape) in ours else "not of the model in config.json"
@@ -99,7 +98,7 @@ def load_model(folder: str | Path, device: str = "cpu", dtype=torch.float32):
     for name, values in weights.items():
         if not values.isfinite().all():
             raise UserError(f"{folder}: tensor {name} holds what is not a finite number")
-    if tied and not torch.equal(weights.pop("lm_head.weight"), weights["embed_tokens.weight"]):
+    if again and not torch.equal(again[...].to(device, dtype), weights["embed_tokens.weight"]):
         raise UserError(f"{folder}: tensor lm_head.weight is not the embedding, as tie_word_embeddings "
                         "in config.json has it; set that to false")
     model.load_state_dict(weights, assign=True)
@@ -120,7 +119,6 @@ def save_model(model: Qwen, folder: str | Path, dtype=None):
                "bos_token_id": None, "eos_token_id": None}  # else transformers takes a Llama's to be 1 and 2
     del written["qkv_bias"], written["qk_norm"]  # the family says it
     write_json(folder / "config.json", written)
-    shutil.copymode(folder / "config.json", folder / "model.safetensors")  # save_file's is its owner's alone
 
 
 def read_config(path: Path, stored=()):
@@ -133,12 +131,13 @@ def read_config(path: Path, stored=()):
     if family not in [*FAMILIES]:
         raise UserError(f"{path}: model_type is {shortened(family)}; t1mini reads {', '.join(FAMILIES)}")
     raw = DEFAULTS | FAMILIES[family] | {name: value for name, value in stated.items() if value is not None}
-    ropes = {name: raw.get(name, {}) for name in ("rope_parameters", "rope_scaling")}
-    for name, rope in ropes.items():
-        if not isinstance(rope, dict) or dict in map(type, rope.values()):
-            raise UserError(f"{path}: {name} is {shortened(rope)}; t1mini knows one RoPE for all layers")
-    raw |= ropes["rope_scaling"] or ropes["rope_parameters"]
-    heads, bias = raw.get("num_attention_heads"), raw.get("attention_bias", family == "qwen2")
+    for name in ("rope_parameters", "rope_scaling"):
+        rope = raw.get(name, {})
+        if not isinstance(rope, dict) or dict in map(type, rope.values()) or rope | ROPE != ROPE | rope:
+            raise UserError(f"{path}: {name} is {shortened(rope)}; t1mini knows only plain RoPE, one for all "
+                            "layers")
+        raw |= rope
+    heads, bias = raw.get("num_attention_heads"), raw.get("attention_bias")
     given = {"num_key_value_heads": heads, "head_dim": 2, **raw, "qk_norm": family == "qwen3",
              "qkv_bias": family == "qwen2" and (bias is not False or BIAS in stored)}
     shape = {}
@@ -147,13 +146,11 @@ def read_config(path: Path, stored=()):
         if type(value) not in (int, f.type) or not is_within(value, within):
             raise UserError(f"{path}: {f.name} is {shortened(value)}; it must be a number, {within}")
         shape[f.name] = value
-    ours = {"rope_type": "default", "type": "default", "partial_rotary_factor": 1, "hidden_act": "silu",
-            "attention_bias": family == "qwen2" and bias, "mlp_bias": False, **windows(stated, shape)}
+    ours = {**ROPE, "hidden_act": "silu", "attention_bias": family == "qwen2" and bias, "mlp_bias": False,
+            **windows(stated, shape)}
     for name, value in ours.items():
-        for part in raw, *ropes.values():
-            if part.get(name) not in (None, value):
-                raise UserError(f"{path}: {name} is {shortened(part[name])}; "
-                                f"t1mini knows only {shortened(value)}")
+        if raw.get(name, value) != value:
+            raise UserError(f"{path}: {name} is {shortened(raw[name])}; t1mini knows only {shortened(value)}")
     head_dim = raw.get("head_dim", shape["hidden_size"] / heads)
     if head_dim % 2 or heads % shape["num_key_value_heads"]:
         raise UserError(f"{path}: {heads} attention heads cannot share {shape['num_key_value_heads']}, "
@@ -164,10 +161,10 @@ def read_config(path: Path, stored=()):
 def windows(stated: dict, shape: dict):
     """What config.json may say of sliding windows: none, or such as hide no position from any layer."""
     kinds, full = stated.get("layer_types"), ["full_attention"] * shape["num_hidden_layers"]
-    slides, size = stated.get("use_sliding_window") is True, stated.get("sliding_window", 4096)
-    reaches = lambda x, end: type(x) is int and x >= end
-    wide = slides and reaches(size, shape["max_position_embeddings"])
-    none = size is None or kinds == full or reaches(stated.get("max_window_layers", 28), len(full))
+    reaches = lambda name, end: type(stated.get(name)) is int and stated[name] >= end
+    slides = stated.get("use_sliding_window") is True
+    wide = slides and reaches("sliding_window", shape["max_position_embeddings"])
+    none = stated.get("sliding_window", 0) is None or kinds == full or reaches("max_window_layers", len(full))
     return {"layer_types": kinds if wide else full, "use_sliding_window": slides and (wide or none)}
 
 
