@@ -67,8 +67,9 @@ def run(config: CollectConfig):
              f"hard.jsonl: solved in {config.at_least:.0%} to {config.at_most:.0%}": len(hard)}
     print("\n".join(f"{what:44}{count:>8}" for what, count in table.items()))
     if not traces:
-        print("t1mini: traces.jsonl is empty: no problem was solved, or none both solved and missed as a trace "
-              "takes it; try more --samples, a larger --max-new-tokens, other --data or --init", file=sys.stderr)
+        print("t1mini: traces.jsonl is empty: no problem was solved, or none both solved and missed as a "
+              "trace takes it; try more --samples, a larger --max-new-tokens, other --data or --init",
+              file=sys.stderr)
 
 
 def collect(policy, tokenizer, problems, config, folder):

@@ -51,7 +51,7 @@ def generate(model: Qwen, prompts: Sequence[Sequence[int]], k: int, sampling: Sa
     with torch.autocast(model.device.type, enabled=False):  # the engine casts what it has to by itself
         schedule.run(progress)
     ids, logprobs, masses = zip(*(response.sampled for response in responses))
-    wide = torch.promote_types(model.dtype, torch.float32)
+    wide = schedule.engine.wide
     as_tensor = lambda values, dtype=None: torch.tensor(list(values), dtype=dtype, device=model.device)
     return Rollouts(pad(ids, 0, model.device), as_tensor(map(len, ids)),
                     as_tensor(response.finished for response in responses),
@@ -104,21 +104,19 @@ class Schedule:
 
     def make_window(self):
         """What the rows sample between two looks: ids, log-probabilities and kept mass, each [W, n]."""
-        shape, wide = (WINDOW.get(self.device.type, 4), len(self.rows)), self.engine.wide
-        kinds = torch.long, wide, wide
-        self.window = [torch.zeros(shape, dtype=kind, device=self.device) for kind in kinds]
+        shape, wide = (WINDOW[self.device.type], len(self.rows)), self.engine.wide
+        self.window = [torch.zeros(shape, dtype=kind, device=self.device) for kind in (torch.long, wide, wide)]
         self.place = torch.zeros(1, dtype=torch.long, device=self.device)  # in the window
 
     def run(self, progress: str):
         """Decodes until every response has ended."""
         decode = Replayed(self.decode, self.device)
-        total = len(self.waiting)
-        with tqdm(total=total, desc=progress, unit="response", leave=False,
+        with tqdm(total=len(self.waiting), desc=progress, unit="response", leave=False,
                   disable=not progress or None) as bar:
             self.admit()
             while live := [response for response in self.rows if response is not None]:
-                steps = max(response.limit - len(response) for response in live)
-                steps = min(steps, len(self.window[0]))  # the last ones may have fewer to go
+                left = max(response.limit - len(response) for response in live)
+                steps = min(left, len(self.window[0]))
                 if self.engine.reserve(max(map(len, live)) + steps - 1):
                     decode.forget()
                 self.place.zero_()
@@ -180,7 +178,7 @@ class Schedule:
     def admit(self):
         """Gives free rows to waiting responses whose prompt has or finds a slot, and samples first tokens."""
         slot_of = {row.number // self.k: row.slot for row in self.rows if row is not None}
-        free, new, begun = set(range(self.engine.slots)) - set(slot_of.values()), {}, []
+        free, new, begun = set(range(self.engine.slots)) - set(slot_of.values()), {}, {}
         for i, row in enumerate(self.rows):
             if row is not None or not self.waiting:
                 continue
@@ -189,20 +187,18 @@ class Schedule:
                 if not free:
                     break
                 new[p] = slot_of[p] = free.pop()
-            self.rows[i] = self.waiting.popleft()
-            self.rows[i].slot = slot_of[p]
-            begun.append(i)
+            begun[i] = self.rows[i] = response = self.waiting.popleft()
+            response.slot = slot_of[p]
         if new:
             self.prefill(list(new.values()), [self.prompts[p] for p in new])
         self.engine.arrange([None if row is None else row.slot for row in self.rows])
         if begun:
-            responses = [self.rows[i] for i in begun]
-            rows = torch.tensor(begun, device=self.device)
+            rows, responses = torch.tensor([*begun], device=self.device), [*begun.values()]
             slots, numbers = torch.tensor([(r.slot, r.number) for r in responses], device=self.device).T
             self.engine.begin(rows, slots)
-            self.row_keys[rows] = self.keys[numbers]
-            logits, row_keys = self.prompt_logits[slots], fold(self.keys[numbers], 0)
-            sampled = sample(logits, row_keys=row_keys, return_kept_mass=True, **self.sampling)
+            self.row_keys[rows] = keys = self.keys[numbers]
+            sampled = sample(self.prompt_logits[slots], row_keys=fold(keys, 0), return_kept_mass=True,
+                             **self.sampling)
             self.token[rows] = sampled[0]
             self.record(responses, *(values[None] for values in sampled))
             self.clock.lap("sampling")

@@ -58,9 +58,9 @@ class RunFolder(contextlib.AbstractContextManager):
             if fcntl:
                 fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             files = {} if begun is None else contents(config)
-            kept = f"{(read_object(self.path / 'config.json') if begun else {}).get('begun_with', files)}"
+            kept = read_object(self.path / "config.json") if begun else {}
             for name, content in files.items():
-                if f"{content}" not in kept:
+                if f"{content}" not in f"{kept.get('begun_with', files)}":
                     raise UserError(f"{name} of --data or --init is not what {self.path} was begun with: put "
                                     "that back, or begin a new run with another --out")
             self.write_results("config.json", config.to_dict() | {"begun_with": files})

@@ -39,17 +39,15 @@ def policy_for(config, folder: str, problems=(), new: int = 0):
     policy, tokenizer = load_policy(folder, config.device)
     task, most = TASKS[config.task], policy.config.max_position_embeddings
     task.require_tokenizer(tokenizer, folder)
-    lengths = {problem: len(task.prompt_ids(problem, tokenizer)) for problem in problems}
     new = max(new, getattr(config, "max_new_tokens", 0))
-    if problems and (longest := max(lengths.values())) + new > most:
+    lengths = {problem: len(task.prompt_ids(problem, tokenizer)) for problem in problems}
+    if long := {problem: length for problem, length in lengths.items() if length + new > most}:
         file = file_of(config.data, getattr(config, "split", "train"))
         places = read_rows(file, parse=lambda row, place: place)
-        long = [place for place, problem in zip(places, task.load_problems(file))
-                if lengths.get(problem, 0) + new > most]
-        raise UserError(f"{file}, {', '.join(long[:MOST_NAMED])} ({len(long)} in all): a prompt of "
-                        f"{longest} tokens and a "
-                        f"response of {new} are more than the {most} the model was made for; lower "
-                        "--max-new-tokens, or leave such problems out")
+        lines = [place for place, problem in zip(places, task.load_problems(file)) if problem in long]
+        raise UserError(f"{file}, {', '.join(lines[:MOST_NAMED])} ({len(lines)} in all): a prompt of "
+                        f"{max(long.values())} tokens and a response of {new} are more than the {most} the "
+                        "model was made for; lower --max-new-tokens, or leave such problems out")
     return policy, tokenizer
 
 

@@ -77,7 +77,7 @@ def repetition(response, ids):
 
     A run of one token that is no longer than a run of one digit, such as the zeros of 100!, counts once.
     """
-    digits = max(map(len, re.findall("|".join(f"{d}+" for d in range(10)), response)), default=0)
+    digits = max((len(run[0]) for run in re.finditer(r"(\d)\1*", response)), default=0)
     runs = [[*run] for _, run in groupby(ids)]
     return [i for run in runs for i in (run[:1] if NGRAM <= len(run) <= digits else run)], NGRAM
 
@@ -110,8 +110,7 @@ def parse_row(row: dict, place: str):
     answer = last_box(f"\\boxed{{{answer}}}") or extract_answer(str(row.get("solution")))
     if not isinstance(question, str) or not question.strip():
         raise UserError(f'{place}: no text under "question" or "problem"')
-    cut_off = "question" in row and not hashes and len(f"{answer}".split()) > 20  # before its last line
-    if cut_off or not answer:
+    if not answer or "question" in row and not hashes and len(answer.split()) > 20:  # cut off before it
         raise UserError(f'{place}: no final answer; want "answer" (GSM8K: ending in "#### 18") '
                         'or a "solution" with \\boxed{}')
     return Problem(question.strip(), answer)
