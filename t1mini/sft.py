@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from t1mini.fast import twins
 from t1mini.model import Qwen, QwenConfig
+from t1mini.rollout import score
 from t1mini.runs.batches import bucketed_batches, micro_batches
 from t1mini.runs.checkpoint import save_policy
 from t1mini.runs.folder import RunFolder
@@ -126,13 +127,21 @@ def sft_step(step: int, batch: list[Example], optimiser, config, score):
     total = torch.zeros((), device=model.device)
     lengths = [len(prompt) + len(response) for prompt, response in mine]
     for picks in micro_batches(lengths, config.micro_batch_tokens):
-        logprobs, _, mask = score(model, *zip(*(mine[i] for i in picks)))  # of response tokens only
-        loss = -(logprobs * mask).sum() / tokens
+        loss = sft_loss(model, *zip(*(mine[i] for i in picks)), score, tokens)
         loss.backward()
         total += loss.detach()
     optimiser.team.sum(total)
     optimiser.step(step, {"loss": total}, lambda: [example._asdict() for example in mine])
     return total
+
+
+def sft_loss(model, prompts, responses, score=score, normaliser=None):
+    """Mean negative log-probability of the response tokens, end token included, prompt excluded.
+
+    `normaliser` is the number of response tokens of the whole batch; by default those given.
+    """
+    logprobs, _, mask = score(model, prompts, responses)
+    return -(logprobs * mask).sum() / (normaliser or mask.sum())
 
 
 def teacher_examples(problems, config, tokenizer, rng):

@@ -105,7 +105,8 @@ class Schedule:
     def make_window(self):
         """What the rows sample between two looks: ids, log-probabilities and kept mass, each [W, n]."""
         shape, wide = (WINDOW[self.device.type], len(self.rows)), self.engine.wide
-        self.window = [torch.zeros(shape, dtype=kind, device=self.device) for kind in (torch.long, wide, wide)]
+        self.window = [torch.zeros(shape, dtype=dtype, device=self.device)
+                       for dtype in (torch.long, wide, wide)]
         self.place = torch.zeros(1, dtype=torch.long, device=self.device)  # in the window
 
     def run(self, progress: str):

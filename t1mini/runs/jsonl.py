@@ -46,7 +46,7 @@ OTHER_KINDS = {  # how files begin that are taken for JSON lines, and what to do
 
 
 def read_rows(path: str | Path, what: str = "problems", parse=lambda row, place: row):
-    """parse(row, place) of each object of a .jsonl file, places being lines. One UserError names all bad ones."""
+    """parse(row, place) of each object of a .jsonl file, line by line. One UserError names all bad lines."""
     rows, faults = [], []
     with open_regular(path, f"{what} from {path}") as file:
         for i, line in enumerate(iter(lambda: file.readline(LONGEST_LINE + 1), b""), 1):
