@@ -177,7 +177,10 @@ class Schedule:
         return True
 
     def admit(self):
-        """Gives free rows to waiting responses whose prompt has or finds a slot, and samples first tokens."""
+        """Gives free rows to waiting responses whose prompt has or finds a slot, and samples first tokens.
+
+        UserError where the model's logits are not finite.
+        """
         slot_of = {row.number // self.k: row.slot for row in self.rows if row is not None}
         free, new, begun = set(range(self.engine.slots)) - set(slot_of.values()), {}, {}
         for i, row in enumerate(self.rows):
@@ -191,7 +194,13 @@ class Schedule:
             begun[i] = self.rows[i] = response = self.waiting.popleft()
             response.slot = slot_of[p]
         if new:
-            self.prefill(list(new.values()), [self.prompts[p] for p in new])
+            into = [*new.values()]
+            logits = self.engine.prefill(into, [self.prompts[p] for p in new])
+            require_finite(logits)
+            if self.prompt_logits is None:
+                self.prompt_logits = logits.new_zeros(self.engine.slots, logits.shape[1])
+            self.prompt_logits[into] = logits
+            self.clock.lap("prefill")
         self.engine.arrange([None if row is None else row.slot for row in self.rows])
         if begun:
             rows, responses = torch.tensor([*begun], device=self.device), [*begun.values()]
@@ -203,15 +212,6 @@ class Schedule:
             self.token[rows] = sampled[0]
             self.record(responses, *(values[None] for values in sampled))
             self.clock.lap("sampling")
-
-    def prefill(self, slots: list[int], prompts: list[Sequence[int]]):
-        """Brings prompts into slots. UserError where the model's logits are not finite."""
-        logits = self.engine.prefill(slots, prompts)
-        require_finite(logits)
-        if self.prompt_logits is None:
-            self.prompt_logits = logits.new_zeros(self.engine.slots, logits.shape[1])
-        self.prompt_logits[torch.tensor(slots, device=self.device)] = logits
-        self.clock.lap("prefill")
 
 
 def fit(responses: int, k: int, limit: int, prompt_len: int, budget: int) -> tuple[int, int]:

@@ -34,7 +34,6 @@ from t1mini.runs.jsonl import excerpt, open_regular, read_object
 from t1mini.runs.settings import UserError, is_within
 from t1mini.runs.tokenizer import Tokenizer
 
-BIAS = "layers.0.self_attn.q_proj.bias"
 LARGEST_HEADER = 2**24  # bytes; large models' have a hundredth
 FAMILIES = {  # what only their config.json may leave out
     "qwen2": {},
@@ -138,8 +137,9 @@ def read_config(path: Path, stored=()):
                             "layers")
         raw |= rope
     heads, bias = raw.get("num_attention_heads"), raw.get("attention_bias")
+    biased = bias is not False or "layers.0.self_attn.q_proj.bias" in stored
     given = {"num_key_value_heads": heads, "head_dim": 2, **raw, "qk_norm": family == "qwen3",
-             "qkv_bias": family == "qwen2" and (bias is not False or BIAS in stored)}
+             "qkv_bias": family == "qwen2" and biased}
     shape = {}
     for f in fields(QwenConfig):
         value, within = given.get(f.name), RANGES.get(f.name, "1 to 1_048_576")

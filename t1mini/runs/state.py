@@ -104,8 +104,7 @@ class TrainingState(Stopping):
         folder = Path(self.team.text(f"{self.folder.path}" if self.folder else "", device), "refused")
         folder.mkdir(exist_ok=True)
         plain = json.loads(json.dumps(rows), parse_constant=str)  # JSON has no NaN: as text
-        write_text(folder / f"update-{step:06}-rank-{self.team.rank}.jsonl",
-                   json_lines(plain))
+        write_text(folder / f"update-{step:06}-rank-{self.team.rank}.jsonl", json_lines(plain))
         self.team.text("", device)  # every rank has written its rows
         why = f"its {quantity} is not finite; its batch is in {folder}"
         refused = self.note(step, "refused", f"update {step} was not applied: {why}")

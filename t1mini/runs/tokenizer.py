@@ -46,11 +46,12 @@ class Tokenizer:
         self.eos_id, self.pad_id = self.id_of(eos), self.id_of(config.get("pad_token") or eos)
         if None in (self.eos_id, self.pad_id):
             raise UserError(f"{path}: eos_token or pad_token is no token of tokenizer.json")
-        end_of_turn = self.id_of("<|im_end|>")
-        self.end_ids = sorted({self.eos_id, end_of_turn, self.id_of("<|endoftext|>")} - {None})
+        begin, end, end_of_text = map(self.id_of, ("<|im_start|>", "<|im_end|>", "<|endoftext|>"))
+        self.end_ids = sorted({self.eos_id, end, end_of_text} - {None})
         self.size = max(self.backend.get_vocab().values()) + 1  # one more than the largest id
-        self.can_chat = None not in (end_of_turn, self.id_of("<|im_start|>"))
-        self.eos_id = end_of_turn if self.can_chat else self.eos_id
+        self.can_chat = None not in (begin, end)
+        if self.can_chat:
+            self.eos_id = end
 
     @classmethod
     def from_dir(cls, folder: str | Path):
@@ -58,8 +59,20 @@ class Tokenizer:
         names = [name for name in HANDED_ON if Path(folder, name).is_file()]
         names += "tokenizer.json", "tokenizer_config.json"
         tokenizer = cls({name: read_bytes(Path(folder, name), LARGEST_FILE) for name in names}, folder)
-        tokenizer.end_ids = sorted({*tokenizer.end_ids, *stored_end_ids(folder, tokenizer.size)})
+        tokenizer.add_end_ids(Path(folder))
         return tokenizer
+
+    def add_end_ids(self, folder: Path):
+        """Those of generation_config.json; where it names none config.json's, as in transformers."""
+        for path in folder / "generation_config.json", folder / "config.json":
+            ends = read_object(path).get("eos_token_id") if path.exists() else None
+            if ends is not None:
+                ends = ends if isinstance(ends, list) else [ends]
+                if not all(type(i) is int and 0 <= i < self.size for i in ends):
+                    raise UserError(f"{path}: eos_token_id is {excerpt(ends)}; it must be one or several of "
+                                    f"the {self.size} ids of tokenizer.json")
+                self.end_ids = sorted({*self.end_ids, *ends})
+                break
 
     @classmethod
     def for_words(cls, words: Sequence):
@@ -92,16 +105,3 @@ class Tokenizer:
     def chat_prompt(self, question: str) -> list[int]:
         """The question as chat models expect it (ChatML) that can_chat, up to where the assistant begins."""
         return self.encode(f"<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n")
-
-
-def stored_end_ids(folder: str | Path, size: int) -> list[int]:
-    """Ids that generation_config.json stops at; where it names none config.json's, as in transformers."""
-    for path in Path(folder, "generation_config.json"), Path(folder, "config.json"):
-        ends = read_object(path).get("eos_token_id") if path.exists() else None
-        if ends is not None:
-            ends = ends if isinstance(ends, list) else [ends]
-            if not all(type(i) is int and 0 <= i < size for i in ends):
-                raise UserError(f"{path}: eos_token_id is {excerpt(ends)}; it must be one or several of the "
-                                f"{size} ids of tokenizer.json")
-            return ends
-    return []
