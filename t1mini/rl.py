@@ -147,8 +147,7 @@ def run(config: RLConfig):
 def train(policy: Qwen, tokenizer: Tokenizer, problems: list, config: RLConfig, folder: RunFolder | None,
           team: Team = Team()):
     """Reinforces `policy` in place. Each rank takes its share; only the one that leads has a folder."""
-    home = "cpu" if config.reference_on_cpu else config.device
-    reference = EMAReference(policy, config.ema_decay, home)
+    reference = EMAReference(policy, config.ema_decay, "cpu" if config.reference_on_cpu else config.device)
     optimiser = Optimiser(policy, team, lr=config.lr, steps=config.steps, warmup=config.warmup,
                           clip=config.clip, weight_decay=config.weight_decay, final=config.final_lr,
                           largest_gap=LARGEST_GAP[config.precision])
@@ -156,6 +155,7 @@ def train(policy: Qwen, tokenizer: Tokenizer, problems: list, config: RLConfig, 
     generate, score = twins(config, clock)  # those of t1mini.rollout, or their fast equals
     state = TrainingState(config, folder, team, optimiser, policy=policy, reference=reference.model)
     order = itertools.islice(problem_order(len(problems), config.seed), state.step * config.prompts, None)
+    save = lambda name: save_policy(policy, tokenizer, folder.path / name, DTYPES[config.save_precision])
     with state:
         for step in state.updates(config.steps, "RL"):
             batch = team.share([problems[i] for i in itertools.islice(order, config.prompts)])
@@ -172,11 +172,10 @@ def train(policy: Qwen, tokenizer: Tokenizer, problems: list, config: RLConfig, 
                 for sign in signs(row):
                     state.note(step + 1, *sign)
             if folder and (step + 1) % config.checkpoint_every == 0:
-                path = folder.path / f"step-{step + 1:04d}"
-                save_policy(policy, tokenizer, path, DTYPES[config.save_precision])
+                save(f"step-{step + 1:04d}")
             state.after(step + 1)
         if folder:
-            save_policy(policy, tokenizer, folder.path / "final", DTYPES[config.save_precision])
+            save("final")
 
 
 def problem_order(problems: int, seed: int) -> Iterator[int]:

@@ -98,7 +98,8 @@ def rows_of_runs(runs):
     for run in runs:
         curve = read_rows(Path(run, "budget_curve.csv"))
         step = read_rows(Path(run, "rl/metrics.csv")) or read_rows(Path(run, "metrics.csv"))
-        if not curve and "accuracy" not in [*step, {}][0]:
+        step = [row for row in step if "accuracy" in row]  # those of sft have none
+        if not (curve or step):
             raise UserError(f"{run} is no run of train, rl or scale that has rows to draw, and no study: "
                             f"those are {', '.join(STUDIES)}")
         curves += [row | {"variant": POLICIES.get(row["policy"], row["policy"]), "seed": run,
