@@ -98,7 +98,7 @@ def responses(problems, verdicts):
     """A row a response: its problem and its verdict."""
     for problem, group in zip(problems, verdicts):
         for verdict in group:
-            yield {**problem._asdict(), **vars(verdict), "reward": verdict.reward}
+            yield {**problem._asdict(), **vars(verdict), "reward": verdict.reward()}
 
 
 def summarise(task, problems: list, verdicts: list[list[Verdict]]):

@@ -101,12 +101,8 @@ class Verdict:
     hits: int  # attempts that reach the target, noticed or not
     length: int  # tokens, the end token counted
 
-    @property
-    def reward(self) -> float:
-        return self.penalised(PATTERNS)
-
-    def penalised(self, patterns: Sequence[str]) -> float:
-        """The reward where only these patterns are penalised."""
+    def reward(self, patterns: Sequence[str] = PATTERNS) -> float:
+        """r' where only these patterns are penalised."""
         shown = (getattr(self, name) and name in patterns for name in PATTERNS)
         return penalised_reward(self.correct, *shown)
 
@@ -142,4 +138,4 @@ def judge_rollouts(task, problems: Sequence, rollouts: Rollouts, tokenizer: Toke
 
 def rewards_of(verdicts: list[list[Verdict]], patterns: Sequence[str] = PATTERNS) -> Tensor:
     """Rewards [P, K] where only these patterns are penalised."""
-    return torch.tensor([[verdict.penalised(patterns) for verdict in group] for group in verdicts])
+    return torch.tensor([[verdict.reward(patterns) for verdict in group] for group in verdicts])

@@ -137,9 +137,9 @@ def t1_step(step: int, problems: Sequence, indices: Sequence[int], policy: Qwen,
 def run(config: RLConfig):
     problems = load_problems(config.task, config.data, "train")
     policy, tokenizer = policy_for(config, config.init, problems)
-    with RunFolder.open(config, "rl", leads(config.prompts)) as folder:
-        with team(config, "rl", config.prompts) as ranks:
-            train(policy, tokenizer, problems, config, folder, ranks)
+    most = config.prompts
+    with RunFolder.open(config, "rl", leads(most)) as folder, team(config, "rl", most) as ranks:
+        train(policy, tokenizer, problems, config, folder, ranks)
     if folder:
         print(f"saved {folder.path / 'final'}; metrics in {folder.path / 'metrics.csv'}")
 

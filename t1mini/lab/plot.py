@@ -83,7 +83,7 @@ def run(config):
 
 def rows_of_study(name, folder):
     """By the column that a panel has as x: the rows to show, of variants and seeds."""
-    rows, steps = (read_rows(Path(folder, name + end)) for end in (".csv", "-steps.csv"))
+    rows, steps = read_rows(Path(folder, f"{name}.csv")), read_rows(Path(folder, f"{name}-steps.csv"))
     if not rows:
         raise UserError(f"cannot read {folder}/{name}.csv: there are no rows; python -m t1mini study {name} "
                         "makes them")
