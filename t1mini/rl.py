@@ -158,6 +158,7 @@ def train(policy: Qwen, tokenizer: Tokenizer, problems: list, config: RLConfig, 
     save = lambda name: save_policy(policy, tokenizer, folder.path / name, DTYPES[config.save_precision])
     with state:
         for step in state.updates(config.steps, "RL"):
+            done = step + 1
             batch = team.share([problems[i] for i in itertools.islice(order, config.prompts)])
             indices = team.share(range(config.prompts))
             try:
@@ -165,15 +166,15 @@ def train(policy: Qwen, tokenizer: Tokenizer, problems: list, config: RLConfig, 
                     row, sample = t1_step(step, batch, indices, policy, reference, optimiser, tokenizer,
                                           config, generate, score)
             except NotFinite as refused:
-                state.refuse(step + 1, *refused.args)
+                state.refuse(done, *refused.args)
             else:
                 state.record(row, clock.take("seconds", "rollout", "score"), sample)
                 state.bar.set_postfix({name: f"{row[name]:.2f}" for name in SHOWN})
                 for sign in signs(row):
-                    state.note(step + 1, *sign)
-            if folder and (step + 1) % config.checkpoint_every == 0:
-                save(f"step-{step + 1:04d}")
-            state.after(step + 1)
+                    state.note(done, *sign)
+            if folder and done % config.checkpoint_every == 0:
+                save(f"step-{done:04d}")
+            state.after(done)
         if folder:
             save("final")
 

@@ -24,7 +24,7 @@ LESSONS = {
     "08": "sequence_kl centred_kl ema_update",
     "09": "is_repetitive is_overlong penalised_reward",
 }
-DEFINED = {**vars(loss), **vars(reference), **vars(penalties)}
+DEFINED = vars(loss) | vars(reference) | vars(penalties)
 LIBRARY = {name: DEFINED[name] for names in LESSONS.values() for name in names.split()}
 
 

@@ -74,7 +74,7 @@ def run(config):
         try:
             found = rows_of_study(name, config.studies) if name in STUDIES else rows_of_runs(runs)
             if config.text:
-                print(table(name, found["pass@1"]) + "\n" * (name != studies[-1]))
+                print(table(name, found["pass@1"]), end="\n\n")
             elif figure := draw(PANELS.get(name, PANELS["others"]), found):
                 save(figure, Path(config.out, f"{name}.svg"))
         except (csv.Error, LookupError, TypeError, ValueError) as error:
