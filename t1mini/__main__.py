@@ -45,7 +45,6 @@ STAGES = {  # where its settings are
     "sample": "lab.sample.SampleConfig",
     "plot": "lab.plot.PlotConfig",
 }
-ENDS = {"t1mini.lab.train": "report.txt", "t1mini.sft": "final", "t1mini.rl": "final"}  # what comes last
 
 
 def main(arguments=None):
@@ -90,13 +89,13 @@ def read(words: list):
 
 def run(config: StageConfig):
     """Runs the stage, with a study's --variant and a reader's own --exercise in the library's place."""
-    stage = type(config).__module__
-    if stage in ENDS and config.resume and os.path.exists(end := os.path.join(config.resume, ENDS[stage])):
-        return print(f"{config.resume} is finished, nothing is left to do: see {end}")
+    begun, own = getattr(config, "resume", ""), getattr(config, "exercise", "")
+    for last in ("final", "report.txt"):  # what sft and rl write last, and train
+        if begun and os.path.exists(end := os.path.join(begun, last)):
+            return print(f"{begun} is finished, nothing is left to do: see {end}")
     prepare(config)
-    own = getattr(config, "exercise", "")
     with in_place(variant(config)), exercise(own) if own else contextlib.nullcontext():
-        sys.modules[stage].run(config)
+        sys.modules[type(config).__module__].run(config)
 
 
 def complain(error):

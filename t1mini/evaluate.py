@@ -23,7 +23,7 @@ from t1mini.penalties import Verdict, judge_rollouts
 from t1mini.runs.folder import RunFolder, json_lines
 from t1mini.runs.settings import PRECISIONS, SMALL_CACHE, StageConfig, UserError, setting
 from t1mini.sampler import Sampling
-from t1mini.statistics import clustered_interval, majority_at_k, pass_at_k
+from t1mini.statistics import clustered_interval, majority, pass_at_k
 from t1mini.tasks import TASKS, load_problems, policy_for
 from t1mini.tasks.countdown import SPLITS
 
@@ -98,7 +98,7 @@ def responses(problems, verdicts):
     """A row a response: its problem and its verdict."""
     for problem, group in zip(problems, verdicts):
         for verdict in group:
-            yield {**problem._asdict(), **vars(verdict), "reward": verdict.reward}
+            yield {**problem._asdict(), **vars(verdict), "reward": verdict.reward()}
 
 
 def summarise(task, problems: list, verdicts: list[list[Verdict]]):
@@ -126,8 +126,7 @@ def summarise(task, problems: list, verdicts: list[list[Verdict]]):
 def majority_is_correct(task, group):
     """Whether the commonest answer is right; what gives none, gives up or has no end has no vote."""
     answers = [None if verdict.overlong else task.final_answer(verdict.text) for verdict in group]
-    winner = majority_at_k(answers, len(answers))
-    return group[answers.index(winner)].correct
+    return group[answers.index(majority(answers))].correct
 
 
 def table(results: dict[str, dict]):
@@ -139,6 +138,6 @@ def table(results: dict[str, dict]):
         if not name.endswith(" interval"):
             shown = [FORMATS.get(name, "{:.1%}").format(result[name]) for result in results.values()]
             lines.append(line("  95% interval" if name == "interval" else name, *shown))
-        if name.startswith("majority") and "interval" in name:
-            lines.append("  of the answers given: to give up is no vote")
+            if name.startswith("majority"):
+                lines.append("  of the answers given: to give up is no vote")
     return "\n".join(lines)

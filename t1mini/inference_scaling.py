@@ -36,11 +36,12 @@ class ScaleConfig(EvaluateConfig):
 
 
 def run(config: ScaleConfig):
-    if max(config.budgets) > config.max_new_tokens:
-        raise UserError(f"--budgets {max(config.budgets)}: no response is longer than --max-new-tokens "
+    longest = max(config.budgets)
+    if longest > config.max_new_tokens:
+        raise UserError(f"--budgets {longest}: no response is longer than --max-new-tokens "
                         f"{config.max_new_tokens}")
     problems = pick_problems(config)
-    forced = max(config.budgets) + len(TASKS[config.task].FORCED_ANSWER) + config.answer_tokens
+    forced = longest + len(TASKS[config.task].FORCED_ANSWER) + config.answer_tokens
     policies = {path: policy_for(config, path, problems, forced) for path in config.init}
     curves = {}
     with RunFolder(config, "scale") as folder:

@@ -5,6 +5,7 @@ over the whole step however many ranks there are, and however unequal their shar
 """
 
 from dataclasses import dataclass
+from typing import Iterator
 
 import torch
 from torch import Tensor
@@ -101,20 +102,18 @@ class StepRecord:
         return "\n".join([f"--- step {step}: {self.prompts[0]}", *read])
 
 
-def signs(row: dict[str, float]) -> list[tuple[str, str]]:
+def signs(row: dict[str, float]) -> Iterator[tuple[str, str]]:
     """Signs of ill health that a metrics row shows, each with what to try.
 
     >>> [sign for sign, _ in signs({"tied_groups": 1.0, "reward": -1.0, "entropy": 0.5, "skipped_rows": 1.0})]
     ['all tied', 'all penalised']
     """
-    found = {}
     if row["tied_groups"] == 1:
-        found["all tied"] = ("every prompt's responses earn the same: raise --k or --temperature, "
-                             "or take problems that are sometimes solved")
+        yield "all tied", ("every prompt's responses earn the same: raise --k or --temperature, "
+                           "or take problems that are sometimes solved")
     if row["reward"] == -1:
-        found["all penalised"] = ("every response is penalised: raise --max-new-tokens or --repeat-limit, "
-                                  "or begin from a better SFT model")
+        yield "all penalised", ("every response is penalised: raise --max-new-tokens or --repeat-limit, "
+                                "or begin from a better SFT model")
     if row["entropy"] < COLLAPSED and row["skipped_rows"] < 1:
-        found["entropy collapse"] = (f"the entropy is under {COLLAPSED} nats a token: raise --entropy-coef "
-                                     "or --temperature, or lower --lr")
-    return list(found.items())
+        yield "entropy collapse", (f"the entropy is under {COLLAPSED} nats a token: raise --entropy-coef "
+                                   "or --temperature, or lower --lr")

@@ -64,7 +64,7 @@ class RMSNorm(nn.Module):
 def rope_angles(positions: Tensor, head_dim: int, theta: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """cos and sin of position * theta^(-2i/head_dim) for `positions` [N, S]: each [N, S, head_dim/2]."""
     pairs = torch.arange(0, head_dim, 2, device=positions.device, dtype=torch.float64)
-    angles = positions.to(torch.float64)[:, :, None] * theta ** (-pairs / head_dim)  # [N, S, head_dim/2]
+    angles = positions[:, :, None] * theta ** (-pairs / head_dim)  # [N, S, head_dim/2]
     return angles.cos().to(dtype), angles.sin().to(dtype)
 
 

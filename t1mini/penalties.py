@@ -57,12 +57,12 @@ def is_overlong(length: int, finished: bool, max_new_tokens: int) -> bool:
     return length >= max_new_tokens and not finished
 
 
-def is_garbled(text: str, scripts: Sequence[str] = ("LATIN", "GREEK"), share: float = 0.1) -> bool:
-    r"""True if `text` has control or replacement characters, or over `share` of its letters are of other
-    scripts.
+def is_garbled(text: str) -> bool:
+    r"""True if `text` has control or replacement characters, or over a tenth of its letters are neither Latin
+    nor Greek.
 
-    `scripts` are the first words of Unicode character names, such as LATIN, GREEK, CYRILLIC, CJK. A letter
-    that is a sign is the one it stands for (µ, ℝ, ℓ, 𝑥), and an emoji may be newer than Python's tables.
+    A letter that is a sign is the one it stands for (µ, ℝ, ℓ, 𝑥), and an emoji may be newer than Python's
+    tables.
 
     >>> is_garbled("x = 5, so α > 0"), is_garbled("the \ufffd answer"), is_garbled("so 答案是 five")
     (False, True, True)
@@ -75,8 +75,8 @@ def is_garbled(text: str, scripts: Sequence[str] = ("LATIN", "GREEK"), share: fl
             return True
         if kind.startswith("L"):
             letters += 1
-            foreign += not unicodedata.name(character, "").startswith(tuple(scripts))
-    return foreign > share * letters
+            foreign += not unicodedata.name(character, "").startswith(("LATIN", "GREEK"))
+    return foreign > 0.1 * letters
 
 
 def penalised_reward(reward: float, repetitive: bool, overlong: bool, garbled: bool) -> float:
@@ -101,12 +101,8 @@ class Verdict:
     hits: int  # attempts that reach the target, noticed or not
     length: int  # tokens, the end token counted
 
-    @property
-    def reward(self) -> float:
-        return self.penalised(PATTERNS)
-
-    def penalised(self, patterns: Sequence[str]) -> float:
-        """The reward where only these patterns are penalised."""
+    def reward(self, patterns: Sequence[str] = PATTERNS) -> float:
+        """r' where only these patterns are penalised."""
         shown = (getattr(self, name) and name in patterns for name in PATTERNS)
         return penalised_reward(self.correct, *shown)
 
@@ -131,15 +127,15 @@ def judge_rollouts(task, problems: Sequence, rollouts: Rollouts, tokenizer: Toke
                    repeat_limit: int) -> list[list[Verdict]]:
     """Verdicts [P][K] of prompt-major rollouts. Special tokens other than the end count as text."""
     k = len(rollouts.lengths) // len(problems)
-    verdicts = []
+    verdicts = [[] for _ in problems]
     for row, finished in enumerate(rollouts.finished.tolist()):
         ids = rollouts.ids(row)
         text = tokenizer.decode(ids[: len(ids) - finished], special=True)
-        verdicts.append(judge(task, problems[row // k], text, ids, finished=finished,
-                              max_new_tokens=max_new_tokens, repeat_limit=repeat_limit))
-    return [verdicts[p * k : (p + 1) * k] for p in range(len(problems))]
+        verdicts[row // k].append(judge(task, problems[row // k], text, ids, finished=finished,
+                                        max_new_tokens=max_new_tokens, repeat_limit=repeat_limit))
+    return verdicts
 
 
 def rewards_of(verdicts: list[list[Verdict]], patterns: Sequence[str] = PATTERNS) -> Tensor:
     """Rewards [P, K] where only these patterns are penalised."""
-    return torch.tensor([[verdict.penalised(patterns) for verdict in group] for group in verdicts])
+    return torch.tensor([[verdict.reward(patterns) for verdict in group] for group in verdicts])

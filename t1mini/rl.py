@@ -137,9 +137,9 @@ def t1_step(step: int, problems: Sequence, indices: Sequence[int], policy: Qwen,
 def run(config: RLConfig):
     problems = load_problems(config.task, config.data, "train")
     policy, tokenizer = policy_for(config, config.init, problems)
-    with RunFolder.open(config, "rl", leads(config.prompts)) as folder:
-        with team(config, "rl", config.prompts) as ranks:
-            train(policy, tokenizer, problems, config, folder, ranks)
+    most = config.prompts
+    with RunFolder.open(config, "rl", leads(most)) as folder, team(config, "rl", most) as ranks:
+        train(policy, tokenizer, problems, config, folder, ranks)
     if folder:
         print(f"saved {folder.path / 'final'}; metrics in {folder.path / 'metrics.csv'}")
 
@@ -147,8 +147,7 @@ def run(config: RLConfig):
 def train(policy: Qwen, tokenizer: Tokenizer, problems: list, config: RLConfig, folder: RunFolder | None,
           team: Team = Team()):
     """Reinforces `policy` in place. Each rank takes its share; only the one that leads has a folder."""
-    home = "cpu" if config.reference_on_cpu else config.device
-    reference = EMAReference(policy, config.ema_decay, home)
+    reference = EMAReference(policy, config.ema_decay, "cpu" if config.reference_on_cpu else config.device)
     optimiser = Optimiser(policy, team, lr=config.lr, steps=config.steps, warmup=config.warmup,
                           clip=config.clip, weight_decay=config.weight_decay, final=config.final_lr,
                           largest_gap=LARGEST_GAP[config.precision])
@@ -156,8 +155,10 @@ def train(policy: Qwen, tokenizer: Tokenizer, problems: list, config: RLConfig, 
     generate, score = twins(config, clock)  # those of t1mini.rollout, or their fast equals
     state = TrainingState(config, folder, team, optimiser, policy=policy, reference=reference.model)
     order = itertools.islice(problem_order(len(problems), config.seed), state.step * config.prompts, None)
+    save = lambda name: save_policy(policy, tokenizer, folder.path / name, DTYPES[config.save_precision])
     with state:
         for step in state.updates(config.steps, "RL"):
+            done = step + 1
             batch = team.share([problems[i] for i in itertools.islice(order, config.prompts)])
             indices = team.share(range(config.prompts))
             try:
@@ -165,18 +166,17 @@ def train(policy: Qwen, tokenizer: Tokenizer, problems: list, config: RLConfig, 
                     row, sample = t1_step(step, batch, indices, policy, reference, optimiser, tokenizer,
                                           config, generate, score)
             except NotFinite as refused:
-                state.refuse(step + 1, *refused.args)
+                state.refuse(done, *refused.args)
             else:
                 state.record(row, clock.take("seconds", "rollout", "score"), sample)
                 state.bar.set_postfix({name: f"{row[name]:.2f}" for name in SHOWN})
                 for sign in signs(row):
-                    state.note(step + 1, *sign)
-            if folder and (step + 1) % config.checkpoint_every == 0:
-                path = folder.path / f"step-{step + 1:04d}"
-                save_policy(policy, tokenizer, path, DTYPES[config.save_precision])
-            state.after(step + 1)
+                    state.note(done, *sign)
+            if folder and done % config.checkpoint_every == 0:
+                save(f"step-{done:04d}")
+            state.after(done)
         if folder:
-            save_policy(policy, tokenizer, folder.path / "final", DTYPES[config.save_precision])
+            save("final")
 
 
 def problem_order(problems: int, seed: int) -> Iterator[int]:

@@ -35,15 +35,13 @@ def pass_at_k(n: int, c: int, k: int) -> float:
     return 1.0 - math.comb(n - c, k) / math.comb(n, k)
 
 
-def majority_at_k(answers: Sequence[Hashable], k: int) -> Hashable | None:
-    """The commonest of the first k answers, of a tie the earlier. None is no vote, or that there was none.
+def majority(answers: Sequence[Hashable]) -> Hashable | None:
+    """The commonest of the answers, of a tie the earlier. None is no vote, or that there was none.
 
-    >>> majority_at_k(["7", "5", None, "5"], k=4), majority_at_k(["7", "5"], k=2)
+    >>> majority(["7", "5", None, "5"]), majority(["7", "5"])
     ('5', '7')
     """
-    if not 1 <= k <= len(answers):
-        raise ValueError(f"need 1 <= k <= {len(answers)} answers, got k={k}")
-    votes = Counter(answer for answer in answers[:k] if answer is not None)
+    votes = Counter(answer for answer in answers if answer is not None)
     return max(votes, key=votes.get) if votes else None
 
 
@@ -75,20 +73,18 @@ def clustered_interval(scores) -> tuple[float, float]:
     return (low, high) if np.ptp(means) else wilson_interval(means.sum().item(), len(means))
 
 
-def paired_bootstrap(a, b, seed: int | np.random.Generator, resamples: int = 2000) -> tuple[float, float]:
+def paired_bootstrap(a, b, seed: int | np.random.Generator) -> tuple[float, float]:
     """95% interval of mean(a) - mean(b), two policies' scores on the same problems, resampling problems.
 
     a and b [problems] or [problems, samples]. It excludes 0 where the difference is significant at 5%.
     """
     a, b = (np.asarray(x, dtype=float).reshape(len(x), -1).mean(axis=1) for x in (a, b))
-    if a.shape != b.shape or not len(a):
+    if len(a) != len(b):
         raise ValueError(f"paired scores need the same problems, got {len(a)} and {len(b)}")
-    rng = np.random.default_rng(seed)
-    means = [(a - b)[rng.integers(len(a), size=len(a))].mean() for _ in range(resamples)]
-    return tuple(np.percentile(means, [2.5, 97.5]).tolist())
+    return crossed_bootstrap([a - b], seed)
 
 
-def crossed_bootstrap(scores, seed: int | np.random.Generator, resamples: int = 2000) -> tuple[float, float]:
+def crossed_bootstrap(scores, seed: int | np.random.Generator) -> tuple[float, float]:
     """95% interval of the mean of scores [seeds, problems], resampling both: either could have been others.
 
     With one seed it is an interval over problems alone.
@@ -98,7 +94,7 @@ def crossed_bootstrap(scores, seed: int | np.random.Generator, resamples: int = 
         raise ValueError(f"need scores of seeds and problems, got shape {scores.shape}")
     runs, problems = scores.shape
     draw = lambda n: rng.integers(n, size=n)
-    means = [scores[draw(runs)][:, draw(problems)].mean() for _ in range(resamples)]
+    means = [scores[draw(runs)][:, draw(problems)].mean() for _ in range(2000)]
     return tuple(np.percentile(means, [2.5, 97.5]).tolist())
 
 

@@ -114,7 +114,7 @@ def test_every_problem_comes_once_before_any_comes_again():
     (f"low low {HIT}", {}, -1.0),  # garbled: does not read as attempts and verdicts
 ])
 def test_penalties_overrule_the_verifier(text, changes, reward):
-    assert judge(countdown, Problem((3, 4, 11), 77), text, **(JUDGED | changes)).reward == reward
+    assert judge(countdown, Problem((3, 4, 11), 77), text, **(JUDGED | changes)).reward() == reward
 
 
 def run_on_easy_problems(path, **settings):
@@ -132,7 +132,7 @@ def test_a_stray_padding_token_is_garbled():
     lengths = torch.tensor([len(row) for row in rows])
     rollouts = Rollouts(pad(rows, tokenizer.pad_id), lengths, torch.tensor([True, True]), torch.zeros(2, 99), torch.ones(2))
     [verdicts] = judge_rollouts(countdown, [Problem((3, 4, 11), 77)], rollouts, tokenizer, max_new_tokens=99, repeat_limit=2)
-    assert [v.reward for v in verdicts] == [1.0, -1.0] and not any("eos" in v.text for v in verdicts)
+    assert [v.reward() for v in verdicts] == [1.0, -1.0] and not any("eos" in v.text for v in verdicts)
 
 
 @pytest.fixture(scope="module")

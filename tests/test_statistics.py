@@ -5,7 +5,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from t1mini.statistics import Z95, clustered_interval, majority_at_k, paired_bootstrap, pass_at_k, wilson_interval
+from t1mini.statistics import Z95, clustered_interval, majority, paired_bootstrap, pass_at_k, wilson_interval
 
 
 # --- pass@k and majority@k ------------------------------------------------------------------------------------------
@@ -25,21 +25,15 @@ def test_pass_at_k_refuses_impossible_counts(n, c, k):
         pass_at_k(n, c, k)
 
 
-@pytest.mark.parametrize("answers, k, winner", [
-    (["7", "5", "5"], 3, "5"),
-    (["7", "5", "5"], 2, "7"),  # only the first k vote, and the earlier one wins the tie
-    (["5", "7", "7", "5"], 4, "5"),
-    ([None, None, "3"], 3, "3"),  # None is no vote
-    ([None, None, "3"], 2, None),
+@pytest.mark.parametrize("answers, winner", [
+    (["7", "5", "5"], "5"),
+    (["7", "5"], "7"),  # the earlier one wins the tie
+    (["5", "7", "7", "5"], "5"),
+    ([None, None, "3"], "3"),  # None is no vote
+    ([None, None], None),
 ])
-def test_majority_is_the_commonest_of_the_first_k(answers, k, winner):
-    assert majority_at_k(answers, k) == winner
-
-
-@pytest.mark.parametrize("k", [0, 3])
-def test_majority_refuses_a_k_without_answers(k):
-    with pytest.raises(ValueError):
-        majority_at_k(["7", "5"], k)
+def test_majority_is_the_commonest(answers, winner):
+    assert majority(answers) == winner
 
 
 # --- intervals ------------------------------------------------------------------------------------------------------

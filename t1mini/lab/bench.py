@@ -43,7 +43,6 @@ from t1mini.sampler import Sampling
 
 # forward passes that the work comes to, of which a backward pass is two
 WORK = {"rollout": 1, "update": 4, "step": 5, "logprobs": 3}
-DECODES = ("rollout", "step")
 TEMPERATURE = 1.2  # of sampling: T1's
 SAMPLING = Sampling(TEMPERATURE)
 SPREAD = 0.8  # standard deviation of the logarithm of a log-normal length
@@ -173,12 +172,10 @@ class Bench:
         cache = 2 * wide * s.num_key_value_heads  # numbers a token
         read = (matrices * ranks + cache * prompts) * c.max_new_tokens
         read += cache * (lengths**2).sum().item() / 2
-        size = DTYPES[c.dtype].itemsize
         rate, bandwidth = (ranks * rate for rate in rates(c, s))  # every rank is measuring now
         return {"flops": 2 * flops * WORK[self.name] / rate, "gflops_per_second": rate / 1e9,
-                "bytes": size * read * (self.name in DECODES) / bandwidth,
-                "gigabytes_per_second": bandwidth / 1e9,
-                "prompt_cache_megabytes": size * cache * prompts / 1e6}
+                "bytes": DTYPES[c.dtype].itemsize * read * (self.name in ("rollout", "step")) / bandwidth,
+                "gigabytes_per_second": bandwidth / 1e9}
 
 
 @cache

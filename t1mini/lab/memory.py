@@ -131,5 +131,5 @@ class PeakBytes(_python_dispatch.TorchDispatchMode):
 def report(parts):
     """An addition: the parts, the peak, and the GPUs it fits."""
     lines = [f"{sign:3}{name:32}{size / 1e9:8.2f} GB" for sign, (name, size) in zip(SIGNS, parts.items())]
-    fits = [f"fits a GPU of {gb} GB" for gb in GPU_GB if parts["peak"] / 1e9 + HEADROOM_GB <= gb]
-    return "\n".join(lines + (fits or [NO_FIT])[:1])
+    needed = parts["peak"] / 1e9 + HEADROOM_GB
+    return "\n".join([*lines, next((f"fits a GPU of {gb} GB" for gb in GPU_GB if needed <= gb), NO_FIT)])

@@ -74,7 +74,7 @@ def run(config):
         try:
             found = rows_of_study(name, config.studies) if name in STUDIES else rows_of_runs(runs)
             if config.text:
-                print(table(name, found["pass@1"]) + "\n" * (name != studies[-1]))
+                print(table(name, found["pass@1"]), end="\n\n")
             elif figure := draw(PANELS.get(name, PANELS["others"]), found):
                 save(figure, Path(config.out, f"{name}.svg"))
         except (csv.Error, LookupError, TypeError, ValueError) as error:
@@ -83,7 +83,7 @@ def run(config):
 
 def rows_of_study(name, folder):
     """By the column that a panel has as x: the rows to show, of variants and seeds."""
-    rows, steps = (read_rows(Path(folder, name + end)) for end in (".csv", "-steps.csv"))
+    rows, steps = read_rows(Path(folder, f"{name}.csv")), read_rows(Path(folder, f"{name}-steps.csv"))
     if not rows:
         raise UserError(f"cannot read {folder}/{name}.csv: there are no rows; python -m t1mini study {name} "
                         "makes them")
@@ -98,7 +98,8 @@ def rows_of_runs(runs):
     for run in runs:
         curve = read_rows(Path(run, "budget_curve.csv"))
         step = read_rows(Path(run, "rl/metrics.csv")) or read_rows(Path(run, "metrics.csv"))
-        if not curve and "accuracy" not in [*step, {}][0]:
+        step = [row for row in step if "accuracy" in row]  # those of sft have none
+        if not (curve or step):
             raise UserError(f"{run} is no run of train, rl or scale that has rows to draw, and no study: "
                             f"those are {', '.join(STUDIES)}")
         curves += [row | {"variant": POLICIES.get(row["policy"], row["policy"]), "seed": run,

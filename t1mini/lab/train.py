@@ -105,8 +105,7 @@ def write_results(folder, test, seconds, results, curves):
         "seed": test.seed,
         "preset": test.preset,
         "seconds": seconds,
-        **{name: {key: results[name][key] for key in ("pass@1", "interval", "problems", "samples")}
-           for name in ("sft", "rl")},
+        **results,
         "budget_curve": {"budgets": test.budgets}
         | {name: curve.mean(axis=(1, 2)).tolist() for name, curve in curves.items()},
         "logprob_gap_max": max(gaps, default=None),

@@ -57,7 +57,7 @@ def judge_both(rng: random.Random, folder: Path):
     yield text, ids, finished, problem
     for task, given in ((countdown, countdown.Problem((3, 4, 11), 77)), (maths, problem)):
         verdict = judge(task, given, text, ids, finished=finished, max_new_tokens=40, repeat_limit=4)
-        assert verdict.reward in (-1.0, 0.0, 1.0)
+        assert verdict.reward() in (-1.0, 0.0, 1.0)
 
 
 def rows(rng: random.Random, folder: Path):
