@@ -58,9 +58,10 @@ class RunFolder(contextlib.AbstractContextManager):
             if fcntl:
                 fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             files = {} if begun is None else contents(config)
-            kept = f"{(read_object(self.path / 'config.json') if begun else {}).get('begun_with', files)}"
-            for name, content in files.items():
-                if f"{content}" not in kept:
+            kept = (read_object(self.path / "config.json") if begun else {}).get("begun_with", files)
+            kept = kept if isinstance(kept, dict) else {}
+            for name, content in (kept | files).items():  # a file may have moved, none be new or gone
+                if content not in kept.values() or content not in files.values():
                     raise UserError(f"{name} of --data or --init is not what {self.path} was begun with: put "
                                     "that back, or begin a new run with another --out")
             self.write_results("config.json", config.to_dict() | {"begun_with": files})
