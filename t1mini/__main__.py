@@ -54,7 +54,7 @@ def main(arguments=None):
         try:
             run(read(sys.argv[1:] if arguments is None else arguments))
         finally:  # --help leaves by SystemExit
-            sys.stdout.flush()
+            print(end="", flush=True)
     except (UserError, KeyboardInterrupt) as error:
         return complain(error)
     except BrokenPipeError:  # whoever read our output has gone

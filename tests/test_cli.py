@@ -156,3 +156,8 @@ def test_a_reader_that_leaves_ends_the_stage_without_a_word():
     stage.stdout.read(10)
     stage.stdout.close()
     assert stage.stderr.read() == b"" and stage.wait() == 1
+
+
+def test_without_an_output_there_is_no_traceback(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)  # as after >&-
+    assert main(["data", "--files"]) == 2

@@ -25,7 +25,7 @@ if __name__ == "__main__":  # student's processes import this file and have no u
         try:
             code = main(sys.argv[1:])
         finally:  # --help leaves by SystemExit
-            sys.stdout.flush()
+            print(end="", flush=True)
     except BrokenPipeError:  # whoever read our output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1

@@ -62,10 +62,10 @@ def exercise(path: str):
     try:
         with in_place(own):
             yield
-    except Exception as error:  # as above
+    except (Exception, SystemExit) as error:  # as above
         frames = traceback.extract_tb(error.__traceback__)
         if "train" not in [frame.name for frame in frames] or isinstance(error, OSError):
             raise  # not of the step
-        at = "".join(f" in {frame.name}, line {frame.lineno}" for frame in frames if frame.filename == path)
-        raise UserError(f"with {path} the step fails{at}: {type(error).__name__}: {error}; {check} may say "
-                        "why") from error
+        at = [f" in {frame.name}, line {frame.lineno}" for frame in frames if frame.filename == path]
+        raise UserError(f"with {path} the step fails{''.join(at[-3:])}: {type(error).__name__}: {error}; "
+                        f"{check} may say why") from error

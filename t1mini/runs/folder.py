@@ -58,9 +58,10 @@ class RunFolder(contextlib.AbstractContextManager):
             if fcntl:
                 fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             files = {} if begun is None else contents(config)
-            kept = read_object(self.path / "config.json") if begun else {}
-            for name, content in files.items():
-                if f"{content}" not in f"{kept.get('begun_with', files)}":
+            kept = read_object(self.path / "config.json").get("begun_with", files) if begun else files
+            kept = kept if isinstance(kept, dict) else {}
+            for name, content in (kept | files).items():  # a file may have moved, none be new or gone
+                if content not in kept.values() or content not in files.values():
                     raise UserError(f"{name} of --data or --init is not what {self.path} was begun with: put "
                                     "that back, or begin a new run with another --out")
             self.write_results("config.json", config.to_dict() | {"begun_with": files})

@@ -104,7 +104,7 @@ def load_problems(path: str | Path):
 def parse_row(row: dict, place: str):
     """A problem of one of the header's three kinds; `place` is named in errors."""
     row = {name.casefold(): value for name, value in row.items()}
-    question, answer = row.get("question", row.get("problem")), row.get("answer")
+    question, answer = row.get("question") or row.get("problem"), row.get("answer")
     text = str(answer) if type(answer) in (int, float, str) else ""
     _, hashes, answer = text.rpartition("####")
     answer = last_box(f"\\boxed{{{answer}}}") or extract_answer(str(row.get("solution")))

@@ -60,6 +60,7 @@ def test_a_wrong_function_shows_and_is_gone_afterwards(plain, tmp_path):
     ("def rloo_advantages(rewards):\n    return None\n", "TypeError"),
     ("def token_entropy(logits):\n    return logits\n", "the step fails"),
     ("def token_entropy(logits):\n    return {}[logits]\n", "in token_entropy, line 2: KeyError"),
+    ("def token_entropy(logits):\n    exit(3)\n", "in token_entropy, line 2: SystemExit: 3"),
 ])
 def test_a_readers_mistake_is_one_line(code, says, tmp_path, capsys):
     (tmp_path / "mine.py").write_text(code)

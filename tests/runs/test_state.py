@@ -293,6 +293,7 @@ def test_two_ranks_killed_and_resumed(tmp_path, monkeypatch, pytestconfig):
 def test_a_run_goes_on_only_with_the_data_and_the_checkpoint_it_was_begun_with(stage, words, tmp_path, monkeypatch, capsys):
     init, data, run = tmp_path / "init", tmp_path / "p.jsonl", tmp_path / "run"
     shutil.copytree(ROOT / "tests/golden/qwen2-tiny", init)
+    (init / "generation_config.json").write_text('{"eos_token_id": 5}')
     rows = [f'{{"question": "{i} + 1?", "answer": "{i + 1}", "response": "{i + 1}"}}\n' for i in range(6)]
     data.write_text("".join(rows))
     command = [stage, "--task", "math", "--init", str(init), "--data", str(data), "--threads", "1", "--out", str(run), *words.split()]
@@ -300,6 +301,9 @@ def test_a_run_goes_on_only_with_the_data_and_the_checkpoint_it_was_begun_with(s
         at_update(patch, 1, lambda: os.kill(os.getpid(), signal.SIGINT))
         assert main(command) == 130
     begun = (run / "config.json").read_bytes()
+    (init / "generation_config.json").rename(tmp_path / "gone")
+    assert main([stage, "--resume", str(run)]) == 2 and "generation_config.json" in capsys.readouterr().err
+    (tmp_path / "gone").rename(init / "generation_config.json")
     for file, others in ((data, "".join(rows[::-1]).encode()), (init / "model.safetensors", None), (init / "tokenizer_config.json", None)):
         kept = file.read_bytes()
         file.unlink()

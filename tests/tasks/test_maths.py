@@ -100,7 +100,7 @@ def test_sft_rl_evaluation_and_scaling_run_on_gsm8k(tmp_path, capsys):
     ({"answer": None, "solution": "\\boxed{4}"}, "4"), ({"answer": "####", "solution": "\\fbox 4"}, "4"), ({"answer": [], "solution": "\\boxed{4}"}, "4"),
     ({"answer": "first \\boxed{3}\n#### 4"}, "4"), ({"answer": "#### $\\boxed{4}$"}, "4"), ({"answer": "\\text{Evelyn}", "solution": "\\boxed{no}"}, "\\text{Evelyn}"),
     ({"answer": "\\boxed{}", "solution": "\\boxed{4}"}, "4"), ({"answer": "\\{1, 2\\}"}, "\\{1, 2\\}"), ({"answer": "$\\fbox{\\boxed 4}$"}, "4"),
-    ({"answer": 0, "solution": "\\boxed{4}"}, "0"), ({"Solution": "\\boxed{\\boxed{4}}"}, "4"),
+    ({"answer": 0, "solution": "\\boxed{4}"}, "0"), ({"question": None, "problem": "q", "answer": "4"}, "4"), ({"Solution": "\\boxed{\\boxed{4}}"}, "4"),
 ])
 @pytest.mark.parametrize("field", ["problem", "question"])
 def test_the_gold_answer_is_what_is_boxed_and_the_solution_counts_where_there_is_none(tmp_path, field, row, answer):
