@@ -154,7 +154,7 @@ def same(a, b):
         x, y = (z[1:] if z[0] in ("set", "list") else [z][: len(z) == 2] for z in (a, b))
         once = "set" in kinds or len(x) != len(y)  # a list of as many says as often what it says
         counts = [[sum(same(u, v) for v in z) for z in (x, y)] for u in (*x, *y)]
-        return bool(x and y) and all(bool(p and q) and (once or p == q) for p, q in counts)
+        return bool(x) and all(p == q or once and p * q for p, q in counts)
     return a[0] == b[0] != "text" and len(a) == len(b) and all(map(same, a[1:], b[1:]))
 
 
