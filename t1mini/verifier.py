@@ -34,12 +34,16 @@ _TAG = re.compile(r"(?s)<answer>((?:(?!</?answer>).)*)</answer>")
 # The last line, or what is no heading: neither words nor a numbered step.
 _HASHES = re.compile(r"(?im)^[ \t]*####[ \t]*(?![*_]*(?:the |final )*answer)"
                      r"(\S[^\n]*(?=\s*\Z)|(?![*_]*(?:[a-z]{2}|\d+[.)] ))\S[^\n]*)$")
-_SUPPOSED = re.compile(r"(?i)\b(?:if|whether|suppos\w+|assum\w+)\b"
+_SUPPOSED = re.compile(r"(?i)(?:\b(?:if|whether|suppos\w+|assum\w+|perhaps|maybe"
+                       r")|(?:\bnot|n['’]t) (?:true|think))\b"
                        r"(?:(?!(?:then|if)\b)[^.!?,\n]){0,40}?\banswer\b")
-_SAYS = re.compile(r"(?i)\banswer\b[*_]*[ \t]*(?:\bis\b|:|=)[:*_ \t]*(?:\s*(?:\\\[|\$\$))?\s*(?=\S)")
+_SAYS = re.compile(r"(?im)(?:\b(?:ans|answers?|correct (?:option|choice))\b(?: to (?:the|this) \w+)?"
+                   r"[*_]*[ \t]*(?:\b(?:is|are)\b|:|=)|^[#*_ ]+(?:the )?(?:final )?answer[*_ ]*$)[:*_} \t]*"
+                   r"(?:(?:about|roughly|approximately) )?(?:\s*(?:\\\[|\$\$))?\s*(?=\S)")
 _NEGATION = re.compile(r"(?i)(?:\w+ly )?(?:not|never)\b")
 _SENTENCE = re.compile(r"(?i)\n|\\\]|[.!?](?=\s|$)"
-                       r"|[,;]?[^\S\n]+(?:because|since|which|where|so|(?<!well )as(?! well))\b"
+                       r"|[^\S\n]+\((?=[a-z]{3,} )|[,;]?[^\S\n]+(?:because|since|which|where|so"
+                       r"|(?:(?:and|but) )?not|instead|rather|(?<!well )as(?! well))\b"
                        r"|(?<=[\d%)}$]),[^\S\n]+(?:after|by|for|from|giv\w+|just|obtained|rounded|with)\b")
 
 
@@ -85,7 +89,7 @@ def last_box(text):
 
 
 def _says_something(answer):
-    return re.sub(r"\\[lc]?dots|\\boxed|[\s.?…$_{}]", "", answer)
+    return re.sub(r"\\[lc]?dots|\\boxed|[\s.:?…$_{}]", "", answer)
 
 
 def verify(response: str, gold: str):
@@ -127,7 +131,7 @@ def answers_equal(prediction: str, gold: str):
     return same(read(a), read(b))
 
 
-_CLOCKS = re.compile(r"\d?\d:[0-5]\d \d?\d:[0-5]\d")
+_CLOCKS = re.compile(r"\d?\d:[0-5]\d \d?\d:[0-5]\d|.*:0\d.*")
 
 
 def same(a, b):
@@ -144,10 +148,13 @@ def same(a, b):
         return True
     if len(kinds) == 2 and kinds & {"named", "unit"}:
         return same(bare(a), bare(b)) or any(
-            x[:2] == ("unit", "%") and same(("number", f"({x[2][1]})/100"), y) for x, y in ((a, b), (b, a)))
+            x[:2] == ("unit", "%") and same(("number", f"({x[2][1]})/100"), y)
+            or x[:2] == ("named", ":") and x[2] == y for x, y in ((a, b), (b, a)))
     if kinds & {"set", "list"}:  # in any order; a set of one is what is in it
         x, y = (z[1:] if z[0] in ("set", "list") else [z][: len(z) == 2] for z in (a, b))
-        return bool(x and y) and all(any(same(u, v) for v in to) for of, to in ((x, y), (y, x)) for u in of)
+        once = "set" in kinds or len(x) != len(y)  # a list of as many says as often what it says
+        counts = [[sum(same(u, v) for v in z) for z in (x, y)] for u in (*x, *y)]
+        return bool(x) and all(p == q or once and p * q for p, q in counts)
     return a[0] == b[0] != "text" and len(a) == len(b) and all(map(same, a[1:], b[1:]))
 
 

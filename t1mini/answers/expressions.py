@@ -160,14 +160,14 @@ class _Reader:
 
     def function(self, word):
         r"""\log_{2} x, \sin^{2} x, \sin^{-1} x and the rest."""
-        base = self.operand(EXPONENT) if word == "log" and self.accept("_") else None
+        base = self.operand(EXPONENT) if word == "log" and self.accept("_") else 10
         exponent = self.operand(BEHIND) if self.accept("^") else 1
         if exponent == -1:
             word, exponent = "arc" + word, 1
         if word not in FUNCTIONS:
             raise NotMathematics(f"no function {word}")
         x = FUNCTIONS[word](self.operand(SIGN if self.tokens[-1] in _CLOSING else PRODUCT))
-        return power(x / log(base) if base is not None else x, exponent)
+        return power(x / log(base) if word == "log" else x, exponent)
 
 
 # --- what is counted -------------------------------------------------------------------------------------
@@ -188,17 +188,20 @@ _UNIT_NAMES = """mm millimeter millimetre
     g gram
     kg kilogram
     oz ounce
-    lb pound £
+    lb pound £ gbp
     l liter litre
     ml milliliter
     dollar usd buck
     cent ¢
-    euro €
-    yen ¥
-    rupee ₹
+    euro € eur
+    yen ¥ jpy
+    rupee ₹ inr
     % percent
     ° degree deg
     rad radian
+    won ₩
+    ruble ₽
+    franc chf
     c celsius celsiu
     f fahrenheit
     / per

@@ -30,6 +30,8 @@ _NAME = (r"\"?(?:[A-Za-z]|[A-Z]{2,4}|[A-Za-z]{3,}(?: [A-Za-z]{3,}){0,3})\"?"
 _LABEL = re.compile(rf"(?:the )?((?:m ?\\angle |\\angle |\\)?{_NAME}"
                     r"|\( ?\\?[A-Za-z]+(?: ?, ?\\?[A-Za-z]+)* ?\))\s*[=∈≡](?!\s*\1\s*$|.*[=<>])")
 
+_CHOICE = re.compile(r"\"?\(?([A-E])(?:\)|[.:](?= ))\"?\s*((?:[^\s+*/^=<>_'-]|(?<= )-\d).*)")  # (B) 12
+
 
 def read(text):
     """A normalised answer as nested tuples; ("text", words) where it is no mathematics, or beyond bounds."""
@@ -50,6 +52,8 @@ def _read(text, depth=0):
         parts = [text.translate(str.maketrans("±∓", signs)) for signs in ("+-", "-+")]
     if len(parts) > 1:
         return ("list", *_members(map(inner, parts), "list", "set"))
+    if choice := _CHOICE.fullmatch(text):
+        return "named", ":", ("number", choice[1]), inner(choice[2])
     if label := _LABEL.match(text):
         return "named", "=", ("number", re.sub(r'[\s"]', "", label[1])), inner(text[label.end():])
     if len(sides := _split(text, _RELATION)) > 1:
@@ -107,14 +111,12 @@ def _relation(signs, sides, inner):
         sides, signs = ["-∞", *sides, "∞"], ["<", *signs, "<"]
         kind = "(["[signs[at] == "<="] + ")]"[signs[at + 1] == "<="]
         return "named", "=", inner(sides[at + 1]), (kind, inner(sides[at]), inner(sides[at + 2]))
-    if len(sides) > 2:
-        raise NotMathematics("a chain of relations")
-    return "relation", signs[0], *map(inner, sides)
+    return "relation", " ".join(signs), *map(inner, sides)
 
 
 # --- quantities: a number, and what it counts ------------------------------------------------------------
 
-_WORD = r'(?:"[^"]*"|(?<!\\)[A-Za-z]++|[°%/€£¥¢₹])(?:\s*\^\s*\{-?\d\})?'
+_WORD = r'(?:"[^"]*"|(?<!\\)[A-Za-z]++|[°%/€£¥¢₹₩₽])(?:\s*\^\s*\{-?\d\})?'
 _UNIT = re.compile(r"(.*?(?:[\d.)}\]⦄⟧!]|\\pi|(?<=\d)[a-z]))"
                    rf"((?!\s*[A-Za-z]\b)(?:\s*{_WORD})+"
                    r"|(?<=\d) (?:[msghlL]|m\^\{[23]\}|m/s(?:\^\{2\})?))")

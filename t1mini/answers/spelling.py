@@ -26,10 +26,10 @@ _CHARACTERS = r"""−- –- —- ×* ·* ⋅* ∙* ∗* ÷/ ∕/ ’' ′' " “
     ₀⟪0⟫ ₁⟪1⟫ ₂⟪2⟫ ₃⟪3⟫ ₄⟪4⟫ ₅⟪5⟫ ₆⟪6⟫ ₇⟪7⟫ ₈⟪8⟫ ₉⟪9⟫"""
 _ONE_BY_ONE = str.maketrans({item[0]: item[1:].replace("_", " ") for item in _CHARACTERS.split()})
 # What is written, where _ is a space, for the commands behind it.
-_COMMAND_NAMES = r"""_ boxed quad qquad displaystyle textstyle left right middle big Big bigl bigr Bigl Bigr;
-    <= le leq leqslant; < lt; >= ge geq geqslant; > gt; != ne neq; = approx;
+_COMMAND_NAMES = r"""_ boxed fbox quad qquad displaystyle textstyle left right middle big Big bigl bigr Bigl
+    Bigr; <= le leq leqslant; < lt; >= ge geq geqslant; > gt; != ne neq; = approx;
     * cdot times; / div; ° degree circ; | mid vert lvert rvert; ≡ equiv; ¤ textdollar; ± pm; ∓ mp;
-    ∈ in; ∪ cup;
+    ∈ in; ∪ cup; : colon; £ pounds; ⦃ lbrace; ⦄ rbrace;
     ∅ emptyset varnothing; ∞ infty; \frac dfrac tfrac cfrac; \binom dbinom tbinom; \mod pmod bmod;
     ( langle; ) rangle rfloor rceil; \floor( lfloor; \ceil( lceil"""
 _COMMANDS = {name: item.split()[0].replace("_", " ")
@@ -51,6 +51,8 @@ def _repeating(m):
 
 _MONTH = ("(?i:(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)"
           "(?:e|y|t|r?uary|ch|il|ust|t?ember|ober)?)")
+_COUNT = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen
+    sixteen seventeen eighteen nineteen twenty""".split()
 _RULES = rules(r"""
     ⁄ → /
     ⟩⟨|⟫⟪ →
@@ -63,6 +65,10 @@ _RULES = rules(r"""
     \\\{ → ⦃     a set's brackets, where { } only group
     \\\} → ⦄
     (?<=\d)(?:,?\\!\s*|\{,\}|\\[, ])(?=\d{3})|\\! →     1{,}000
+    (?<=\d)\{([.:])\}(?=\d) → \1     3{:}30
+    (?<![\d.,])(\d{1,3})\.(\d{3})\.(\d{3})(?![\d.,]) → \1\2\3     1.234.567
+    ^(\d{4}-\d\d-\d\d|\d\d?/\d\d?/\d{4})$ → \\date\1     a date is no arithmetic
+    (?<=!)! → \\double     n!! is not (n!)!
     \\(?:left|right)\s*\.|\\[,;: ()\[\]]|~ → ␣     spaces, and \( \) \[ \]
     \\([A-Za-z]+)(?![A-Za-z]) → command
     \b(?:infinity|infty)\b → ∞
@@ -72,7 +78,7 @@ _RULES = rules(r"""
     \\([%&#_]) → \1
     \\\$ → ¤     money, where $ may be a bracket
     (?<=[\w)} ])\*\*(?=[ \w({\\+-]) → ^
-    \\(?:mathrm|rm)\s*\{\s*([eid])\s*\} → ␣\1␣
+    \\(?:mathrm|rm)\s*\{\s*([eid])\s*\}|\\text\{\s*([eijknx-z])\s*\} → ␣\1\2␣
     \\(?:mathbf|boldsymbol|mathit|vec|mathbb)\s*\{([^{}]*)\} → ␣\1␣
     \\(?:text\w*|[mh]box|mathrm|rm|operatorname)\s*\{\s*+([^{}]*?)\s*\} → ␣"\1"␣
     \|([^|=<>,]*[^|=<>,+\-*/^({\s])\s*\| → \\abs{\1}
@@ -101,12 +107,16 @@ _RULES = rules(r"""
     (?<=[\d.)}])(\s*"?)\s*(?i:billion)s?\b → *10^{9}\1
     (?<=[\d.)}])(\s*"?)\s*(?i:trillion)s?\b → *10^{12}\1
     \$([^$]*)\$ → ␣\1␣     in pairs they enclose mathematics, one alone is money
-    (?:[¤$]|\bUSD\b)\s*(-?[\d.,]*\d(?:\*10\^\{\d+\})?|\(\d+/\d+\)) → \1␣"dollar"␣
+    (?:(?:\bUS)?[¤$]|\bUSD\b)\s*(-?[\d.,]*\d(?:\*10\^\{\d+\})?|\(\d+/\d+\)) → \1␣"dollar"␣
     (?<=[\d)}])\s*[¤$]|(?<=\d)\s+USD\b → ␣"dollar"␣     18\$
-    ([€£¥₹])\s*(-?[\d.,]*\d|\(\d+/\d+\)) → \2␣\1␣
+    ([€£¥₹₩₽]|\b(?:EUR|GBP|JPY|INR|CHF)\b|\bRs\b)\.?\s*(-?[\d.,]*\d|\(\d+/\d+\)) → \2␣"\1"␣
     \s+ → ␣
+    ^(?:= ?)+|^0(?=\d:) →     \approx 5, 09:30
+    ^(\d+)[ "]+to[ "]+(\d+)$ → \1:\2
     ^ |[.,;: ]+(?=\}*$) →
     ^[{ *]*"(?![abcxyz]{2,}"|[^aeiouA-Z\W]{2,}")([^"]*)"[} *]*$ → \1     a word, if not as xy
+    ^(?i:an?|the) (?=[A-Za-z]{4,}$) →     a circle
+    ^(?i:COUNT)$ → counted
     ^(?i:option|choice)\s+\(?([A-E])\)?$|^([A-E])\)$ → \1\2
     (^|[=,]) ?<([^<>=]*,[^<>=]*)>(?=$|,) → \1(\2)     vectors
     (?<!\d)(\d{1,3}) (?=\d{3}(?!\d)) → \1     10 000
@@ -122,9 +132,10 @@ _RULES = rules(r"""
     \b(\d\d?)(?:st|nd|rd|th)?["\s]+MONTH\b["\s.,]*(\d{4})?\b → \2␣\1␣\3     4 July 1776
     \bMONTH["\s.]+(\d\d?)(?:st|nd|rd|th)?\b(?:["\s,]+(\d{4})\b)? → \\\1␣\2␣\3     July 4, 1776
     ^(?!\\?[A-Za-z]+ ?=)([^=<>]+?) ?= ?("?\\?[A-Za-z]+"?)$ → \2=\1     5 = x
-    """.replace("MONTH", _MONTH),  # the commas: 10,000, but within brackets a comma may be a separator
+    """.replace("MONTH", _MONTH).replace("COUNT", "|".join(_COUNT)),  # commas: within brackets they may part
     command=lambda m: _COMMANDS.get(m[1], m[0]), improper=_improper, repeating=_repeating,
-    no_comma=lambda m: m[0].replace(",", ""))
+    no_comma=lambda m: m[0].replace(",", ""),
+    counted=lambda m: str(_COUNT.index(m[0].casefold())))
 
 
 def normalise(text: str) -> str:
