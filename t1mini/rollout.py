@@ -31,7 +31,7 @@ from t1mini.loss import logprobs_from_logits, token_entropy
 from t1mini.model import Qwen
 from t1mini.runs.batches import length_mask, micro_batches, pad
 from t1mini.runs.settings import UserError
-from t1mini.sampler import Sampling, fold, sample
+from t1mini.sampler import Sampling, fold, sample, scale, scored
 
 
 @dataclass
@@ -41,7 +41,7 @@ class Rollouts:
     response_ids: Tensor  # [N, T]
     lengths: Tensor  # [N], the end token counted
     finished: Tensor  # [N] bool: ended by its own end token
-    logprobs: Tensor  # [N, T] nats, of the scored distribution, 0 in the padding
+    logprobs: Tensor  # [N, T] nats, of the distribution each was drawn from, 0 in the padding
     kept_mass: Tensor  # [N] mean share of probability that top-k, top-p and min-p left to sample from
 
     @property
@@ -141,17 +141,15 @@ def score(model: Qwen, prompts: Sequence[Sequence[int]], responses: Sequence[Seq
           sampling: Sampling = Sampling()) -> tuple[Tensor, Tensor, Tensor]:
     """(logprobs, entropy, mask), each [n, T], of every response token given what stands before it.
 
-    Row i is responses[i] after prompts[i]. A temperature of 0 is scored at 1, as in the sampler.
+    Row i is responses[i] after prompts[i]. Scored is what was sampled: the distribution at `temperature` (1
+    in place of 0) over what `min_p` keeps. top_k and top_p are for sampling without training.
     """
     whole = [[*prompt, *response] for prompt, response in zip(prompts, responses)]
     ids = pad(whole, 0, model.device)  # [n, S]
-    logits = model(ids)  # [n, S, V]
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    if sampling.vocab_limit is not None:
-        beyond = torch.arange(logits.shape[-1], device=ids.device) >= sampling.vocab_limit
-        logits = logits.masked_fill(beyond, -torch.inf)
-    logprobs = logprobs_from_logits(logits, ids, sampling.temperature)  # [n, S], of the token at each place
-    entropy = token_entropy(logits / (sampling.temperature or 1.0))  # [n, S], of the one that comes next
+    z = scale(model(ids), sampling.temperature, sampling.vocab_limit)  # [n, S, V]
+    z = scored(z, ids.roll(-1, dims=1), sampling.min_p)  # at each place, of the token that comes next
+    logprobs = logprobs_from_logits(z, ids, temperature=1.0)  # [n, S], of the token at each place
+    entropy = token_entropy(z)  # [n, S], of the one that comes next
     starts = torch.tensor([len(prompt) for prompt in prompts], device=ids.device)
     lengths = torch.tensor([len(response) for response in responses], device=ids.device)
     mask = length_mask(lengths, int(lengths.max()))  # [n, T]

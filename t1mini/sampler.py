@@ -3,15 +3,16 @@
     z = logits / temperature                          over the first vocab_limit ids
     keep some of z: top_k, then top_p, then min_p     each on the renormalised rest
     token = argmax(z_kept - log E),  E ~ Exp(1)       the exponential race: exactly softmax(z_kept)
-    logprob = z[token] - logsumexp(z)                 of the UNtruncated distribution: what training scores
+    logprob = z[token] - logsumexp(z_kept)            of the distribution it was drawn from
 
 Why a race: if clocks with rates p_i run, clock i rings first with probability p_i. A clock's ring is E_i /
 p_i, its negative logarithm z_i - log E_i but for a constant that all share (-log E is Gumbel noise), so the
 largest wins. No cumulative sum, no sort, no normalising: that constant would be the normaliser.
 
 T1 explores by sampling at temperature 1.2, optionally with min-p 0.05: keep tokens with p >= min_p * max p,
-which in logits is z >= max z + log(min_p). (In RL mind that the tail, never sampled, is scored all the same:
-tutorials/findings/README.md, F3.) Temperature 0 is greedy and scored at temperature 1.
+which in logits is z >= max z + log(min_p). Training scores what was sampled, the kept set, renormalised
+(`scored`): with the whole distribution scored instead, RL pushes up a tail that is never sampled, and
+collapses (tutorials/findings/README.md, F3). Temperature 0 is greedy and scored at temperature 1.
 
 Noise comes from a torch.Generator, or from `row_keys`: one integer a row that names (seed, step, prompt,
 response, t). Hashing it gives the same noise whatever other rows share the batch, so batching never changes a
@@ -70,11 +71,11 @@ def sample(logits: Tensor, *, temperature: float = 1.0, top_k: int = 0, top_p: f
         token_ids = race(kept, row_noise(row_keys, z.shape[-1]).to(z.dtype))
     else:
         token_ids = race(kept, torch.empty_like(z).exponential_(generator=generator))
-    log_norm = z.logsumexp(-1)
-    logprobs = z.gather(-1, token_ids[:, None]).squeeze(-1) - log_norm
+    log_norm = kept.logsumexp(-1)
+    logprobs = kept.gather(-1, token_ids[:, None]).squeeze(-1) - log_norm
     if not return_kept_mass:
         return token_ids, logprobs
-    mass = torch.ones_like(logprobs) if kept is z else (kept.logsumexp(-1) - log_norm).exp()
+    mass = torch.ones_like(logprobs) if kept is z else (log_norm - z.logsumexp(-1)).exp()
     return token_ids, logprobs, mass
 
 
@@ -100,6 +101,17 @@ def truncate(z: Tensor, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0) 
     if min_p > 0:
         z = z.masked_fill(z < z.amax(-1, keepdim=True) + math.log(min_p), -math.inf)
     return z
+
+
+def scored(z: Tensor, token_ids: Tensor, min_p: float) -> Tensor:
+    """What min-p keeps of z [.., V], for scoring tokens [..] that were sampled with it: -inf elsewhere.
+
+    A sampled token is always kept, on whichever side of the border rounding may put it now.
+    """
+    if not min_p:
+        return z
+    token_ids = token_ids.unsqueeze(-1)
+    return truncate(z, min_p=min_p).scatter(-1, token_ids, z.gather(-1, token_ids))
 
 
 def race(z: Tensor, exponential: Tensor) -> Tensor:

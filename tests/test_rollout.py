@@ -76,8 +76,9 @@ def test_kept_mass_is_the_share_the_filters_leave(model, rollouts):
     filtered = generate(model, PROMPTS, K, Sampling(1.3, min_p=0.2, vocab_limit=19), **SETTINGS)
     assert (filtered.kept_mass < 1).all() and (filtered.kept_mass > 0.2).all()
     prompts = [p for p in PROMPTS for _ in range(K)]
-    logprobs, _, _ = score(model, prompts, responses(filtered), SAMPLING)
-    torch.testing.assert_close(logprobs, filtered.logprobs, atol=1e-12, rtol=0)  # of the untruncated distribution
+    logprobs, entropy, _ = score(model, prompts, responses(filtered), Sampling(1.3, min_p=0.2, vocab_limit=19))
+    torch.testing.assert_close(logprobs, filtered.logprobs, atol=1e-12, rtol=0)  # of what was sampled
+    assert entropy.isfinite().all()
 
 
 @pytest.mark.parametrize("prompts, k, limit", [([], 2, 3), ([[1], []], 2, 3), ([[1]], 0, 3), ([[1]], 2, 0)])

@@ -1,4 +1,4 @@
-"""The sampler draws from exactly the distribution it states, scores the untruncated one, and its row-keyed noise depends on
+"""The sampler draws from exactly the distribution it states, scores that one, and its row-keyed noise depends on
 the key alone."""
 
 import json
@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from t1mini import sampler
-from t1mini.sampler import fold, row_noise, sample, sampling_distribution
+from t1mini.sampler import fold, row_noise, sample, sampling_distribution, scored
 
 GOLDEN_CASES = json.loads((Path(__file__).parent / "golden" / "sampler.json").read_text(encoding="utf-8"))["cases"]
 FILTERS = [{}, {"top_k": 4}, {"top_p": 0.7}, {"min_p": 0.25}, {"top_k": 7, "top_p": 0.9, "min_p": 0.1}, {"vocab_limit": 6}]
@@ -77,10 +77,10 @@ def test_a_setting_out_of_range_is_refused(function, bad):
 
 @pytest.mark.parametrize("source", ["generator", "row_keys"])
 @pytest.mark.parametrize("filters", FILTERS, ids=str)
-def test_the_score_is_of_the_untruncated_distribution(filters, source):
+def test_the_score_is_of_the_distribution_drawn_from(filters, source):
     logits = random_logits(40, V, seed=4, dtype=torch.float64)
     tokens, logprobs = sample(logits, temperature=1.3, **filters, **noise_source(source, 40))
-    every = (logits[:, : filters.get("vocab_limit")] / 1.3).log_softmax(-1)
+    every = sampling_distribution(logits, temperature=1.3, **filters).log()
     torch.testing.assert_close(logprobs, every[torch.arange(40), tokens], atol=1e-14, rtol=0)
 
 
@@ -91,6 +91,15 @@ def test_the_kept_mass_is_what_the_filters_left(filters):
     scored = (logits[:, : filters.get("vocab_limit")] / 1.3).softmax(-1)
     kept = sampling_distribution(logits, temperature=1.3, **filters)[:, : scored.shape[1]] > 0
     torch.testing.assert_close(mass, (scored * kept).sum(-1), atol=1e-14, rtol=0)
+
+
+def test_scored_is_what_min_p_keeps_and_what_was_sampled():
+    logits, min_p = random_logits(40, V, seed=4, dtype=torch.float64), 0.2
+    least = logits.argmin(-1)  # as if rounding had put it below the border
+    z = scored(logits, least, min_p)
+    expected = (sampling_distribution(logits, min_p=min_p) > 0) | torch.nn.functional.one_hot(least, V).bool()
+    assert torch.equal(z > -math.inf, expected) and torch.equal(z[expected], logits[expected])
+    assert scored(logits, least, 0.0) is logits
 
 
 def test_temperature_0_is_greedy_and_scored_at_1():

@@ -93,6 +93,7 @@ class Bench:
         shape = shape_of(config.preset, config.config, "qwen2.5-0.5b" if alone else "tiny")
         if alone:
             shape = replace(shape, num_hidden_layers=0, tie_word_embeddings=False)
+        self.sampling = replace(SAMPLING, min_p=config.min_p)
         self.policy = Qwen(shape).initialise(config.seed).to(config.device)
         self.reference = EMAReference(self.policy, 0.99)
         self.optimiser = Optimiser(self.policy, team, lr=1e-6, steps=9, warmup=0, clip=1.0, weight_decay=0.0)
@@ -109,7 +110,7 @@ class Bench:
     def rollout(self):
         c = self.config
         self.rollouts = self.generate(
-            self.policy, self.prompts, c.k, replace(SAMPLING, min_p=c.min_p), seed=c.seed,
+            self.policy, self.prompts, c.k, self.sampling, seed=c.seed,
             max_new_tokens=c.max_new_tokens, max_batch_tokens=c.max_batch_tokens,
             prompt_indices=self.indices, lengths=self.lengths[self.indices].flatten())
         if not c.plain:
@@ -137,7 +138,7 @@ class Bench:
 
     def backward(self, prompts, responses):
         """Adds the gradients of a micro-batch, whose advantages are all 1."""
-        logprobs, entropy, mask = self.score(self.policy, prompts, responses, SAMPLING)
+        logprobs, entropy, mask = self.score(self.policy, prompts, responses, self.sampling)
         loss = policy_gradient_loss(logprobs, logprobs.new_ones(len(mask)), mask, entropy=entropy,
                                     entropy_coef=1e-3, normaliser=self.tokens)
         self.clock.lap("forward")

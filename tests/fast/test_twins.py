@@ -16,7 +16,7 @@ from t1mini.sampler import Sampling
 
 PROMPTS = [[3, 1, 4, 1, 5], [9, 2], [6, 5, 3, 5, 8, 9, 7], [9], [2, 7, 1]]
 MANY = [[1 + i, 2 + i % 3][: 1 + i % 2] for i in range(16)]  # so that rows wait for a prompt's slot while others go on
-SAMPLING = Sampling(temperature=1.3, min_p=0.02, vocab_limit=30)
+SAMPLING = Sampling(temperature=1.3, min_p=0.1, vocab_limit=30)
 COMMON = dict(max_new_tokens=25, eos_id=7, seed=11)
 
 
