@@ -55,7 +55,8 @@ class StepRecord:
 
     def __post_init__(self):
         # sums over the micro-batches of the update; they stay on the device, since to look is to wait for it
-        self.loss = self.entropy = self.gap = self.tokens = self.flipped = torch.zeros((), device=self.rewards.device)
+        nothing = torch.zeros((), device=self.rewards.device)
+        self.loss = self.entropy = self.gap = self.tokens = self.flipped = nothing
         self.updated_rows = 0
 
     def add(self, rows: list[int], loss: Tensor, logprobs: Tensor, entropy: Tensor, mask: Tensor):

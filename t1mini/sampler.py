@@ -6,9 +6,9 @@
     token = the first whose cumulative weight exceeds u * (sum of weights),  u ~ U(0, 1)
     logprob = log(weight[token] / sum of weights)     of the distribution it was drawn from
 
-One uniform number a row decides. On a line where each token owns a piece as long as its weight, u points to a
-place; the token that owns it is drawn. To find it, sums over blocks of the vocabulary are searched first, then
-the one block: a cumulative sum of 150,000 words would cost more than all the rest.
+One number u a row decides. On a line where each token owns a piece as long as its weight, u points to a
+place; the token that owns it is drawn. Sums over blocks of the vocabulary are searched first, then the one
+block: a cumulative sum of 150,000 words would cost more than all the rest.
 
 T1 explores by sampling at temperature 1.2, optionally with min-p 0.05: keep tokens with p >= min_p * max p,
 which is weight >= min_p. Training scores what was sampled, the kept set, renormalised (`scored`): with the

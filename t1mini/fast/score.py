@@ -108,7 +108,8 @@ def token_logprobs(hidden: Tensor, lm_head_weight: Tensor, targets: Tensor, temp
     """
     kind = hidden.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden.dtype
-    return _TokenLogprobs.apply(hidden, lm_head_weight, targets, temperature or 1.0, vocab_limit, min_p, dtype)
+    settings = temperature or 1.0, vocab_limit, min_p, dtype
+    return _TokenLogprobs.apply(hidden, lm_head_weight, targets, *settings)
 
 
 class _TokenLogprobs(torch.autograd.Function):
