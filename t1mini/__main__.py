@@ -45,13 +45,17 @@ STAGES = {  # where its settings are
     "sample": "lab.sample.SampleConfig",
     "plot": "lab.plot.PlotConfig",
 }
+ENDS = {"t1mini.lab.train": "report.txt", "t1mini.sft": "final", "t1mini.rl": "final"}  # what comes last
 
 
 def main(arguments=None):
     """Runs a stage. Returns the exit code."""
     signal.signal(signal.SIGTERM, stop)
     try:
-        run(read(sys.argv[1:] if arguments is None else arguments))
+        try:
+            run(read(sys.argv[1:] if arguments is None else arguments))
+        finally:  # --help leaves by SystemExit
+            sys.stdout.flush()
     except (UserError, KeyboardInterrupt) as error:
         return complain(error)
     except BrokenPipeError:  # whoever read our output has gone
@@ -86,11 +90,13 @@ def read(words: list):
 
 def run(config: StageConfig):
     """Runs the stage, with a study's --variant and a reader's own --exercise in the library's place."""
+    stage = type(config).__module__
+    if stage in ENDS and config.resume and os.path.exists(end := os.path.join(config.resume, ENDS[stage])):
+        return print(f"{config.resume} is finished, nothing is left to do: see {end}")
     prepare(config)
     own = getattr(config, "exercise", "")
     with in_place(variant(config)), exercise(own) if own else contextlib.nullcontext():
-        sys.modules[type(config).__module__].run(config)
-    sys.stdout.flush()
+        sys.modules[stage].run(config)
 
 
 def complain(error):

@@ -1,9 +1,10 @@
 """Evaluation: how often a policy is right on problems it never saw, and how it gets there.
 
 n responses are sampled to each problem, at temperature 1 unless told otherwise (greedy decoding of a small
-searcher loops on one attempt). From them: pass@1, pass@n, majority@n, each with a 95% interval that treats
-the problem, not the sample, as the unit of evidence (the table prints that of pass@1, evaluation.json has
-all); what the responses look like; and, for Countdown, two yardsticks of the search itself:
+searcher loops on one attempt). From them: pass@1, pass@n, majority@n (of the answers given: to give up is
+no vote), each with a 95% interval that treats the problem, not the sample, as the unit of evidence (the table
+prints that of pass@1, evaluation.json has all); what the responses look like; and, for Countdown, two
+yardsticks of the search itself:
 
     hits an attempt   the share of attempts that reach the target: does the policy guess well?
     blind search      a search that draws valid chains at random and never repeats one, given as many attempts
@@ -56,13 +57,15 @@ class EvaluateConfig(StageConfig):
 
 
 def run(config: EvaluateConfig):
-    problems, policy = pick_problems(config), policy_for(config, config.init)
+    problems = pick_problems(config)
+    policy = policy_for(config, config.init, problems)
     with RunFolder(config, "evaluate") as folder:
         _, verdicts = respond(*policy, problems, config)
         results = summarise(TASKS[config.task], problems, verdicts)
         folder.write_text("responses.jsonl", json_lines(responses(problems, verdicts)))
         folder.write_results("evaluation.json", results)
     print(table({config.init: results}))
+    print(f"wrote {folder.path}/evaluation.json and responses.jsonl")
 
 
 def pick_problems(config, least=2):
@@ -84,8 +87,8 @@ def respond(policy, tokenizer, problems: list, config: EvaluateConfig, indices=N
     task, (generate, _) = TASKS[config.task], twins(config)
     prompts = [task.prompt_ids(problem, tokenizer) for problem in problems]
     rollouts = generate(policy, prompts, config.samples, config.sampling(tokenizer.size), seed=config.seed,
-                        max_new_tokens=config.max_new_tokens, eos_id=tokenizer.eos_id, prompt_indices=indices,
-                        max_batch_tokens=config.max_batch_tokens, progress=progress)
+                        max_new_tokens=config.max_new_tokens, eos_id=tokenizer.end_ids,
+                        prompt_indices=indices, max_batch_tokens=config.max_batch_tokens, progress=progress)
     verdicts = judge_rollouts(task, problems, rollouts, tokenizer, max_new_tokens=config.max_new_tokens,
                               repeat_limit=config.repeat_limit)
     return rollouts, verdicts
@@ -121,7 +124,7 @@ def summarise(task, problems: list, verdicts: list[list[Verdict]]):
 
 
 def majority_is_correct(task, group):
-    """Whether the commonest answer is right; an overlong response gave none."""
+    """Whether the commonest answer is right; what gives none, gives up or has no end has no vote."""
     answers = [None if verdict.overlong else task.final_answer(verdict.text) for verdict in group]
     winner = majority_at_k(answers, len(answers))
     return group[answers.index(winner)].correct
@@ -136,4 +139,6 @@ def table(results: dict[str, dict]):
         if not name.endswith(" interval"):
             shown = [FORMATS.get(name, "{:.1%}").format(result[name]) for result in results.values()]
             lines.append(line("  95% interval" if name == "interval" else name, *shown))
+        if name.startswith("majority") and "interval" in name:
+            lines.append("  of the answers given: to give up is no vote")
     return "\n".join(lines)

@@ -40,7 +40,8 @@ def run(config: ScaleConfig):
         raise UserError(f"--budgets {max(config.budgets)}: no response is longer than --max-new-tokens "
                         f"{config.max_new_tokens}")
     problems = pick_problems(config)
-    policies = {path: policy_for(config, path) for path in config.init}
+    forced = max(config.budgets) + len(TASKS[config.task].FORCED_ANSWER) + config.answer_tokens
+    policies = {path: policy_for(config, path, problems, forced) for path in config.init}
     curves = {}
     with RunFolder(config, "scale") as folder:
         for path, policy in policies.items():
@@ -48,6 +49,7 @@ def run(config: ScaleConfig):
             curves[path] = budget_curve(*policy, problems, thinking, config)
         write_curves(folder, curves, config.budgets)
     print(curve_table(curves, config.budgets))
+    print(f"wrote {folder.path}/budget_curve.csv")
 
 
 def budget_curve(policy, tokenizer, problems: list, thinking, config: ScaleConfig):
@@ -64,7 +66,7 @@ def budget_curve(policy, tokenizer, problems: list, thinking, config: ScaleConfi
                   for row in cut]
         if cut:
             ends = generate(policy, forced, 1, config.sampling(tokenizer.size), seed=config.seed, step=step,
-                            prompt_indices=cut, max_new_tokens=config.answer_tokens, eos_id=tokenizer.eos_id,
+                            prompt_indices=cut, max_new_tokens=config.answer_tokens, eos_id=tokenizer.end_ids,
                             max_batch_tokens=config.max_batch_tokens, progress=f"{budget} tokens")
             for row, ids in zip(cut, ends.unpadded):
                 answers[row] = task.FORCED_ANSWER + tokenizer.decode(ids)

@@ -1,4 +1,4 @@
-"""The decoder: Qwen2, Qwen2.5 and Qwen3 in one file, chosen by config.
+"""The decoder: Qwen2, Qwen2.5, Qwen3 and Llama in one file, chosen by config.
 
     x = embedding(ids)
     for each layer:  x = x + attention(norm(x));  x = x + mlp(norm(x))
@@ -9,12 +9,13 @@
     attention   softmax(q k^T / sqrt(head_dim)) v, query heads in groups sharing a key/value head
     SwiGLU      down(silu(gate(x)) * up(x))
 
-What differs: Qwen2 has a bias on q, k, v. Qwen3 has none, normalises each head's q and k, and head_dim is
-free. The output matrix is the embedding itself where `tie_word_embeddings` says so.
+What differs: Qwen2 has a bias on q, k, v. Llama (SmolLM2, TinyLlama) has none. Qwen3 has none either, but
+normalises each head's q and k, and head_dim is free. The output matrix is the embedding itself where
+`tie_word_embeddings` says so.
 
-Left out: sliding windows, RoPE scaling, dropout (Qwen's small checkpoints use none of them; the config check
-says so). Parameter names follow the Hugging Face checkpoints without their "model." prefix. t1mini.fast
-computes the same sooner.
+Left out: sliding windows, RoPE scaling, other biases, dropout (the small checkpoints use none of them; the
+config check says so). Parameter names follow the Hugging Face checkpoints without their "model." prefix.
+t1mini.fast computes the same sooner.
 
 See it match transformers' logits: python -m pytest tests/test_model.py
 """
@@ -39,7 +40,7 @@ class QwenConfig:
     num_attention_heads: int
     num_key_value_heads: int
     head_dim: int
-    qkv_bias: bool = True  # Qwen2
+    qkv_bias: bool = True  # Qwen2; with neither it is a Llama
     qk_norm: bool = False  # Qwen3
     tie_word_embeddings: bool = True
     rope_theta: float = 10_000.0

@@ -61,15 +61,17 @@ def is_garbled(text: str, scripts: Sequence[str] = ("LATIN", "GREEK"), share: fl
     r"""True if `text` has control or replacement characters, or over `share` of its letters are of other
     scripts.
 
-    `scripts` are the first words of Unicode character names, such as LATIN, GREEK, CYRILLIC, CJK.
+    `scripts` are the first words of Unicode character names, such as LATIN, GREEK, CYRILLIC, CJK. A letter
+    that is a sign is the one it stands for (µ, ℝ, ℓ, 𝑥), and an emoji may be newer than Python's tables.
 
     >>> is_garbled("x = 5, so α > 0"), is_garbled("the \ufffd answer"), is_garbled("so 答案是 five")
     (False, True, True)
     """
     letters = foreign = 0
-    for character in text:
+    for character in unicodedata.normalize("NFKC", text):
         kind = unicodedata.category(character)
-        if character == "\ufffd" or (kind in ("Cc", "Cs", "Co", "Cn") and character not in "\n\r\t"):
+        if character == "\ufffd" or (kind in ("Cc", "Cs", "Co", "Cn") and character not in "\n\r\t"
+                                     and not "\U0001f000" < character < "\U0001fb00"):
             return True
         if kind.startswith("L"):
             letters += 1

@@ -14,10 +14,10 @@ Rows are responses, prompt-major: N = P * K of them, T tokens wide. r' is the re
 how much likelier the policy finds its own response than the reference does, in nats; on-policy means that
 samples come from the very weights they update.
 
-There is no value model, no ratio clipping, no importance ratio: samples are used once, by the policy that
-drew them. The policy's log-probabilities for the KL are those noted while sampling; the update computes them
-again for the gradient, and in float32 the run stops if the two disagree: what is trained would not be what
-was sampled.
+There is no value model and no importance ratio, so none to clip (--clip is about the gradient's norm):
+samples are used once, by the policy that drew them. The policy's log-probabilities for the KL are those noted
+while sampling; the update computes them again for the gradient, and in float32 the run stops if the two
+disagree: what is trained would not be what was sampled.
 
 Run it: python -m t1mini rl --init data/tiny-sft
 """
@@ -35,7 +35,7 @@ from t1mini.model import Qwen
 from t1mini.penalties import PATTERNS, judge_rollouts, rewards_of
 from t1mini.reference import EMAReference
 from t1mini.rollout import rows_to_score, score_rollouts
-from t1mini.runs.checkpoint import load_policy, save_policy
+from t1mini.runs.checkpoint import save_policy
 from t1mini.runs.folder import RunFolder
 from t1mini.runs.machine import DTYPES, Clock
 from t1mini.runs.optimiser import NotFinite, Optimiser
@@ -44,7 +44,7 @@ from t1mini.runs.state import TrainingState
 from t1mini.runs.team import Team, leads, team
 from t1mini.runs.tokenizer import Tokenizer
 from t1mini.sampler import Sampling
-from t1mini.tasks import TASKS, load_problems
+from t1mini.tasks import TASKS, load_problems, policy_for
 
 SHOWN = ("reward", "accuracy", "length", "entropy")  # beside the progress bar
 
@@ -102,7 +102,7 @@ def t1_step(step: int, problems: Sequence, indices: Sequence[int], policy: Qwen,
     prompts = [task.prompt_ids(problem, tokenizer) for problem in problems]
     # 2. rollouts
     rollouts = generate(policy, prompts, config.k, sampling, max_new_tokens=config.max_new_tokens,
-                        eos_id=tokenizer.eos_id, seed=config.seed, step=step, prompt_indices=indices,
+                        eos_id=tokenizer.end_ids, seed=config.seed, step=step, prompt_indices=indices,
                         max_batch_tokens=config.max_batch_tokens)  # N = P * K rows
     # 3. rewards
     verdicts = judge_rollouts(task, problems, rollouts, tokenizer, max_new_tokens=config.max_new_tokens,
@@ -135,8 +135,7 @@ def t1_step(step: int, problems: Sequence, indices: Sequence[int], policy: Qwen,
 
 def run(config: RLConfig):
     problems = load_problems(config.task, config.data, "train")
-    policy, tokenizer = load_policy(config.init, config.device)
-    TASKS[config.task].require_tokenizer(tokenizer, config.init)
+    policy, tokenizer = policy_for(config, config.init, problems)
     with RunFolder.open(config, "rl", leads(config.prompts)) as folder:
         with team(config, "rl", config.prompts) as ranks:
             train(policy, tokenizer, problems, config, folder, ranks)

@@ -6,7 +6,7 @@
 
 Rows are prompt-major: rows p*K ... p*K + K-1 answer prompt p. A response ends with its end token, which is an
 action of the policy: it is in `response_ids`, it counts in `lengths`, and it is trained on. What lies beyond
-is padding.
+is padding. A model may have several end tokens: of a chat turn, of a document.
 
 The noise of a token depends on (seed, step, prompt, response, t) alone. So prompts generated together or
 apart, in whatever company, on one machine or several, give the same responses.
@@ -19,7 +19,7 @@ See it: python -m pytest tests/test_rollout.py
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Callable, Iterator, Sequence
+from typing import Callable, Collection, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -32,6 +32,8 @@ from t1mini.model import Qwen
 from t1mini.runs.batches import length_mask, micro_batches, pad
 from t1mini.runs.settings import UserError
 from t1mini.sampler import Sampling, fold, sample, scale, scored
+
+Ends = int | Collection[int] | None  # one end token, several, or none
 
 
 @dataclass
@@ -61,27 +63,33 @@ class Rollouts:
 
 @torch.no_grad()
 def generate(model: Qwen, prompts: Sequence[Sequence[int]], k: int, sampling: Sampling = Sampling(), *,
-             max_new_tokens: int, eos_id: int | None = None, seed: int, step: int = 0,
+             max_new_tokens: int, eos_id: Ends = None, seed: int, step: int = 0,
              prompt_indices: Sequence[int] | None = None, max_batch_tokens: int = 2**17,
              lengths: Tensor | None = None, progress: str = "") -> Rollouts:
     """Samples k responses to each prompt (lists of token ids), with at most `max_batch_tokens` in the cache.
 
-    Without `eos_id` nothing ends before `max_new_tokens`. `prompt_indices` names the prompts for the noise
-    (default: 0 ... P-1). `lengths` [N] ends each response there at the latest. `progress` labels a progress
-    bar. ValueError for an empty prompt, k < 1 or max_new_tokens < 1; UserError where prompt and response
-    exceed the model's positions.
+    `eos_id` is the end token, or several; without it nothing ends before `max_new_tokens`. `prompt_indices`
+    names the prompts for the noise (default: 0 ... P-1). `lengths` [N] ends each response there at the
+    latest. `progress` labels a progress bar. ValueError for an empty prompt, k < 1 or max_new_tokens < 1;
+    UserError where prompt and response exceed the model's positions.
     """
     keys = noise_keys(model, prompts, k, max_new_tokens, seed, step, prompt_indices)  # [N]
-    eos_id = -1 if eos_id is None else eos_id  # a token that is never sampled
+    ends = torch.tensor([*ends_of(eos_id)], dtype=torch.long, device=keys.device)
     limits = torch.full_like(keys, max_new_tokens) if lengths is None else lengths.to(keys.device)  # [N]
     at_once = max(1, max_batch_tokens // (k * (max(map(len, prompts)) + max_new_tokens)))  # prompts
     parts = []
-    for start in tqdm(range(0, len(prompts), at_once), desc=progress, leave=False, disable=not progress):
+    for start in tqdm(range(0, len(prompts), at_once), desc=progress, leave=False,
+                      disable=not progress or None):
         some, rows = prompts[start : start + at_once], slice(start * k, (start + at_once) * k)
-        parts.append(decode(model, some, keys[rows], limits[rows], sampling, eos_id, max_new_tokens))
+        parts.append(decode(model, some, keys[rows], limits[rows], sampling, ends, max_new_tokens))
     ids, logprobs, lengths, finished, mass = map(torch.cat, zip(*parts))
     width = int(lengths.max())
     return Rollouts(ids[:, :width], lengths, finished, logprobs[:, :width], mass[:, :width].sum(1) / lengths)
+
+
+def ends_of(eos_id: Ends) -> Collection[int]:
+    """The end tokens as a collection."""
+    return eos_id if isinstance(eos_id, Collection) else {eos_id} - {None}
 
 
 def noise_keys(model: Qwen, prompts: Sequence[Sequence[int]], k: int, max_new_tokens: int, seed: int,
@@ -98,7 +106,7 @@ def noise_keys(model: Qwen, prompts: Sequence[Sequence[int]], k: int, max_new_to
 
 
 def decode(model: Qwen, prompts: Sequence[Sequence[int]], keys: Tensor, limits: Tensor, sampling: Sampling,
-           eos_id: int, width: int) -> tuple[Tensor, ...]:
+           ends: Tensor, width: int) -> tuple[Tensor, ...]:
     """Responses to some prompts, every row to the end of the longest: ids and log-probabilities [n, width],
     lengths and whether finished [n], kept mass [n, width].
     """
@@ -112,7 +120,7 @@ def decode(model: Qwen, prompts: Sequence[Sequence[int]], keys: Tensor, limits: 
         token, logprob, mass = sample(logits, row_keys=row_keys, return_kept_mass=True, **vars(sampling))
         steps.append((token * live, logprob * live, mass * live))  # 0 in rows that have ended
         lengths += live
-        finished |= live & (token == eos_id)
+        finished |= live & torch.isin(token, ends)
         live = ~finished & (lengths < limits)
         if live.any():
             logits = model(token[:, None], cache).squeeze(1)  # [n, V]

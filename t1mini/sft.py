@@ -68,9 +68,9 @@ class SFTConfig(Teacher, TrainingConfig):
 
 def run(config: SFTConfig):
     math = config.task == "math"
+    problems = [] if math and config.data else load_problems(config.task, config.data, "train")
     model, tokenizer = policy_for(config, config.init) if math or config.init else new_policy(config)
-    source = (read_examples(config.data, tokenizer) if math
-              else load_problems(config.task, config.data, "train"))
+    source = read_examples(config.data, tokenizer, model.config.max_position_embeddings) if math else problems
     rng, batch = random.Random(config.seed), config.batch
     with RunFolder.open(config, "sft", leads(batch)) as folder, team(config, "sft", batch) as ranks:
         examples = source[: config.traces] if math else teacher_examples(source, config, tokenizer, rng)
@@ -148,18 +148,24 @@ def teacher_examples(problems, config, tokenizer, rng):
     """Countdown: traces of the teacher."""
     chosen = [rng.choice(problems) for _ in range(config.traces)]
     return [example(countdown, problem, teach(problem, config, rng), tokenizer)
-            for problem in tqdm(chosen, "traces", leave=False)]
+            for problem in tqdm(chosen, "traces", leave=False, disable=None)]
 
 
-def read_examples(path: str, tokenizer):
-    """Mathematics: lines of {"question": ..., "response": ...}. UserError names file, line and why."""
-    examples = []
-    for i, row in read_rows(path, "traces"):
+def read_examples(path: str, tokenizer, positions=float("inf")):
+    """Mathematics: lines of {"question": ..., "response": ...}. UserError names file, lines and why."""
+
+    def parse(row, place):
         question, response = row.get("question"), row.get("response")
         if not all(isinstance(text, str) and text.strip() for text in (question, response)):
-            raise UserError(f'{path}, line {i}: want {{"question": "...", "response": "..."}}, '
+            raise UserError(f'{place}: want {{"question": "...", "response": "..."}}, '
                             "as the collect stage writes")
-        examples.append(example(maths, maths.Problem(question, ""), response, tokenizer))
+        trace = example(maths, maths.Problem(question, ""), response, tokenizer)
+        if (length := sum(map(len, trace))) > positions:
+            raise UserError(f"{place}: prompt and response have {length} tokens, and the model was made for "
+                            f"{positions}: shorten it, or leave it out")
+        return trace
+
+    examples = [trace for _, trace in read_rows(path, "traces", parse)]
     if not examples:
         raise UserError(f"{path} holds no trace")
     return examples

@@ -6,7 +6,7 @@ two policies are compared on the same problems, pairwise.
 
     pass@1       mean of correct over all samples
     pass@k       chance that one of k samples is right: 1 - C(n - c, k) / C(n, k), averaged over problems
-    majority@k   the answer given most often among k samples
+    majority@k   the answer given most often among k samples; what gives none, or gives up, has no vote
 
 Intervals are 95%. See them against enumeration: python -m pytest tests/test_statistics.py
 """
@@ -62,11 +62,17 @@ def wilson_interval(c: int, n: int) -> tuple[float, float]:
 
 
 def clustered_interval(scores) -> tuple[float, float]:
-    """95% interval of the mean of scores [problems, samples], from the spread of the problems' means.
+    """95% interval of the mean of scores [problems, samples], 0 to 1, from the spread of the problems' means.
 
-    ValueError for fewer than 2 problems. Valid however the samples of a problem depend on one another.
+    ValueError for fewer than 2 problems. Valid however the samples of a problem depend on one another. Where
+    all problems are alike (none is ever right) no spread shows: it is Wilson's, as if each were one trial.
+
+    >>> tuple(round(x, 3) for x in clustered_interval([[0, 0]] * 40))
+    (0.0, 0.088)
     """
-    return _around_mean(np.asarray(scores, dtype=float).mean(axis=-1), Z95)
+    means = np.asarray(scores, dtype=float).mean(axis=-1)
+    low, high = np.clip(_around_mean(means, Z95), 0, 1).tolist()
+    return (low, high) if np.ptp(means) else wilson_interval(means.sum().item(), len(means))
 
 
 def paired_bootstrap(a, b, seed: int | np.random.Generator, resamples: int = 2000) -> tuple[float, float]:
@@ -79,8 +85,7 @@ def paired_bootstrap(a, b, seed: int | np.random.Generator, resamples: int = 200
         raise ValueError(f"paired scores need the same problems, got {len(a)} and {len(b)}")
     rng = np.random.default_rng(seed)
     means = [(a - b)[rng.integers(len(a), size=len(a))].mean() for _ in range(resamples)]
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(low), float(high)
+    return tuple(np.percentile(means, [2.5, 97.5]).tolist())
 
 
 def crossed_bootstrap(scores, seed: int | np.random.Generator, resamples: int = 2000) -> tuple[float, float]:
@@ -94,8 +99,7 @@ def crossed_bootstrap(scores, seed: int | np.random.Generator, resamples: int = 
     runs, problems = scores.shape
     draw = lambda n: rng.integers(n, size=n)
     means = [scores[draw(runs)][:, draw(problems)].mean() for _ in range(resamples)]
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(low), float(high)
+    return tuple(np.percentile(means, [2.5, 97.5]).tolist())
 
 
 def t_interval(values: Sequence[float]) -> tuple[float, float]:

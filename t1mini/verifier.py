@@ -1,7 +1,7 @@
 r"""The verifier for mathematics: is the final answer of a response the gold one? All the reward.
 
-    extract_answer   of what follows the thinking the last \boxed{}, else the last <answer>, else "#### x",
-                     else "answer is x"; never just the last number, and never a list of guesses
+    extract_answer   of what follows the thinking the last \boxed or \fbox, else the last <answer>, else
+                     "#### x", else "answer is x"; never just the last number, and never a list of guesses
     answers_equal    5 = 5.0 = 10/2,  \frac{\sqrt{2}}{2} = 1/\sqrt2,  {1, 2} = 2, 1,  but (1, 2) is not (2, 1)
     verify           both, and where the gold answer is a plain number the response must have worked it out:
                      17 * 23 is not 391
@@ -23,12 +23,24 @@ LONGEST = 1000  # characters
 
 # --- extraction ------------------------------------------------------------------------------------------
 
-_BOX = re.compile(r"(?s)((\\boxed\s*)?\{)|(\})|\\(?:[lc]?dots|boxed)|(\\(?!\\boxed).|[^\\{}\s.?…$_]+)")
+_BOX = re.compile(r"""(?xs)  # a box or a brace opens; what ends one; what says nothing; what says something
+    (?P<box> \\(?:boxed|fbox) (?![a-zA-Z]) (?:\s*(?=\{)
+             | [ \t]*(?=[-+([]*(?:[\d.] | \\[a-zA-Z$]) | [A-HJ-Zb-z]\b)))?
+    (?P<brace> \{ | (?(box)|(?!)))
+    | (?P<end> [}$\n] | \\[])] | [.?](?=[\s}$]) | \s(?=[a-zA-Z]{2}))
+    | \\(?:[lc]?dots|boxed|fbox)
+    | (?P<word> \\(?!\\(?:boxed|fbox)). | [^\\{}\s.?…$_]+)""")
 _TAG = re.compile(r"(?s)<answer>((?:(?!</?answer>).)*)</answer>")
-_HASHES = re.compile(r"(?m)^[ \t]*####[ \t]*(\S[^\n]*)$")
-_SAYS = re.compile(r"(?i)\banswer\b[*_]*[ \t]*(?:\bis\b|:|=)[:*_ \t]*\n?[ \t]*(?=\S)")
+# The last line, or what is no heading: neither words nor a numbered step.
+_HASHES = re.compile(r"(?im)^[ \t]*####[ \t]*(?![*_]*(?:the |final )*answer)"
+                     r"(\S[^\n]*(?=\s*\Z)|(?![*_]*(?:[a-z]{2}|\d+[.)] ))\S[^\n]*)$")
+_SUPPOSED = re.compile(r"(?i)\b(?:if|whether|suppos\w+|assum\w+)\b"
+                       r"(?:(?!(?:then|if)\b)[^.!?,\n]){0,40}?\banswer\b")
+_SAYS = re.compile(r"(?i)\banswer\b[*_]*[ \t]*(?:\bis\b|:|=)[:*_ \t]*(?:\s*(?:\\\[|\$\$))?\s*(?=\S)")
 _NEGATION = re.compile(r"(?i)(?:\w+ly )?(?:not|never)\b")
-_SENTENCE = re.compile(r"(?i)\n|[.!?](?=\s|$)|[,;]?[^\S\n]+(?:because|since|which|where|so)\b")
+_SENTENCE = re.compile(r"(?i)\n|\\\]|[.!?](?=\s|$)"
+                       r"|[,;]?[^\S\n]+(?:because|since|which|where|so|(?<!well )as(?! well))\b"
+                       r"|(?<=[\d%)}$]),[^\S\n]+(?:after|by|for|from|giv\w+|just|obtained|rounded|with)\b")
 
 
 def extract_answer(response: str):
@@ -40,28 +52,36 @@ def extract_answer(response: str):
     text = response.rpartition("</think>")[2]
     if "<think>" in text:  # never closed: still thinking
         return None
-    if boxed := _last_box(text):
+    if boxed := last_box(text):
         return boxed
     text = text[-100 * LONGEST :]
     for pattern in (_TAG, _HASHES):
         if found := [*filter(_says_something, pattern.findall(text))]:
             return found[-1].strip()
-    said = ["", *_SAYS.split(text)[1:]][-1]
+    said = ["", *_SAYS.split(_SUPPOSED.sub("", text))[1:]][-1]
     answer = _SENTENCE.split(said[:LONGEST])[0].strip(" *_`")
     return answer if _says_something(answer) and not _NEGATION.match(answer) else None
 
 
-def _last_box(text):
-    r"""What is in the last \boxed{} that closes and is not empty, or ""; of boxes in boxes, the innermost."""
+def last_box(text):
+    r"""What is in the last box that ends and is not empty, or ""; of boxes in boxes, the innermost.
+
+    >>> last_box(r"\boxed{\frac{1}{2}}"), last_box(r"so $x = \boxed\frac12$."), last_box(r"\fbox 9 apples")
+    ('\\frac{1}{2}', '\\frac12', '9')
+    """
     opened, said, last = [], 0, (0, 0)
-    for m in _BOX.finditer(text):
-        if m[1]:
-            opened.append(m.end() if m[2] else len(text))
-        elif m[3] and opened and said >= (start := opened.pop()):
-            last = max(last, (start, m.start()))
-        elif m[4]:
+    for m in _BOX.finditer(text + "\n"):
+        box, brace, end, word = m.groups()
+        if brace is not None:
+            opened.append((m.end() if box else len(text) + 1, brace))
+        while end and opened and (end == "}" or not opened[-1][1]):  # without braces, it ends with its phrase
+            start, brace = opened.pop()
+            last = max(last, (start, m.start())) if said >= start else last
+            if brace:
+                break
+        if word:
             said = m.start()
-    return text[slice(*last)].strip()
+    return text[slice(*last)].strip().rstrip(",;")
 
 
 def _says_something(answer):
@@ -107,6 +127,9 @@ def answers_equal(prediction: str, gold: str):
     return same(read(a), read(b))
 
 
+_CLOCKS = re.compile(r"\d?\d:[0-5]\d \d?\d:[0-5]\d")
+
+
 def same(a, b):
     """True if two answers that were read, or two words of them, say the same."""
     kinds = {a[0], b[0]}
@@ -114,6 +137,8 @@ def same(a, b):
         return True
     if kinds == {"number"}:
         return same_value(a[1], b[1])
+    if kinds == {"ratio"}:
+        return not _CLOCKS.fullmatch(f"{a[1]} {b[1]}") and same(a[2], b[2])  # 6:20 is not 3:10
     if kinds <= {"named", "relation"} and a[1] == b[1] in ("=", "!=") and proportional(
             *(f"({left[-1]})-({right[-1]})" for *_, left, right in (a, b))):
         return True

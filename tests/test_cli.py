@@ -66,9 +66,21 @@ def test_each_stage_runs_by_itself_on_what_train_left(run, command, tmp_path, ca
     words = command.format(sft=run / "sft/final").split()
     assert main([*words, "--threads", "1", "--out", str(tmp_path / "out")]) == 0
     assert any((tmp_path / "out").iterdir())
-    assert words[0] != "evaluate" or "pass@1" in capsys.readouterr().out
+    printed = capsys.readouterr()
+    assert words[0] != "evaluate" or "pass@1" in printed.out
+    assert words[0] == "data" or f"{tmp_path / 'out'}/" in printed.out  # it says where it wrote
+    assert "%|" not in printed.err and "it/s" not in printed.err  # no bar where no terminal is
     if words[0] == "data":
         assert (tmp_path / "out/test.jsonl").read_text() == (ROOT / "data/test.jsonl").read_text()
+
+
+def test_a_finished_run_is_left_as_it_is(run, capsys):
+    files = lambda: sorted((path, path.stat().st_mtime_ns) for path in run.rglob("*"))
+    before = files()
+    for stage, part, end in (("train", "", "report.txt"), ("sft", "sft", "final"), ("rl", "rl", "final")):
+        assert main([stage, "--resume", str(run / part)]) == 0
+        assert capsys.readouterr().out == f"{run / part} is finished, nothing is left to do: see {run / part / end}\n"
+    assert files() == before
 
 
 def test_sample_reads_problems_from_a_file_and_from_the_keyboard(tmp_path, monkeypatch, capsys):
@@ -120,6 +132,21 @@ def test_what_ends_a_stage_is_one_line_and_a_code(error, code, says, monkeypatch
         assert main(["evaluate"]) == code
     printed = capsys.readouterr().err
     assert says in printed and printed.count("\n") == bool(says)
+
+
+@pytest.mark.parametrize("words", ["rl --help", "study", "plot start --text", "memory --threads 1"])
+def test_a_closed_pipe_is_no_traceback(words):
+    stage = subprocess.Popen([sys.executable, "-m", "t1mini", *words.split()], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    stage.stdout.close()
+    assert stage.stderr.read() == b"" and stage.wait() in (0, 1)
+
+
+def test_no_clipping_of_ratios_is_promised_beside_the_flag_that_clips_the_gradient(capsys):
+    with pytest.raises(SystemExit):
+        main(["rl", "--help"])
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "ratio clipping" not in printed and "--clip is about the gradient's norm" in printed
+    assert "--clip CLIP largest norm of the gradient, which is scaled down to it" in printed
 
 
 def test_a_reader_that_leaves_ends_the_stage_without_a_word():

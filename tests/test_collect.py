@@ -72,3 +72,12 @@ def test_traces_come_from_a_clean_failure_beside_a_clean_success_and_are_not_too
     traces, left_out = make_traces(rows, Tokenizer.from_dir(GOLDEN), CollectConfig(trace_tokens=900))
     assert sum(left_out.values()) == 5
     assert len(traces) == 1 and traces[0]["question"] == "3 + 4?" and verify(traces[0]["response"], "7")
+
+
+def test_a_collect_without_traces_says_so_and_goes_on_only_with_what_it_was_begun_with(words, tmp_path, capsys):
+    run, data = tmp_path / "run", tmp_path / "train.jsonl"
+    assert main([*words, "--out", str(run)]) == 0
+    assert "no problem was solved, and traces.jsonl is empty" in (said := capsys.readouterr().err) and "--samples" in said
+    data.write_text(data.read_text().replace("#### 9", "#### 8"))
+    assert main(["collect", "--resume", str(run)]) == 2
+    assert f"train.jsonl of --data or --init is not what {run} was begun with" in capsys.readouterr().err

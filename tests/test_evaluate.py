@@ -4,9 +4,9 @@ import random
 
 import pytest
 
-from t1mini.evaluate import EvaluateConfig, pick_problems, summarise, table
+from t1mini.evaluate import EvaluateConfig, majority_is_correct, pick_problems, summarise, table
 from t1mini.penalties import judge
-from t1mini.tasks import countdown
+from t1mini.tasks import countdown, maths
 from t1mini.tasks.countdown import Problem, blind_search
 
 HIT = "3 + 4 = 7 * 11 = 77 check 3 + 4 = 7 , 7 * 11 = 77 ok answer 3 + 4 * 11"
@@ -33,6 +33,23 @@ def test_every_share_has_its_own_denominator():
 def test_a_majority_may_be_wrong_and_one_sample_is_one():
     assert {"pass@1": 0.5, "majority@1": 0.5}.items() <= (alone := summarise(countdown, *verdicts([HIT], [MISS]))).items() and "interval" in alone
     assert summarise(countdown, *verdicts([WRONG, WRONG, HIT], [HIT, HIT, MISS]))["majority@3"] == 0.5
+
+
+@pytest.mark.parametrize("text, right", [(MISS, "0.0%"), (HIT, "100.0%")])
+def test_where_all_are_alike_the_table_still_has_an_interval(text, right):
+    results = summarise(countdown, *verdicts(*[[text]] * 40))
+    shown = next(line for line in table({"": results}).splitlines() if "95%" in line)
+    assert shown.split("interval")[1].split() == (["0.0%", "-", "8.8%"] if text == MISS else ["91.2%", "-", "100.0%"])
+    assert results["majority@1 interval"] == pytest.approx(results["interval"]) and f"{results['pass@1']:.1%}" == right
+
+
+def test_to_give_up_is_no_vote_and_the_table_says_so():
+    results = summarise(countdown, *verdicts([MISS, MISS, MISS, HIT], [MISS, "gibberish", MISS, WRONG]))
+    assert results["majority@4"] == 0.5
+    assert "50.0%\n  of the answers given: to give up is no vote\n" in table({"a": results}).partition("majority@4")[2]
+    boxed = [judge(maths, maths.Problem("3 + 4?", "7"), text, [0] * 20, finished=True, max_new_tokens=50, repeat_limit=2)
+             for text in ("I do not know.", "I give up.", r"So \boxed{7}.")]
+    assert majority_is_correct(maths, boxed)
 
 
 def simulate(problems, most, rng, rounds=4000):

@@ -16,7 +16,7 @@ PROBLEM = '{"numbers": [3, 4, 11], "target": 77}\n'
 TABLE = (ROOT / "tests/mistakes.txt").read_text().splitlines()
 LINES = [line for line in TABLE if line and line[0] != "#"]
 MISTAKES = dict(zip(LINES[::2], LINES[1::2], strict=True))
-assert len(MISTAKES) > 115
+assert len(MISTAKES) > 130
 TEXTS = {
     "broken/test.jsonl": PROBLEM + '{"numbers": [3, 4], "target": 77}\n',
     "single.jsonl": PROBLEM,
@@ -29,6 +29,9 @@ TEXTS = {
     "file": "",
     "line.txt": "3 4 11 77\n",
     "lines.txt": "3 4 11 77\n3 4 11\n",
+    "trained/rl/final/config.json": "{}", "trained/sft/final/config.json": "{}", "reinforced/final/config.json": "{}",
+    "stopped/rl/step-0035/config.json": "{}", "stopped/rl/step-0070/config.json": "{}", "stopped/sft/final/config.json": "{}",
+    "tuned/sft/final/config.json": "{}",
 }
 RUNS = {"taken": "{}", "sft-run": '{"epochs": 3}', "twisted": '{"k": "many"}', "wild": '{"k": 1}',
         "torn": '{"k": ', "listed": '["k", 4]', "plain": '{"k": 4}', "far": '{"init": "models/mine"}'}
@@ -55,7 +58,8 @@ def mishaps(tmp_path_factory):
     checkpoint(tmp / "truncated", weights=weights[:5000])
     checkpoint(tmp / "damaged", manifest={"model.safetensors": {"bytes": len(weights), "sha256": "0" * 64}})
     checkpoint(tmp / "impossible", config={"num_key_value_heads": 3})
-    checkpoint(tmp / "llama", config={"model_type": "llama"})
+    checkpoint(tmp / "mistral", config={"model_type": "mistral"})
+    checkpoint(tmp / "scaled", config={"rope_scaling": {"type": "yarn", "factor": 4}})
     checkpoint(tmp / "giant", config={"num_hidden_layers": 4000, "hidden_size": 2**20})
     checkpoint(tmp / "noconfig", config='{"model_type": "qwen2", ')
     checkpoint(tmp / "escape", index={"weight_map": {"model.norm.weight": "../../secret.safetensors"}})
@@ -65,7 +69,7 @@ def mishaps(tmp_path_factory):
     huge = tmp / "huge/model.safetensors"
     save_file({name: w * 1e30 for name, w in load_file(huge).items()}, huge)
     for name, content in (TEXTS | {f"{run}/config.json": text for run, text in RUNS.items()}).items():
-        (tmp / name).parent.mkdir(exist_ok=True)
+        (tmp / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp / name).write_text(content)
     (tmp / "binary.jsonl").write_bytes(PROBLEM.encode() + b"\xff\xfe\x00\n")
     return tmp

@@ -1,4 +1,4 @@
-"""The decoder equals transformers' Qwen2 and Qwen3 on golden checkpoints, and its parts equal their plain definitions."""
+"""The decoder equals transformers' Qwen2, Qwen3 and Llama on golden checkpoints, and its parts equal their plain definitions."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ from t1mini.rollout import generate
 from t1mini.sampler import Sampling
 
 GOLDEN = Path(__file__).parent / "golden"
-CHECKPOINTS = ("qwen2-tiny", "qwen3-tiny")
+CHECKPOINTS = ("qwen2-tiny", "qwen3-tiny", "llama-tiny")
 
 
 def golden(name: str):

@@ -47,7 +47,7 @@ def test_one_control_or_replacement_character_garbles_a_text(character):
     assert is_garbled("a long and otherwise ordinary answer: 7" + character)
 
 
-@pytest.mark.parametrize("text", ["", "12 + 3 = 15", "one\ttwo\nthree", "π r² ≤ ∞ · naïve", "½ ☺ → …"], ids=ascii)
+@pytest.mark.parametrize("text", ["", "12 + 3 = 15", "one\ttwo\nthree", "π r² ≤ ∞ · naïve", "½ ☺ → …", "5 µm", "ℝ ∋ ℓ", "𝑥 = 5", "Å", "😀 👩\u200d🚀 ℹ️ \U0001fae8"], ids=ascii)
 def test_ordinary_text_is_not_garbled(text):
     assert not is_garbled(text)
 

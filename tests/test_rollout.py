@@ -55,6 +55,16 @@ def test_a_response_ends_with_its_end_token_and_padding_follows(rollouts):
     assert rollouts.response_ids.shape[1] == rollouts.lengths.max()
 
 
+def test_several_end_tokens_each_end_a_response(model, rollouts):
+    one_of = lambda ends: generate(model, PROMPTS, K, SAMPLING, **{**SETTINGS, "eos_id": ends})
+    several = responses(one_of([EOS, 3, 40]))
+    for longer, shorter in zip(responses(rollouts), several):
+        cut = next((i for i, token in enumerate(longer, 1) if token in (EOS, 3)), LIMIT)
+        assert shorter == longer[:cut]
+    assert {response[-1] for response in several} >= {EOS, 3}
+    assert responses(one_of({EOS})) == responses(rollouts) and responses(one_of([])) == responses(one_of(None))
+
+
 def test_an_end_token_as_the_last_allowed_one_counts_as_finished(model, rollouts):
     row = next(r for r in range(len(PROMPTS) * K) if rollouts.finished[r])
     limit = int(rollouts.lengths[row])

@@ -88,9 +88,28 @@ def test_clustered_covers_the_truth_95_percent_of_the_time_where_pooling_does_no
     assert abs(clustered / runs - 0.95) < 0.03 and pooled / runs < 0.8
 
 
-def test_clustered_refuses_a_single_problem():
+@pytest.mark.parametrize("problems, samples", [(40, 1), (40, 4), (2, 3)])
+@pytest.mark.parametrize("score", [0, 1])
+def test_never_right_and_always_right_have_wilsons_interval_a_trial_a_problem(score, problems, samples):
+    low, high = clustered_interval(np.full((problems, samples), score))
+    assert (low, high) == pytest.approx(wilson_interval(score * problems, problems)) and high - low > 0.08
+
+
+def test_problems_that_are_all_alike_have_an_interval_too():
+    scores = np.tile([1.0, 0.0, 0.0], (30, 1))
+    assert clustered_interval(scores) == pytest.approx(wilson_interval(10, 30))
+
+
+def test_an_interval_of_shares_stays_among_shares():
+    scores = np.zeros((40, 1))
+    scores[0] = 1
+    assert clustered_interval(scores)[0] == 0 and clustered_interval(1 - scores)[1] == 1
+
+
+@pytest.mark.parametrize("score", [0.0, 1.0])
+def test_clustered_refuses_a_single_problem(score):
     with pytest.raises(ValueError):
-        clustered_interval([[1.0, 0.0, 1.0]])
+        clustered_interval([[1.0, score, 1.0]])
 
 
 # --- two policies ---------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """Checks an exercise and names the mistake.
 
-    python tutorials/check.py 06                          tutorials/exercises/ex06_*.py
+    python tutorials/check.py 06                          tutorials/exercises/ex06_*.py; 6 and ex06 mean it too
     python tutorials/check.py all                         all of them
     python tutorials/check.py 06 --submission mine.py     a file elsewhere
     python tutorials/check.py all --json results.json     also for Gradescope
@@ -11,6 +11,7 @@ function, and the library's own functions of that name raise. Exit code 0 if all
 nothing to check.
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -18,6 +19,17 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 if __name__ == "__main__":  # student's processes import this file and have no use for the rest
-    from checking.report import main
+    try:
+        from checking.report import main
 
-    sys.exit(main(sys.argv[1:]))
+        try:
+            code = main(sys.argv[1:])
+        finally:  # --help leaves by SystemExit
+            sys.stdout.flush()
+    except BrokenPipeError:  # whoever read our output has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    except KeyboardInterrupt:
+        print("check.py: stopped", file=sys.stderr)
+        code = 130
+    sys.exit(code)

@@ -25,6 +25,7 @@ GREEK = set("""alpha beta gamma delta epsilon varepsilon zeta eta theta iota kap
 _SUBSCRIPT = r"(?:\s*_\s*(?:\{[^{}]*\}|\w)|\s*')+"
 _TOKEN = re.compile(
     r"(?:\.\d+|\d+(?:\.\d*)?)(?:[eE][-+]?\d{1,3}(?![A-Za-z\d]))?"  # 12, 1.5, 3e5
+    r"|(?<![A-Za-z\\])[A-Za-z]\d+"  # H2 is no product
     rf"|(?:\\(?!log)[A-Za-z]+|[A-Za-z]){_SUBSCRIPT}"  # x_1, \theta'
     rf"|(?!log)[A-Za-z]{{1,2}}(?=[A-Za-z]{_SUBSCRIPT})"  # the x of xy_1
     r"|\\?[A-Za-z]+|\S")
@@ -154,7 +155,8 @@ class _Reader:
             raise NotMathematics(f"stray {word}")
         code = zlib.crc32(name.encode())
         rational = Fraction(code % 997 + 1, (code >> 10) % 89 + 2)
-        return (rational, -rational, Fraction(3 + code % 101))[self.point]
+        whole = Fraction(3 + code % 101 + 101 * (name == "n"))  # n is the largest: n choose k is not 0
+        return (rational, -rational, whole)[self.point]
 
     def function(self, word):
         r"""\log_{2} x, \sin^{2} x, \sin^{-1} x and the rest."""
@@ -193,6 +195,7 @@ _UNIT_NAMES = """mm millimeter millimetre
     cent ¢
     euro €
     yen ¥
+    rupee ₹
     % percent
     ° degree deg
     rad radian

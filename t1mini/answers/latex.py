@@ -1,14 +1,14 @@
-r"""Answers: what a final answer in LaTeX or plain text says, whichever way it is written.
+r"""Answers: what a final answer in LaTeX or plain text says, once it is in one spelling (spelling.py).
 
-    "$\left(\dfrac12,\, 3\right)$"  -- normalise -->  "(\frac{1}{2}, 3 )"
-                                     -- read -->  ("()", ("number", "\frac{1}{2}"), ("number", "3"))
+    "(\frac{1}{2}, 3 )"  -- read -->  ("()", ("number", "\frac{1}{2}"), ("number", "3"))
 
-`normalise` is a list of rules of spelling, one a line. `read` goes from the outside in: lists, labels,
-relations, brackets, matrices, units; what is left is an expression, and has a value. It gives
+It is read from the outside in: lists, labels, relations, brackets, matrices, ratios, units; what is left is
+an expression, and has a value. So `read` gives
 
     ("number", expression)      ("text", words)      ("unit", unit, x)
     ("named" or "relation", sign, left, right)       ("set" or "list", x, ...)
     ("(]", x, ...) for tuples and intervals          ("matrix", ("row", x, ...), ...)
+    ("ratio", text, ("()", x, ...)) with each part over the first
 
 The text is a model's and is not to be trusted: length, depth and number of items are bounded.
 
@@ -16,121 +16,19 @@ See it: python -m pytest tests/test_verifier.py
 """
 
 import re
-import unicodedata
 from itertools import accumulate
 
-from t1mini.answers.expressions import (NAMES, UNITS, NotMathematics, canonical_unit, is_variable, rules,
-                                        same_value, values)
+from t1mini.answers.expressions import (NAMES, UNITS, NotMathematics, canonical_unit, is_variable, same_value,
+                                        values)
+from t1mini.answers.spelling import LONGEST, normalise
 
-LONGEST, DEEPEST, MOST_ITEMS = 600, 10, 50  # characters; brackets within brackets; items of a list
-
-# --- one spelling of many --------------------------------------------------------------------------------
-
-# Each character is written as what follows it, where _ is a space.
-_CHARACTERS = r"""−- –- —- ×* ·* ⋅* ∙* ∗* ÷/ ∕/ ’' ′' " “ ” ↵ ≤<= ≥>= ≠!= ≈= √\sqrt_ ¢_"cent"_ º°
-    α\alpha_ β\beta_ γ\gamma_ δ\delta_ ε\epsilon_ ζ\zeta_ η\eta_ θ\theta_ ι\iota_ κ\kappa_ λ\lambda_ μ\mu_
-    ν\nu_ ξ\xi_ π\pi_ ρ\rho_ σ\sigma_ τ\tau_ φ\phi_ χ\chi_ ψ\psi_ ω\omega_
-    ½_1/2 ⅓_1/3 ⅔_2/3 ¼_1/4 ¾_3/4 ⅕_1/5 ⅖_2/5 ⅗_3/5 ⅘_4/5 ⅙_1/6 ⅚_5/6 ⅐_1/7
-    ⅛_1/8 ⅜_3/8 ⅝_5/8 ⅞_7/8 ⅑_1/9 ⅒_1/10
-    ⁰⟨0⟩ ¹⟨1⟩ ²⟨2⟩ ³⟨3⟩ ⁴⟨4⟩ ⁵⟨5⟩ ⁶⟨6⟩ ⁷⟨7⟩ ⁸⟨8⟩ ⁹⟨9⟩ ⁺⟨+⟩ ⁻⟨-⟩
-    ₀⟪0⟫ ₁⟪1⟫ ₂⟪2⟫ ₃⟪3⟫ ₄⟪4⟫ ₅⟪5⟫ ₆⟪6⟫ ₇⟪7⟫ ₈⟪8⟫ ₉⟪9⟫"""
-_ONE_BY_ONE = str.maketrans({item[0]: item[1:].replace("_", " ") for item in _CHARACTERS.split()})
-# What is written, where _ is a space, for the commands behind it.
-_COMMAND_NAMES = r"""_ boxed quad qquad displaystyle textstyle left right middle big Big bigl bigr Bigl Bigr;
-    <= le leq leqslant; < lt; >= ge geq geqslant; > gt; != ne neq; = approx;
-    * cdot times; / div; ° degree circ; | vert lvert rvert; ± pm; ∓ mp; ∈ in; ∪ cup;
-    ∅ emptyset varnothing; ∞ infty; \frac dfrac tfrac cfrac; \binom dbinom tbinom;
-    ( langle; ) rangle rfloor rceil; \floor( lfloor; \ceil( lceil"""
-_COMMANDS = {name: item.split()[0].replace("_", " ")
-             for item in _COMMAND_NAMES.split(";") for name in item.split()[1:]}
-
-
-def _improper(m):
-    """2 1/2 as (5/2)."""
-    whole, top, bottom = map(int, m.groups())
-    return f"({whole * bottom + top}/{bottom})"
-
-
-def _repeating(m):
-    """0.1 and 6 as (15/90)."""
-    before, digits, repeated = m.groups()
-    nines = 10 ** len(digits) * (10 ** len(repeated) - 1)
-    return f"({int(before + digits + repeated) - int(before + digits or 0)}/{nines})"
-
-
-_RULES = rules(r"""
-    ⁄ → /
-    ⟩⟨|⟫⟪ →
-    ⟨(.*?)⟩ → ^{\1}     raised and lowered digits
-    ⟪(.*?)⟫ → _{\1}
-    \\begin\{vmatrix\} → det⟦
-    \\begin\{(?:[a-z]*matrix|array)\}(?:\{[clr|]*\})? → ⟦
-    \\end\{(?:[a-z]*matrix|array)\} → ⟧
-    \\\\(?:\s*\[[^\]]*\])? → ↵     the end of a matrix's row
-    \\\{ → ⦃     a set's brackets, where { } only group
-    \\\} → ⦄
-    (?<=\d)(?:,?\\!\s*|\{,\}|\\[, ])(?=\d{3})|\\! →     1{,}000
-    \\(?:left|right)\s*\.|\\[,;: ()\[\]]|~ → ␣     spaces, and \( \) \[ \]
-    \\([A-Za-z]+)(?![A-Za-z]) → command
-    \b(?:infinity|infty)\b → ∞
-    \\([%&#_]) → \1
-    \\\$ → ¤     money, where $ may be a bracket
-    (?<=[\w)} ])\*\*(?=[ \w({\\+-]) → ^
-    \\(?:mathrm|rm)\s*\{\s*([eid])\s*\} → ␣\1␣
-    \\(?:mathbf|boldsymbol|mathit|vec|mathbb)\s*\{([^{}]*)\} → ␣\1␣
-    \\(?:text\w*|[mh]box|mathrm|rm|operatorname)\s*\{\s*+([^{}]*?)\s*\} → ␣"\1"␣
-    \|([^|=<>,]*[^|=<>,+\-*/^({\s])\s*\| → \\abs{\1}
-    \|([^|=<>,]*[^|=<>,+\-*/^({\s])\s*\| → \\abs{\1}     once more: ||x| - 1|
-    "([¤$€£¥%°])" → \1     \text{\$}
-    \^\s*(?:°|\{\s*°\s*\}) → °
-    \\frac\s*([\da-z])\s*(?=[\da-z{]) → \\frac{\1}     \frac12
-    (\\frac\s*\{[^{}]*\})\s*([\da-z]) → \1{\2}     \frac{1}2
-    (\\sqrt|\^|_)\s*(\d+|[a-z])(?![a-z]) → \1{\2}     x^2, \sqrt2
-    (?<![\d.^_}A-Za-z/])(?<![^{\s$]\{)(\d{1,99})\s* (\d{1,99}) ?/ ?(\d{1,99})(?![\d.]) → improper
-    (?<![\d.^_}A-Za-z/])(?<![^{\s$]\{)(\d{1,99})\s*\\frac\{(\d{1,99})\}\{(\d{1,99})\} → improper
-    (\d*)\.(\d*)\s*\\?overline\s*\{\s*(\d+)\s*\} → repeating
-    \\?\bsqrt\s*(\[[^\[\]]*\]) → \\root\1
-    (?<=[\d.)}])(\s*"?)\s*(?i:dozen)s?\b → *12\1
-    (?<=[\d.)}])(\s*"?)\s*(?i:hundred)s?\b → *10^{2}\1
-    (?<=[\d.)}])(\s*"?)\s*(?i:thousand)s?\b → *10^{3}\1
-    (?<=[\d.)}])(\s*"?)\s*(?i:million)s?\b → *10^{6}\1
-    (?<=[\d.)}])(\s*"?)\s*(?i:billion)s?\b → *10^{9}\1
-    (?<=[\d.)}])(\s*"?)\s*(?i:trillion)s?\b → *10^{12}\1
-    \$([^$]*)\$ → ␣\1␣     in pairs they enclose mathematics, one alone is money
-    [¤$]\s*(-?[\d.,]*\d(?:\*10\^\{\d+\})?|\(\d+/\d+\)) → \1␣"dollar"␣
-    ([€£¥])\s*(-?[\d.,]*\d|\(\d+/\d+\)) → \2␣\1␣
-    \s+ → ␣
-    ^ |[.,;: ]+(?=\}*$) →
-    ^[{ *]*"([^"]*)"[} *]*$ → \1
-    (?<!\d)(\d{1,3}) (?=\d{3}(?!\d)) → \1     10 000
-    (?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])(?!(?:[^][()⦃⦄]|[\[(⦃][^][()⦃⦄]*[])⦄])*[])⦄]) → no_comma
-    """,  # the last: 10,000, but within brackets a comma is a separator
-    command=lambda m: _COMMANDS.get(m[1], m[0]), improper=_improper, repeating=_repeating,
-    no_comma=lambda m: m[0].replace(",", ""))
-
-
-def normalise(text: str) -> str:
-    r"""One spelling of many; what is in \text{...} in "quotes". Longer text than LONGEST is only stripped.
-
-    >>> normalise(r"$\left(\dfrac12,\, 3\right)$."), normalise(r"90^\circ"), normalise("10{,}000")
-    ('(\\frac{1}{2}, 3 )', '90°', '10000')
-    """
-    if len(text) >= LONGEST:
-        return text.strip()
-    text = unicodedata.normalize("NFKC", text.translate(_ONE_BY_ONE)).strip(" \t\r\n*_`")
-    for pattern, new in _RULES:
-        text = pattern.sub(new, text)
-    return text
-
-
-# --- reading, from the outside in ------------------------------------------------------------------------
-
+DEEPEST, MOST_ITEMS = 10, 50  # brackets within brackets; items of a list
 _SEPARATOR = re.compile(r',\s*(?:"?(?:and|or)\b"?)?|;|"(?:, ?)?(?:and|or)"|\b(?:and|or)\b|∪')
 _RELATION = re.compile(r"<=|>=|!=|[=<>]")
 _NAME = (r"\"?(?:[A-Za-z]|[A-Z]{2,4}|[A-Za-z]{3,}(?: [A-Za-z]{3,}){0,3})\"?"
          r"(?:_\{\w+\})?'*(?: ?\( ?\w(?: ?, ?\w)* ?\))?")
 _LABEL = re.compile(rf"(?:the )?((?:m ?\\angle |\\angle |\\)?{_NAME}"
-                    r"|\( ?\\?[A-Za-z]+(?: ?, ?\\?[A-Za-z]+)* ?\))\s*[=∈](?!.*[=<>])")
+                    r"|\( ?\\?[A-Za-z]+(?: ?, ?\\?[A-Za-z]+)* ?\))\s*[=∈≡](?!\s*\1\s*$|.*[=<>])")
 
 
 def read(text):
@@ -138,7 +36,8 @@ def read(text):
     try:
         return _read(text)
     except (ValueError, ArithmeticError):
-        return "text", re.sub(r'(?<=\W)\s+|\s+(?=\W)|["{}]', "", text).strip().casefold()
+        text = re.sub(r'["\s]+', " ", text)
+        return "text", re.sub(r"(?<=\W)\s+|\s+(?=\W)|[{}]", "", text).strip().casefold()
 
 
 def _read(text, depth=0):
@@ -161,10 +60,15 @@ def _read(text, depth=0):
     if re.fullmatch("∅|⦃ *⦄", text):
         return ("set",)
     if enclosed:
-        items = [inner(part) for part in _split(text[1:-1], _SEPARATOR)]
-        if len(items) == 1 and text[0] != "⦃":
-            return items[0]
+        parts = _split(text[1:-1], _SEPARATOR)
+        if len(parts) == 1 and text[0] != "⦃":
+            return _read(parts[0], depth + 0.1)
+        items = [*map(inner, parts)]
         return ("set", *_members(items, "list")) if text[0] in "{⦃" else (text[0] + text[-1], *items)
+    if len(parts := text.split(":")) > 1:
+        if not all(map(values, parts)):
+            raise NotMathematics(text)
+        return "ratio", text, ("()", *(("number", f"({part})/({parts[0]})") for part in parts))
     return _quantity(text, inner)
 
 
@@ -192,8 +96,8 @@ def _members(items, *opened):
 
 
 def _relation(signs, sides, inner):
-    """An inequality in one variable is an interval, 17 * 23 = 391 says 391; others stay relations."""
-    if set(signs) == {"="} and all(same_value(side, sides[-1]) for side in sides):
+    """17 * 23 = 391 says 391, an inequality in x an interval of x; others stay relations."""
+    if set(signs) == {"="} and len(set(sides)) > 1 and all(same_value(side, sides[-1]) for side in sides):
         return inner(sides[-1])
     if signs[0][0] == ">":
         sides, signs = sides[::-1], [sign.replace(">", "<") for sign in signs[::-1]]
@@ -202,7 +106,7 @@ def _relation(signs, sides, inner):
         at = shape.index("x")
         sides, signs = ["-∞", *sides, "∞"], ["<", *signs, "<"]
         kind = "(["[signs[at] == "<="] + ")]"[signs[at + 1] == "<="]
-        return kind, inner(sides[at]), inner(sides[at + 2])
+        return "named", "=", inner(sides[at + 1]), (kind, inner(sides[at]), inner(sides[at + 2]))
     if len(sides) > 2:
         raise NotMathematics("a chain of relations")
     return "relation", signs[0], *map(inner, sides)
@@ -210,9 +114,15 @@ def _relation(signs, sides, inner):
 
 # --- quantities: a number, and what it counts ------------------------------------------------------------
 
-_WORD = r'(?:"[^"]*"|(?<!\\)[A-Za-z]++|[°%/€£¥¢])(?:\s*\^\s*\{-?\d\})?'
+_WORD = r'(?:"[^"]*"|(?<!\\)[A-Za-z]++|[°%/€£¥¢₹])(?:\s*\^\s*\{-?\d\})?'
 _UNIT = re.compile(r"(.*?(?:[\d.)}\]⦄⟧!]|\\pi|(?<=\d)[a-z]))"
-                   rf"((?!\s*[A-Za-z]\b)(?:\s*{_WORD})+|(?<=\d) [msghlL])")
+                   rf"((?!\s*[A-Za-z]\b)(?:\s*{_WORD})+"
+                   r"|(?<=\d) (?:[msghlL]|m\^\{[23]\}|m/s(?:\^\{2\})?))")
+
+
+# RLR, H-T-H, ten and Odd are words; lower letters that do not make a word, as xy or abc, are a product.
+_LETTERS = re.compile(r"(?!(?!.*(.).*\1)(?:[abcxyz]+|[b-df-hj-np-tv-z]+)$)"
+                      r"(?:[A-Za-z]{2,3}|[A-Z]{4,}|[A-Z](?:[ -]+[A-Z])+)")
 
 
 def _quantity(text, inner):
@@ -221,8 +131,10 @@ def _quantity(text, inner):
     if m and _begins_unit(m[1], m[2]):
         unit, value = canonical_unit(m[2]), inner(m[1])
         return ("unit", unit, value) if unit and value[0] == "number" else value
-    if re.fullmatch(r"[+-]?∞|\d+_\{\d+\}", text):  # infinity, 52_8
+    if re.fullmatch(r"[+-]?∞|\d+_\{\d+\}|-?\w+\\mod\w+", text):  # infinity, 52_8, 1 mod 3
         return "text", text.lstrip("+")
+    if _LETTERS.fullmatch(text):
+        return "text", re.sub("[ -]", "", text.casefold() if len(text) > 2 else text)
     if not values(text):
         raise NotMathematics(text)
     return "number", text

@@ -21,7 +21,7 @@ from typing import NamedTuple
 DIGITS = Context(prec=110, Emax=100_000, Emin=-100_000)
 TOLERANCE = Decimal("1e-75")
 LONGEST_DENOMINATOR = 10**15
-LARGEST_BITS, LARGEST_FACTORIAL, LARGEST_ROOT = 20_000, 1000, 100
+LARGEST_BITS, LARGEST_FACTORIAL, LARGEST_ROOT = 20_000, 1900, 100
 PI = Decimal("3.141592653589793238462643383279502884197169399375105820974944"
              "592307816406286208998628034825342117067982148086513282306647093844")
 
@@ -131,13 +131,20 @@ def floor(x):
 
 
 def factorial(x):
-    if x.denominator != 1 or not 0 <= x <= LARGEST_FACTORIAL:
-        raise ValueError("factorial out of bounds")
-    return Fraction(math.factorial(int(x)))
+    """Of fractions and large numbers a made-up one, for which x! = x (x - 1)! but at each hundredth x."""
+    if x.denominator == 1 and x <= LARGEST_FACTORIAL:
+        return Fraction(math.factorial(int(x)))
+    if not x.denominator:
+        raise ValueError("no factorial")
+    check_size(x, steps := math.floor((x + 50) % 100))
+    p, q = x.numerator, x.denominator
+    return (hash(x - steps) % 9973 + 2) * Fraction(math.prod(range(p, p - steps * q, -q)), q**steps)
 
 
 def binomial(n, k):
-    """n may be any number: n (n - 1) ... (n - k + 1) / k!"""
+    """n may be any number where k is whole: n (n - 1) ... (n - k + 1) / k!"""
+    if k.denominator != 1:
+        return factorial(n) / (factorial(k) * factorial(n + -k))
     result = 1 / factorial(k)
     check_size(n, k)
     for j in range(int(k)):

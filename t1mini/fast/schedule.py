@@ -29,7 +29,7 @@ from tqdm import tqdm
 
 from t1mini.fast.decode import Engine, Replayed
 from t1mini.model import Qwen
-from t1mini.rollout import Rollouts, noise_keys, require_finite
+from t1mini.rollout import Ends, Rollouts, ends_of, noise_keys, require_finite
 from t1mini.runs.batches import pad
 from t1mini.runs.machine import Clock
 from t1mini.sampler import Sampling, fold, sample
@@ -40,13 +40,14 @@ PROMPTS_KEPT = 2  # as a multiple of those that fill all rows: the last rows of 
 
 @torch.no_grad()
 def generate(model: Qwen, prompts: Sequence[Sequence[int]], k: int, sampling: Sampling = Sampling(), *,
-             max_new_tokens: int, eos_id: int | None = None, seed: int, step: int = 0,
+             max_new_tokens: int, eos_id: Ends = None, seed: int, step: int = 0,
              prompt_indices: Sequence[int] | None = None, max_batch_tokens: int = 2**17,
              lengths: Tensor | None = None, progress: str = "", clock: Clock | None = None) -> Rollouts:
     """t1mini.rollout.generate, sooner. `clock` notes where the time goes."""
     keys = noise_keys(model, prompts, k, max_new_tokens, seed, step, prompt_indices)  # [N]
     limits = [max_new_tokens] * len(keys) if lengths is None else lengths.tolist()
-    responses = [Response(i, limit, eos_id) for i, limit in enumerate(limits)]
+    ends = frozenset(ends_of(eos_id))
+    responses = [Response(i, limit, ends) for i, limit in enumerate(limits)]
     schedule = Schedule(model, prompts, keys, responses, sampling, max_batch_tokens, clock or Clock())
     with torch.autocast(model.device.type, enabled=False):  # the engine casts what it has to by itself
         schedule.run(progress)
@@ -64,7 +65,7 @@ class Response:
 
     number: int
     limit: int  # of its tokens
-    eos_id: int | None
+    ends: frozenset[int]
     sampled: tuple[list, list, list] = field(default_factory=lambda: ([], [], []))
     slot: int = 0
 
@@ -73,16 +74,17 @@ class Response:
 
     @property
     def finished(self) -> bool:
-        return self.sampled[0][-1:] == [self.eos_id]
+        return not self.ends.isdisjoint(self.sampled[0][-1:])
 
     @property
     def over(self) -> bool:
         return self.finished or len(self) == self.limit
 
     def add(self, *more: list):
-        """What came next, up to the end token or the limit."""
-        stop = more[0].index(self.eos_id) + 1 if self.eos_id in more[0] else len(more[0])
-        stop = 0 if self.finished else min(stop, self.limit - len(self))
+        """What came next, up to an end token or the limit."""
+        stop = 0 if self.finished else min(len(more[0]), self.limit - len(self))
+        if not self.ends.isdisjoint(more[0][:stop]):
+            stop = 1 + next(i for i, token in enumerate(more[0]) if token in self.ends)
         for column, values in zip(self.sampled, more):
             column.extend(values[:stop])
 
@@ -113,7 +115,8 @@ class Schedule:
         """Decodes until every response has ended."""
         decode = Replayed(self.decode, self.device)
         total = len(self.waiting)
-        with tqdm(total=total, desc=progress, unit="response", leave=False, disable=not progress) as bar:
+        with tqdm(total=total, desc=progress, unit="response", leave=False,
+                  disable=not progress or None) as bar:
             self.admit()
             while live := [response for response in self.rows if response is not None]:
                 steps = max(response.limit - len(response) for response in live)

@@ -10,14 +10,16 @@ Run it: python -m t1mini data --show 5
 """
 
 import random
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
+from t1mini.runs.jsonl import excerpt
 from t1mini.runs.settings import StageConfig, setting
 from t1mini.tasks import chains, countdown, maths
 from t1mini.tasks.teacher import Teacher, teach
-from t1mini.verifier import is_plain
+from t1mini.verifier import answers_equal, is_plain
 
 
 @dataclass(frozen=True)
@@ -49,11 +51,21 @@ def run(config):
 
 
 def inspect(paths):
-    """Prints of each file its problems, how many answers are plain numbers, and questions others share."""
+    """Prints of each file its problems, what may be wrong with them, and how many others share."""
     files = {path: maths.load_problems(path) for path in paths}
     for path, problems in files.items():
         plain = sum(is_plain(problem.answer) for problem in problems)
         print(f"{path}: {len(problems)} problems, {plain} with a plain number as answer")
+        first, notes = {}, defaultdict(list)
+        for problem in problems:
+            other = first.setdefault(maths.key(problem), problem)
+            if other is not problem:
+                same = answers_equal(problem.answer, other.answer)
+                notes["repeat a question" + " with a different answer" * (not same)].append(problem)
+            if maths.is_sentence(problem.answer):
+                notes["have a sentence as answer, without a box"].append(problem)
+        for what, found in notes.items():
+            print(f"    {len(found)} {what}, such as {excerpt(' -> '.join(found[0]))}")
         for other, theirs in files.items():
             if other != path:
                 print(f"    {maths.shared(problems, theirs)} also in {other}")

@@ -1,8 +1,8 @@
-"""Tables and figures of studies, and figures of runs of `train`.
+"""Tables and figures of studies, and figures of runs of `train`, `rl` and `scale`.
 
     STUDY.svg           a study's variants, a dot a run (thinking-budget: budget curves), and RL on the way
     budget_curve.svg    accuracy against the thinking budget: SFT start, half-way, final policy
-    learning.svg        accuracy, length and entropy over the updates
+    learning.svg        accuracy, length and entropy over the updates, so far where a run goes on
 
 Lines are means over runs, bands run from the lowest to the highest; over updates both are means of five.
 Colours are those of Okabe and Ito, which the colour-blind can tell apart, and every line has its own dashes
@@ -57,7 +57,8 @@ PANELS = {  # the columns that the panels of a figure show, x and y
 
 @dataclass(frozen=True)
 class PlotConfig(StageConfig):
-    runs: tuple = setting(("runs/train-tiny-0",), "run folders of train, or studies", positional=True)
+    runs: tuple = setting(("runs/train-tiny-0",), "run folders of train, rl or scale, or studies",
+                          positional=True)
     studies: str = setting("tutorials/findings/studies", "folder of the studies' CSV files")
     text: bool = setting(False, "print studies as tables instead")
     out: str = setting("figures", "folder to write the figures to")
@@ -67,39 +68,43 @@ def run(config):
     studies = [name for name in config.runs if name in STUDIES]
     runs = [name for name in config.runs if name not in STUDIES]
     if config.text and runs:
-        raise UserError(f"--text: {runs[0]} is no study; the text of a run is its report.txt")
+        raise UserError(f"--text: {runs[0]} is no study ({', '.join(STUDIES)}); the text of a run is its "
+                        "report.txt")
     for name in studies + ["budget_curve", "learning"] * bool(runs):
         try:
             found = rows_of_study(name, config.studies) if name in STUDIES else rows_of_runs(runs)
             if config.text:
                 print(table(name, found["pass@1"]) + "\n" * (name != studies[-1]))
-            else:
-                save(draw(PANELS.get(name, PANELS["others"]), found), Path(config.out, f"{name}.svg"))
+            elif figure := draw(PANELS.get(name, PANELS["others"]), found):
+                save(figure, Path(config.out, f"{name}.svg"))
         except (csv.Error, LookupError, TypeError, ValueError) as error:
             raise UserError(f"{name}: its rows are not as train or study leaves them: {error!r}") from None
 
 
 def rows_of_study(name, folder):
     """By the column that a panel has as x: the rows to show, of variants and seeds."""
-    rows, steps = read(f"{folder}/{name}.csv"), read_rows(Path(folder, f"{name}-steps.csv"))
+    rows, steps = (read_rows(Path(folder, name + end)) for end in (".csv", "-steps.csv"))
+    if not rows:
+        raise UserError(f"cannot read {folder}/{name}.csv: there are no rows; python -m t1mini study {name} "
+                        "makes them")
     curves = [row | {"budget": budget, "test": 100 * accuracy} for row in rows
               for budget, accuracy in zip(json.loads(row["budgets"]), json.loads(row["curve"]))]
     return {"pass@1": rows, "budget": curves, "step": steps, "kl": steps}
 
 
 def rows_of_runs(runs):
-    """The same of runs of `train`."""
-    curves = [row | {"variant": POLICIES[row["policy"]], "seed": run, "test": 100 * float(row["accuracy"])}
-              for run in runs for row in read(f"{run}/budget_curve.csv")]
-    steps = [row | {"variant": "runs", "seed": run} for run in runs for row in read(f"{run}/rl/metrics.csv")]
+    """The same of run folders. UserError for one that has nothing to draw."""
+    curves, steps = [], []
+    for run in runs:
+        curve = read_rows(Path(run, "budget_curve.csv"))
+        step = read_rows(Path(run, "rl/metrics.csv")) or read_rows(Path(run, "metrics.csv"))
+        if not curve and "accuracy" not in [*step, {}][0]:
+            raise UserError(f"{run} is no run of train, rl or scale that has rows to draw, and no study: "
+                            f"those are {', '.join(STUDIES)}")
+        curves += [row | {"variant": POLICIES.get(row["policy"], row["policy"]), "seed": run,
+                          "test": 100 * float(row["accuracy"])} for row in curve]
+        steps += [row | {"variant": "runs", "seed": run} for row in step]
     return {"budget": curves, "step": steps}
-
-
-def read(path):
-    rows = read_rows(Path(path))
-    if not rows:
-        raise UserError(f"cannot read {path}: there are no rows; plot takes what train or study leaves")
-    return rows
 
 
 def groups(rows, column):
@@ -154,7 +159,13 @@ def scores(figure, row):
 
 
 def draw(panels, found):
-    """A figure of panels side by side, where there are rows for them. UserError without matplotlib."""
+    """A figure of panels side by side, where there are rows for them; none where there are none for any.
+
+    UserError without matplotlib.
+    """
+    axes = [(x, y) for x, y in map(str.split, panels.split(", ")) if found[x]]
+    if not axes:
+        return None
     try:
         import matplotlib.figure
     except ImportError:
@@ -162,7 +173,6 @@ def draw(panels, found):
                         "studies can be read with --text") from None
     matplotlib.rcParams.update({"svg.hashsalt": "t1mini", "font.size": 11,
                                 "axes.spines.top": False, "axes.spines.right": False})
-    axes = [(x, y) for x, y in map(str.split, panels.split(", ")) if found[x]]
     figure = matplotlib.figure.Figure(figsize=(2 + 3.4 * len(axes), 3.8))
     styles = dict(zip(groups(found[axes[0][0]], "variant"), zip(COLOURS, DASHES)))
     for ax, (x, y) in zip(np.ravel(figure.subplots(1, len(axes))), axes):

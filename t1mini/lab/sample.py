@@ -1,43 +1,54 @@
 """Read a model's thinking: type three numbers (or four) and a target, and watch it try, fail and try again.
 
     > 3 4 11 77
-    3 + 11 = 14 * 4 = 56    low
-    3 + 4 = 7 * 11 = 77     check 3 + 4 = 7 , 7 * 11 = 77 ok
-    answer 3 + 4 * 11       right
+    3 + 11 = 14 * 4 = 56        low
+    3 + 4 = 7 * 11 = 77         check 3 + 4 = 7 , 7 * 11 = 77 ok
+    answer 3 + 4 * 11           right
+
+Several models, --init A B, think about the same problem side by side.
 
 Run it: python -m t1mini sample --init data/tiny-rl
 """
 
 import contextlib
 import re
+import shutil
+import textwrap
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from t1mini.evaluate import EvaluateConfig, respond
-from t1mini.runs.checkpoint import load_policy
 from t1mini.runs.jsonl import read_bytes
 from t1mini.runs.settings import UserError, setting
-from t1mini.tasks import TASKS, countdown, maths
-
-_PIECE = re.compile(r" ?(\d+ [-+*/] \d+ = \d+(?: [-+*/] \d+ = \d+)+|(?:stop )?answer .*) ?")
+from t1mini.tasks import TASKS, chains, countdown, maths, policy_for
 
 
 @dataclass(frozen=True)
 class SampleConfig(EvaluateConfig):
+    init: tuple = setting(("data/tiny-rl",), "checkpoint folders, to think side by side", qwen=("",))
     file: str = setting("", "read problems from this file, one '3 4 11 77' or one question a line, rather "
                         "than from the keyboard")
     samples: int = setting(1, "responses to each problem", "1 to 65_536")
 
 
 def run(config):
-    policy, tokenizer = load_policy(config.init, config.device)
-    task = TASKS[config.task]
-    task.require_tokenizer(tokenizer, config.init)
+    policies, task = [policy_for(config, folder) for folder in config.init], TASKS[config.task]
     for i, problem in enumerate(read(config.file, task) if config.file else typed(task)):
         if config.file:
             print(f"> {task.prompt_text(problem)}")
-        _, [verdicts] = respond(policy, tokenizer, [problem], config, [i], progress="")
-        for verdict in verdicts:
-            print(layout(problem, verdict) if task is countdown else verdict.text, end="\n\n")
+        if task is countdown:
+            remark(problem)
+        groups = [respond(*policy, [problem], config, [i], progress="")[1][0] for policy in policies]
+        for verdicts in zip(*groups):
+            print(side_by_side(config.init, [layout(problem, verdict) for verdict in verdicts]), end="\n\n")
+
+
+def remark(problem):
+    """Says what to know before blaming the model."""
+    if not chains.solutions(problem):
+        print("nothing solves it: no way to key in these numbers makes the target")
+    if problem.numbers[3:] or problem.numbers[-1] > 15 or problem.target in problem.numbers:
+        print("outside what the models of data/ know: three numbers from 1 to 15, a target that is not one")
 
 
 def read(file, task):
@@ -66,9 +77,19 @@ def parse(task, line, place):
 
 
 def layout(problem, verdict):
-    """A line an attempt with what is said of it, then the answer and whether it is right."""
-    width = 14 * (len(problem.numbers) - 1)
-    text = _PIECE.sub(lambda piece: f"\n{piece[1]:<{width}}", verdict.text).removeprefix("\n")
-    if verdict.overlong:
-        return f"{text}\nno end within the limit"
-    return text + ("right" if verdict.correct else "wrong")
+    """Countdown: a line an attempt with what is said of it, then the answer, and whether it is right."""
+    end = "\nno end within the limit" if verdict.overlong else " right" if verdict.correct else " wrong"
+    if isinstance(problem, maths.Problem):  # typed without the answer
+        return verdict.text + end * verdict.overlong
+    width = 14 * len(problem.numbers) - 15
+    text = re.sub(r"\b(low|high|ok) |(?<=\d) (?=\d)|(?<!stop) (?=stop|answer)", r"\1\n", verdict.text + end)
+    return re.sub(r"(?m)^(.*?) (?=low|high|check|right|wrong)", lambda found: f"{found[1]:{width}} ", text)
+
+
+def side_by_side(names, texts):
+    """Texts in columns under their names, as wide as the terminal has room for; one text as it is."""
+    width = max(30, shutil.get_terminal_size((160, 24)).columns // len(texts))
+    columns = [[part for line in f"{name}\n{text}".split("\n")
+                for part in textwrap.wrap(line, width - 2) or [""]] for name, text in zip(names, texts)]
+    rows = ("".join(f"{cell:{width}}" for cell in row) for row in zip_longest(*columns, fillvalue=""))
+    return "\n".join(rows) if texts[1:] else texts[0]

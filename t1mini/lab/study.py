@@ -122,6 +122,8 @@ def trained(folder, stage, config):
 def hard_problems(policy: Path, problems, config):
     """A file of the training problems that a policy solves in at most 30% of 16 samples (T1, on data)."""
     path = policy.with_name("hard.jsonl")
+    if path.exists():
+        return str(path)
     of_all = stage_config(evaluate.EvaluateConfig, config, data=problems, split="train", problems=6000)
     chosen = evaluate.pick_problems(of_all)
     _, verdicts = evaluate.respond(*load_policy(policy, config.device), chosen, replace(of_all, samples=16))

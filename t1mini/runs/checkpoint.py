@@ -6,19 +6,21 @@
     generation_config.json  the tokens that end a response, for transformers and vLLM
 
 A checkpoint from the net is not to be trusted. Nothing in these files can run, unlike in a pickle; but
-they can be of any size and claim anything. So config.json is read first, each number in its range; what
-the decoder does not do (scaled RoPE, sliding windows, other activations) is refused, not ignored. A
-model of that shape is made without memory, and the headers of the weights are compared with it: a tensor
-that is missing, extra, there twice, of another shape or of whole numbers is an error that names it. Only
-then are numbers read; each must be finite.
+they can be of any size and claim anything. So config.json is read as transformers reads it, each number in
+its range; what the decoder does not do (scaled RoPE, sliding windows, other activations) is refused where
+it has an effect, not ignored. A model of that shape is made without memory, and the headers of the weights
+are compared with it: a tensor that is missing, extra, there twice, of another shape or of whole numbers is
+an error that names it. Only then are numbers read; each must be finite.
 
-Simplified: weights are read from one file or several, and written to one.
+Simplified: weights are read from one file or several, and written to one. A Qwen2 without biases is saved as
+the Llama that it is: as a Qwen2, transformers would make up biases.
 
 See each refused: python -m pytest tests/runs/test_checkpoint.py
 """
 
 import os
 import re
+import shutil
 from dataclasses import fields
 from pathlib import Path
 from reprlib import repr as shortened
@@ -33,8 +35,14 @@ from t1mini.runs.jsonl import excerpt, open_regular, read_object
 from t1mini.runs.settings import UserError, is_within
 from t1mini.runs.tokenizer import Tokenizer
 
+BIAS = "layers.0.self_attn.q_proj.bias"
 LARGEST_HEADER = 2**24  # bytes; large models' have a hundredth
-DEFAULTS = {  # of what config.json may leave out
+FAMILIES = {  # what only their config.json may leave out
+    "qwen2": {},
+    "qwen3": {"head_dim": 128},
+    "llama": {"max_position_embeddings": 2048},
+}
+DEFAULTS = {  # of what any config.json may leave out
     "max_position_embeddings": 32768,
     "rope_theta": 10_000.0,
     "rms_norm_eps": 1e-6,
@@ -76,12 +84,13 @@ def save_policy(model: Qwen, tokenizer: Tokenizer, folder: str | Path, dtype=Non
 
 def load_model(folder: str | Path, device: str = "cpu", dtype=torch.float32):
     """The checkpoint in `folder` as a Qwen. UserError names the file, field or tensor that is wrong."""
-    config, stored = read_config(Path(folder, "config.json")), stored_tensors(Path(folder))
-    if config.tie_word_embeddings:
-        stored.pop("lm_head.weight", None)  # the embedding: some files repeat it under this name
+    stored = stored_tensors(Path(folder))
+    config = read_config(Path(folder, "config.json"), stored)
     with torch.device("meta"):  # shapes, without memory for numbers
         model = Qwen(config)
     ours = {(name, *p.shape) for name, p in model.named_parameters()}
+    if tied := config.tie_word_embeddings and "lm_head.weight" in stored:  # the embedding once more
+        ours.add(("lm_head.weight", *model.head_weight.shape))
     theirs = {(name, *tensor.get_shape()) for name, tensor in stored.items()}
     for name, *shape in sorted(ours ^ theirs):
         wrong = "missing" if (name, *shape) in ours else "not of the model in config.json"
@@ -90,6 +99,9 @@ def load_model(folder: str | Path, device: str = "cpu", dtype=torch.float32):
     for name, values in weights.items():
         if not values.isfinite().all():
             raise UserError(f"{folder}: tensor {name} holds what is not a finite number")
+    if tied and not torch.equal(weights.pop("lm_head.weight"), weights["embed_tokens.weight"]):
+        raise UserError(f"{folder}: tensor lm_head.weight is not the embedding, as tie_word_embeddings "
+                        "in config.json has it; set that to false")
     model.load_state_dict(weights, assign=True)
     return model
 
@@ -102,40 +114,61 @@ def save_model(model: Qwen, folder: str | Path, dtype=None):
                for name, p in model.state_dict().items()}
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     (folder / "model.safetensors.index.json").unlink(missing_ok=True)  # of what the folder held before
-    family = "Qwen3" if model.config.qk_norm else "Qwen2"
+    family = "Qwen3" if model.config.qk_norm else "Qwen2" if model.config.qkv_bias else "Llama"
     written = {"architectures": [family + "ForCausalLM"], "model_type": family.lower(), **vars(model.config),
-               "hidden_act": "silu", "torch_dtype": f"{dtype}".removeprefix("torch.")}
+               "hidden_act": "silu", "torch_dtype": f"{dtype}".removeprefix("torch."),
+               "bos_token_id": None, "eos_token_id": None}  # else transformers takes a Llama's to be 1 and 2
     del written["qkv_bias"], written["qk_norm"]  # the family says it
     write_json(folder / "config.json", written)
+    shutil.copymode(folder / "config.json", folder / "model.safetensors")  # save_file's is its owner's alone
 
 
-def read_config(path: Path):
-    """A Hugging Face config.json, of any version of transformers. UserError names file and field."""
-    raw = {name: value for name, value in read_object(path).items() if value is not None}
-    family = raw.get("model_type")
-    if family not in ("qwen2", "qwen3"):
-        raise UserError(f"{path}: model_type is {shortened(family)}; t1mini reads qwen2 and qwen3")
-    rope = raw.get("rope_parameters") or raw.get("rope_scaling") or {}
-    raw |= rope if isinstance(rope, dict) else {"rope_type": rope}
-    heads = raw.get("num_attention_heads")
-    given = {**DEFAULTS, "num_key_value_heads": heads, "head_dim": 2, **raw,
-             "qkv_bias": family == "qwen2", "qk_norm": family == "qwen3"}
+def read_config(path: Path, stored=()):
+    """A Hugging Face config.json, of any version of transformers. UserError names file and field.
+
+    A Qwen2 has biases where they are `stored`, whatever `attention_bias` says: transformers ignores that.
+    """
+    stated = read_object(path)
+    family = stated.get("model_type")
+    if family not in [*FAMILIES]:
+        raise UserError(f"{path}: model_type is {shortened(family)}; t1mini reads {', '.join(FAMILIES)}")
+    raw = DEFAULTS | FAMILIES[family] | {name: value for name, value in stated.items() if value is not None}
+    ropes = {name: raw.get(name, {}) for name in ("rope_parameters", "rope_scaling")}
+    for name, rope in ropes.items():
+        if not isinstance(rope, dict) or dict in map(type, rope.values()):
+            raise UserError(f"{path}: {name} is {shortened(rope)}; t1mini knows one RoPE for all layers")
+    raw |= ropes["rope_scaling"] or ropes["rope_parameters"]
+    heads, bias = raw.get("num_attention_heads"), raw.get("attention_bias", family == "qwen2")
+    given = {"num_key_value_heads": heads, "head_dim": 2, **raw, "qk_norm": family == "qwen3",
+             "qkv_bias": family == "qwen2" and (bias is not False or BIAS in stored)}
     shape = {}
     for f in fields(QwenConfig):
         value, within = given.get(f.name), RANGES.get(f.name, "1 to 1_048_576")
         if type(value) not in (int, f.type) or not is_within(value, within):
             raise UserError(f"{path}: {f.name} is {shortened(value)}; it must be a number, {within}")
         shape[f.name] = value
-    ours = {"layer_types": ["full_attention"] * shape["num_hidden_layers"], "use_sliding_window": False,
-            "rope_type": "default", "type": "default", "hidden_act": "silu"}
+    ours = {"rope_type": "default", "type": "default", "partial_rotary_factor": 1, "hidden_act": "silu",
+            "attention_bias": family == "qwen2" and bias, "mlp_bias": False, **windows(stated, shape)}
     for name, value in ours.items():
-        if raw.get(name, value) != value:
-            raise UserError(f"{path}: {name} is {shortened(raw[name])}; t1mini knows only {shortened(value)}")
+        for part in raw, *ropes.values():
+            if part.get(name) not in (None, value):
+                raise UserError(f"{path}: {name} is {shortened(part[name])}; "
+                                f"t1mini knows only {shortened(value)}")
     head_dim = raw.get("head_dim", shape["hidden_size"] / heads)
     if head_dim % 2 or heads % shape["num_key_value_heads"]:
         raise UserError(f"{path}: {heads} attention heads cannot share {shape['num_key_value_heads']}, "
                         f"or their size {head_dim:g} is not even")
     return QwenConfig(**shape | {"head_dim": int(head_dim)})
+
+
+def windows(stated: dict, shape: dict):
+    """What config.json may say of sliding windows: none, or such as hide no position from any layer."""
+    kinds, full = stated.get("layer_types"), ["full_attention"] * shape["num_hidden_layers"]
+    slides, size = stated.get("use_sliding_window") is True, stated.get("sliding_window", 4096)
+    reaches = lambda x, end: type(x) is int and x >= end
+    wide = slides and reaches(size, shape["max_position_embeddings"])
+    none = size is None or kinds == full or reaches(stated.get("max_window_layers", 28), len(full))
+    return {"layer_types": kinds if wide else full, "use_sliding_window": slides and (wide or none)}
 
 
 def stored_tensors(folder: Path):
@@ -153,6 +186,8 @@ def stored_tensors(folder: Path):
                 raise ValueError(f"its header is larger than {LARGEST_HEADER >> 20} MiB")
             weights = safe_open(path, framework="pt")
         for full_name in weights.keys():
+            if full_name.endswith("rotary_emb.inv_freq"):  # old Llamas': it follows from rope_theta
+                continue
             name, tensor = full_name.removeprefix("model."), weights.get_slice(full_name)
             if name in stored or tensor.get_dtype() not in ("F16", "BF16", "F32", "F64"):
                 raise UserError(f"{path}: tensor {excerpt(name)} is there twice, or holds "

@@ -1,6 +1,7 @@
 """The run folder: everything a run leaves behind, as plain files, each of them whole or not there.
 
-    config.json     the settings in force, and what made the run: version, commit, torch, device
+    config.json     the settings in force, what made the run: version, commit, torch, device; and of a run
+                    that --resume can go on with, fingerprints of the files of its --data and --init
     metrics.csv     a row an update: what was learned (the same again for the same seed)
     timing.csv      a row an update: seconds of its parts (never the same again)
     events.csv      updates that were refused, and signs of ill health
@@ -56,7 +57,13 @@ class RunFolder(contextlib.AbstractContextManager):
             self.lock = open(self.path / "lock", "w")
             if fcntl:
                 fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self.write_results("config.json", config.to_dict())
+            files = {} if begun is None else contents(config)
+            kept = f"{(read_object(self.path / 'config.json') if begun else {}).get('begun_with', files)}"
+            for name, content in files.items():
+                if f"{content}" not in kept:
+                    raise UserError(f"{name} of --data or --init is not what {self.path} was begun with: put "
+                                    "that back, or begin a new run with another --out")
+            self.write_results("config.json", config.to_dict() | {"begun_with": files})
         except BlockingIOError:
             raise UserError(f"{self.path} is in use by another run; wait for it to end, or stop it") from None
         except OSError as error:
@@ -99,6 +106,13 @@ class RunFolder(contextlib.AbstractContextManager):
                 file.truncate(next(later, content.rfind(b"\n") + 1))
 
 
+def contents(config):
+    """Fingerprints of the files of --data and --init, by name: a run goes on with what it was begun with."""
+    data, init = (getattr(config, name, "") or " " for name in ("data", "init"))
+    files = Path(data), Path(data, "train.jsonl"), *sorted(Path(init).glob("*.[js]*"))
+    return {file.name: fingerprint(file) for file in files if file.is_file()}
+
+
 class Stopped(KeyboardInterrupt):
     """A run was stopped by a signal; `code` is what a shell expects then (128 + the signal)."""
 
@@ -139,6 +153,8 @@ def whole_folder(path: Path):
         flush(file)
         manifest[file.name] = fingerprint(file)
     write_json(new / "manifest.json", manifest)
+    for file in new.iterdir():
+        shutil.copymode(new / "manifest.json", file)  # as umask says: safetensors makes its owner's alone
     if path.exists():
         os.replace(path, part / "old")
     os.replace(new, path)

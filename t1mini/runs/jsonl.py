@@ -10,14 +10,19 @@ lines says. What would hang, fill the memory or surface much later is refused wh
     numbers over MOST_DIGITS or beyond float, NaN           1e999 would be an answer "inf"
     halves of surrogate pairs ("\ud800")                    no tokenizer can encode them
     nesting beyond Python's limit, and what is not UTF-8, not JSON, cut off or no object
+    other kinds of file, compressed ones, arrays, parquet   said by their name, with what to do
+
+Of a file with several bad lines, one message names all (the first ten, and how many there are).
 
 See each refused: python -m pytest tests/runs/test_jsonl.py
 """
 
+import codecs
 import contextlib
 import json
 import math
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -27,17 +32,46 @@ from t1mini.runs.settings import UserError
 
 LONGEST_LINE = 2**24  # bytes
 MOST_DIGITS = 300  # so that float() can hold every whole number
+MOST_NAMED = 10  # lines in one message
+OTHER_KINDS = [line.split(maxsplit=1) for line in r"""
+    \[                                      one JSON array: jq -c '.[]' OLD > NEW takes it apart
+    \{\s*$                                  JSON over several lines: jq -c . OLD > NEW joins them
+    .*\}[^\S\r\n]*\r\s*\{                      a file of lines that end in CR alone: tr '\r' '\n' < OLD > NEW
+    \x1f\x8b|BZh|\xfd7zXZ|\x28\xb5\x2f\xfd|PK   compressed: unpack it first
+    PAR1|ARROW1|ORC|Obj\x01                 a table in binary form (parquet, Arrow): export it as JSON lines
+    \xff\xfe|\xfe\xff|\{?\0                 UTF-16, or binary: write it as UTF-8
+    version\shttps://git-lfs                a pointer of Git LFS: git lfs pull fetches the file
+    <                                       a web page: download the file itself
+    """.strip().splitlines()]  # how files begin that are taken for JSON lines, and what to do
 
 
-def read_rows(path: str | Path, what: str = "problems"):
-    """The objects of a .jsonl file with their line numbers. UserError names what is wrong in which."""
+def read_rows(path: str | Path, what: str = "problems", parse=lambda row, place: row):
+    """[(line number, parse(row, place))] of a .jsonl file's objects. One UserError names all bad lines."""
+    rows, faults = [], []
     with open_regular(path, f"{what} from {path}") as file:
         for i, line in enumerate(iter(lambda: file.readline(LONGEST_LINE + 1), b""), 1):
-            place = f"{path}, line {i}"
+            place = f"line {i}"
+            if not rows and not faults:
+                require_json_lines(line, f"{path}, {place}")
             if len(line) > LONGEST_LINE:
-                raise UserError(f"{place}: longer than {LONGEST_LINE:,} bytes; are these {what}, one a line?")
-            if line.strip():
-                yield i, parse_object(line, place)
+                raise UserError(f"{path}, {place}: longer than {LONGEST_LINE:,} bytes; are these {what}, "
+                                "one a line?")
+            if line.strip(b" \t\r\n" + codecs.BOM_UTF8):
+                try:
+                    rows.append((i, parse(parse_object(line, place), place)))
+                except UserError as error:
+                    faults.append(f"{error}" if len(faults) < MOST_NAMED else "")
+    if faults:
+        total = f"; {len(faults)} bad lines in all" if faults[1:] else ""
+        raise UserError(f"{path}, {'; '.join(faults[:MOST_NAMED])}{total}")
+    return rows
+
+
+def require_json_lines(first: bytes, place):
+    """UserError where a file's first line shows what else it is."""
+    for beginning, kind in OTHER_KINDS:
+        if re.match(beginning.encode(), first.removeprefix(codecs.BOM_UTF8).lstrip(), re.DOTALL):
+            raise UserError(f"{place}: want a JSON object a line, but this is {kind}")
 
 
 def read_object(path: str | Path, most: int = LONGEST_LINE):

@@ -103,7 +103,7 @@ class TrainingConfig(StageConfig):
     """What a stage takes that trains."""
 
     resume: str = setting("", "folder of an earlier run to go on with, with its own settings")
-    clip: float = setting(1.0, "gradient norm to clip to", "above 0")
+    clip: float = setting(1.0, "largest norm of the gradient, which is scaled down to it", "above 0")
     precision: str = setting("float32", "what the model computes in; weights stay float32",
                              choices=PRECISIONS, gpu="bfloat16")
     save_precision: str = setting("float32", "what checkpoints are written in", choices=PRECISIONS)
@@ -128,6 +128,8 @@ def from_flags(config_class: type, flags: dict):
     UserError names a flag that is out of range, or not the run's and not of MAY_CHANGE.
     """
     if "resume" not in flags:
+        if flags.get("task") == "math":  # the problems at hand are Countdown's
+            flags = {"data": ""} | flags
         return checked(config_class, flags.get("settings", flags))
     run = flags["resume"]
     path = Path(run, "config.json")
@@ -135,7 +137,8 @@ def from_flags(config_class: type, flags: dict):
         raise UserError(f"cannot go on with {run}: it holds no config.json; --resume takes a run's folder")
     try:
         saved = {**json.loads(path.read_bytes()), "out": run, "resume": run}
-        saved.pop("made_by", None)
+        for origin in ("made_by", "begun_with"):
+            saved.pop(origin, None)
         begun = vars(checked(config_class, saved))
     except (UserError, ValueError, TypeError, RecursionError) as error:
         raise UserError(f"cannot go on with {run}: its config.json is of no run of this stage: "

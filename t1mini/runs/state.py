@@ -81,7 +81,7 @@ class TrainingState(Stopping):
     def updates(self, total, label):
         """The updates still to do of `total`, counted from 0, with a progress bar: self.bar."""
         self.bar = tqdm(range(self.step, total), label, unit="step", mininterval=1,
-                        disable=not self.team.leads)
+                        disable=not self.team.leads or None)  # None: not into files
         return self.bar
 
     def record(self, row: dict, seconds: dict, text=""):

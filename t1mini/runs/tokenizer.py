@@ -2,8 +2,9 @@
 
 Both are a tokenizer.json read by the `tokenizers` package. Countdown's knows one word a token (every
 number from 0 to 99 is one), which a reader can follow with the finger; Qwen's is byte-level BPE. What to
-stop at is not in tokenizer.json: `eos_token` and `pad_token` are named in tokenizer_config.json beside
-it.
+stop at is not in tokenizer.json: tokenizer_config.json beside it names `eos_token` and `pad_token`, and
+generation_config.json may list more ids. A response stops at any of them, at the end of a turn and at that
+of a document: a base model knows the one, a chat model the other, and both may write either.
 
 `size` is the number of ids the tokenizer can produce. A model may have more rows; they are never
 sampled.
@@ -18,7 +19,7 @@ from typing import Sequence
 import tokenizers
 from tokenizers import models, pre_tokenizers
 
-from t1mini.runs.jsonl import excerpt, parse_object, read_bytes
+from t1mini.runs.jsonl import excerpt, parse_object, read_bytes, read_object
 from t1mini.runs.settings import UserError
 
 HANDED_ON = ("vocab.json", "merges.txt", "added_tokens.json", "special_tokens_map.json",
@@ -27,7 +28,7 @@ LARGEST_FILE = 2**26  # bytes of any of them; Qwen's largest has 11 million
 
 
 class Tokenizer:
-    """`eos_id` ends a response; `pad_id` fills rows that are shorter than their batch."""
+    """`eos_id` ends what is taught, `end_ids` stop a response; `pad_id` fills rows up to the width."""
 
     def __init__(self, files: dict, folder=""):
         """From the files of a checkpoint's `folder`. UserError names the one that is broken."""
@@ -38,22 +39,27 @@ class Tokenizer:
             raise
         except BaseException as error:  # a bare Exception, or a panic, which is not even that
             raise UserError(f"{folder}/tokenizer.json is not a tokenizer: {excerpt(error)}") from None
+        self.backend.no_truncation()  # on where the file was saved in the midst of a training
+        self.backend.no_padding()
         config = parse_object(files["tokenizer_config.json"], f"cannot read {path}")
         eos = config.get("eos_token")
         self.eos_id, self.pad_id = self.id_of(eos), self.id_of(config.get("pad_token") or eos)
         if None in (self.eos_id, self.pad_id):
             raise UserError(f"{path}: eos_token or pad_token is no token of tokenizer.json")
-        # all that end a text: a chat model has the end of a turn and that of a document
-        self.end_ids = sorted({self.eos_id, self.id_of("<|endoftext|>")} - {None})
+        end_of_turn = self.id_of("<|im_end|>")
+        self.end_ids = sorted({self.eos_id, end_of_turn, self.id_of("<|endoftext|>")} - {None})
         self.size = max(self.backend.get_vocab().values()) + 1  # one more than the largest id
-        self.can_chat = self.id_of("<|im_start|>") is not None
+        self.can_chat = None not in (end_of_turn, self.id_of("<|im_start|>"))
+        self.eos_id = end_of_turn if self.can_chat else self.eos_id
 
     @classmethod
     def from_dir(cls, folder: str | Path):
         """A checkpoint's. UserError names the file that is missing or unreadable."""
         names = [name for name in HANDED_ON if Path(folder, name).is_file()]
         names += "tokenizer.json", "tokenizer_config.json"
-        return cls({name: read_bytes(Path(folder, name), LARGEST_FILE) for name in names}, folder)
+        tokenizer = cls({name: read_bytes(Path(folder, name), LARGEST_FILE) for name in names}, folder)
+        tokenizer.end_ids = sorted({*tokenizer.end_ids, *stored_end_ids(folder, tokenizer.size)})
+        return tokenizer
 
     @classmethod
     def for_words(cls, words: Sequence):
@@ -86,5 +92,18 @@ class Tokenizer:
     def chat_prompt(self, question: str) -> list[int]:
         """The question as Qwen's chat models expect it (ChatML), up to where the assistant begins."""
         if not self.can_chat:
-            raise UserError("this tokenizer has no <|im_start|>: it belongs to no chat model")
+            raise UserError("this tokenizer has no <|im_start|> and <|im_end|>: it belongs to no chat model")
         return self.encode(f"<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n")
+
+
+def stored_end_ids(folder: str | Path, size: int) -> list[int]:
+    """Ids that generation_config.json stops at; where it names none config.json's, as in transformers."""
+    for path in Path(folder, "generation_config.json"), Path(folder, "config.json"):
+        ends = read_object(path).get("eos_token_id") if path.exists() else None
+        if ends is not None:
+            ends = ends if isinstance(ends, list) else [ends]
+            if not all(type(i) is int and 0 <= i < size for i in ends):
+                raise UserError(f"{path}: eos_token_id is {excerpt(ends)}; it must be one or several of the "
+                                f"{size} ids of tokenizer.json")
+            return ends
+    return []

@@ -155,9 +155,9 @@ def save_problems(path, problems):
 
 def load_problems(path: str | Path):
     """Reads what `save_problems` wrote. UserError names the file, the line and what is wrong with it."""
-    return [make_problem(row.get("numbers"), row.get("target"),
-                         f'{path}, line {i}: want {{"numbers": [3, 4, 11], "target": 77}}')
-            for i, row in read_rows(path)]
+    parse = lambda row, place: make_problem(row.get("numbers"), row.get("target"),
+                                            f'{place}: want {{"numbers": [3, 4, 11], "target": 77}}')
+    return [problem for _, problem in read_rows(path, parse=parse)]
 
 
 def make_problem(numbers, target, place: str):

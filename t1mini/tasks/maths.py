@@ -6,6 +6,8 @@ Files are JSON lines, as the datasets are distributed (data/README.md says where
     MATH            {"problem": ..., "solution": "... \\boxed{18} ..."}
     MATH-500, AIME  {"problem": ..., "answer": "18"}
 
+An answer may be a sentence with a box; without an answer, the solution's counts.
+
 The model is asked in its tokenizer's chat format and is to think in <think>...</think> first; `prompt_text`
 and `response_text` are all there is to the format.
 
@@ -13,6 +15,7 @@ Look at files and what they share: python -m t1mini data --files train.jsonl tes
 """
 
 import re
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,10 +23,11 @@ from t1mini.answers.latex import normalise
 from t1mini.chain_of_thought import merge
 from t1mini.runs.settings import UserError
 from t1mini.runs.jsonl import read_rows
-from t1mini.verifier import extract_answer, verify
+from t1mini.verifier import extract_answer, last_box, verify
 
 FORCED_ANSWER, END_OF_THINKING = "\n</think>\n\n\\boxed{", "</think>"
 NGRAM = 20  # tokens of a run that may not occur too often
+_NO_MATTER = re.compile(r"(?<=\w)-(?=[^\W\d_]{2})|(?<!\d)\.|\.(?!\d)|[^\w.+*/^=<>()|%-]|_")
 _TURNS = re.compile(r"\b(?:wait|alternatively|perhaps)\b", re.IGNORECASE)  # T1, section on inference scaling
 
 
@@ -69,8 +73,13 @@ def hits(problem, tried):
 
 
 def repetition(response, ids):
-    """What may not occur too often, and in runs of how many: the response's tokens, in runs of NGRAM."""
-    return ids, NGRAM
+    """What may not occur too often, and in runs of how many: the response's tokens, in runs of NGRAM.
+
+    A run of one token that is no longer than a run of one digit, such as the zeros of 100!, counts once.
+    """
+    digits = max(map(len, re.findall("|".join(f"{d}+" for d in range(10)), response)), default=0)
+    runs = [[*run] for _, run in groupby(ids)]
+    return [i for run in runs for i in (run[:1] if NGRAM <= len(run) <= digits else run)], NGRAM
 
 
 def is_grammatical(response):
@@ -81,36 +90,52 @@ def is_grammatical(response):
 def require_tokenizer(tokenizer, folder):
     """UserError unless it can write a chat."""
     if not tokenizer.can_chat:
-        raise UserError(f"{folder}: its tokenizer has no <|im_start|>; --task math needs a chat model "
-                        "such as Qwen2.5-0.5B-Instruct")
+        raise UserError(f"{folder}: its tokenizer has no <|im_start|> and <|im_end|>; --task math needs a "
+                        "chat model such as Qwen2.5-0.5B-Instruct")
 
 
 # --- problems on disk
 
 def load_problems(path: str | Path):
     """UserError names the file, the line and what is wrong with it."""
-    return [parse_row(row, f"{path}, line {i}") for i, row in read_rows(path)]
+    return [problem for _, problem in read_rows(path, parse=parse_row)]
 
 
 def parse_row(row: dict, place: str):
     """A problem of one of the header's three kinds; `place` is named in errors."""
     row = {name.casefold(): value for name, value in row.items()}
     question, answer = row.get("question", row.get("problem")), row.get("answer")
-    if not isinstance(question, str) or not question.strip():
-        raise UserError(f'{place}: no text under "question" or "problem"')
-    if answer is None:
-        answer = extract_answer(str(row.get("solution")))
     text = str(answer) if type(answer) in (int, float, str) else ""
     _, hashes, answer = text.rpartition("####")
-    cut_off = "question" in row and not hashes and len(text.split()) > 20  # a solution without its last line
-    if cut_off or not answer.strip():
+    answer = last_box(f"\\boxed{{{answer}}}") or extract_answer(str(row.get("solution")))
+    if not isinstance(question, str) or not question.strip():
+        raise UserError(f'{place}: no text under "question" or "problem"')
+    cut_off = "question" in row and not hashes and len(f"{answer}".split()) > 20  # before its last line
+    if cut_off or not answer:
         raise UserError(f'{place}: no final answer; want "answer" (GSM8K: ending in "#### 18") '
                         'or a "solution" with \\boxed{}')
-    return Problem(question.strip(), answer.strip())
+    return Problem(question.strip(), answer)
 
 
 def shared(a, b):
     """How many questions of `a` are in `b` as well, but for spacing, case and punctuation."""
-    key = lambda problem: re.sub(r"[\W_]+", "", problem.question.casefold())
     known = set(map(key, b))
     return sum(key(problem) in known for problem in a)
+
+
+def key(problem):
+    """What makes two questions the same: letters, digits and signs that calculate, where they may.
+
+    >>> key(Problem("How many  well-known sums: 3-4.5?", "")), key(Problem("a.", "")) == key(Problem("A", ""))
+    ('howmanywellknownsums3-4.5', True)
+    """
+    return re.sub(_NO_MATTER, "", problem.question.casefold())
+
+
+def is_sentence(answer: str):
+    """
+    >>> [is_sentence(a) for a in ("It is 4.", "Half of 8 is 4", "5 square feet", "\\\\text{Evelyn}")]
+    [True, True, False, False]
+    """
+    words = re.findall(r"(?<![\\a-z])[a-z]{2,}", answer.casefold())
+    return len(words) + answer.endswith(".") > 2

@@ -1,6 +1,8 @@
 """The functions of t1mini.fast are rollout.generate and rollout.score: the same tokens, log-probabilities and gradients."""
 
 import copy
+import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,9 +13,11 @@ from t1mini.fast import score as scoring
 from t1mini.fast.decode import Replayed
 from t1mini.fast.schedule import fit
 from t1mini.rl import RLConfig
+from t1mini.runs.checkpoint import load_model
 from t1mini.runs.machine import Clock
 from t1mini.sampler import Sampling
 
+GOLDEN = Path(__file__).parents[1] / "golden"
 PROMPTS = [[3, 1, 4, 1, 5], [9, 2], [6, 5, 3, 5, 8, 9, 7], [9], [2, 7, 1]]
 MANY = [[1 + i, 2 + i % 3][: 1 + i % 2] for i in range(16)]  # so that rows wait for a prompt's slot while others go on
 SAMPLING = Sampling(temperature=1.3, min_p=0.1, vocab_limit=30)
@@ -43,11 +47,31 @@ def test_responses_are_the_same_whatever_they_are_sampled_with(tiny_model, sampl
     same(schedule.generate(model, PROMPTS, 3, sampling, **COMMON), rollout.generate(model, PROMPTS, 3, sampling, **COMMON))
 
 
+@pytest.mark.parametrize("ends", [[7, 3, 12], {9}, (), None], ids=str)
+def test_responses_are_the_same_with_several_end_tokens_or_none(tiny_model, ends):
+    model, settings = tiny_model.double(), COMMON | {"eos_id": ends}
+    slow = rollout.generate(model, PROMPTS, 5, SAMPLING, **settings)
+    assert bool(ends) == slow.finished.any().item()
+    same(schedule.generate(model, PROMPTS, 5, SAMPLING, **settings, max_batch_tokens=500), slow)
+
+
 @pytest.mark.parametrize("generate", [schedule.generate, rollout.generate])
 def test_lengths_end_responses_early(tiny_model, generate):
     limits = torch.tensor([1, 25, 3, 7, 25] * 5)
     rollouts = generate(tiny_model, PROMPTS, 5, **(COMMON | {"eos_id": None}), lengths=limits, max_batch_tokens=300)
     assert torch.equal(rollouts.lengths, limits) and not rollouts.finished.any()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["qwen2-tiny", "qwen3-tiny", "llama-tiny"])
+def test_checkpoints_of_each_family_go_on_as_in_transformers_and_are_scored_alike(name):
+    model, cases = load_model(GOLDEN / name), json.loads((GOLDEN / name / "expected.json").read_text())["cases"]
+    prompts = [case["ids"] for case in cases]
+    rollouts = schedule.generate(model, prompts, 2, Sampling(0.0), max_new_tokens=24, seed=0)
+    assert rollouts.unpadded == [case["greedy_24"] for case in cases for _ in range(2)]
+    plain, found = (score(model, prompts, rollouts.unpadded[::2]) for score in (rollout.score, scoring.score))
+    for got, expected in zip(found, plain, strict=True):
+        torch.testing.assert_close(got, expected, atol=1e-5, rtol=0)
 
 
 @torch.no_grad()

@@ -5,6 +5,7 @@ import sys
 from unittest.mock import Mock
 
 from t1mini.__main__ import main
+from t1mini.lab import plot
 from t1mini.lab.plot import line
 
 
@@ -28,3 +29,22 @@ def test_without_matplotlib_it_says_what_to_install(tmp_path, monkeypatch, capsy
     assert main(["plot", str(tmp_path), "--out", str(tmp_path / "figures")]) == 2
     assert "pip install -r tutorials/requirements.txt" in capsys.readouterr().err
     assert not (tmp_path / "figures").exists()
+
+
+def test_runs_of_rl_of_scale_and_runs_that_go_on_are_drawn_as_far_as_they_are(tmp_path, monkeypatch, capsys):
+    drawn, steps = [], "step,accuracy,length,entropy\n1,0.1,20,0.5\n"
+    monkeypatch.setattr(plot, "save", lambda figure, file: drawn.append(file.stem))
+    monkeypatch.setattr(plot, "draw", lambda panels, found: [x for x, rows in found.items() if rows and f"{x} " in panels])
+    for name, file, text in (("rl", "metrics.csv", steps), ("train", "rl/metrics.csv", steps), ("sft", "metrics.csv", "step,loss\n1,2\n"),
+                             ("scale", "budget_curve.csv", "policy,budget,accuracy\ndata/tiny-rl,16,0.1\n"),
+                             ("begun", "metrics.csv", "step,accuracy\n"), ("evaluate", "evaluation.json", "{}")):
+        (tmp_path / name / file).parent.mkdir(parents=True)
+        (tmp_path / name / file).write_text(text)
+    for names, figures in (("rl", ["learning"]), ("train rl", ["learning"]), ("scale", ["budget_curve"]),
+                           ("scale rl start", ["start", "budget_curve", "learning"])):
+        assert main(["plot", *(name if name == "start" else str(tmp_path / name) for name in names.split())]) == 0
+        assert drawn == figures
+        drawn.clear()
+    for name in ("sft", "begun", "evaluate"):
+        assert main(["plot", str(tmp_path / name)]) == 2 and not drawn
+        assert f"{tmp_path / name} is no run of train, rl or scale that has rows to draw" in capsys.readouterr().err

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from t1mini.runs.checkpoint import load_model, load_policy, save_model, save_policy
+from t1mini.runs.checkpoint import load_model, load_policy, read_config, save_model, save_policy
 from t1mini.runs.settings import UserError
 from t1mini.runs.tokenizer import Tokenizer
 
@@ -60,10 +60,12 @@ def same(a, b, convert=lambda tensor: tensor) -> bool:
     return all(torch.equal(convert(p), q) for p, q in zip(a.parameters(), b.parameters(), strict=True))
 
 
-@pytest.mark.parametrize("name", ["qwen2-tiny", "qwen3-tiny"])
+@pytest.mark.parametrize("name", ["qwen2-tiny", "qwen3-tiny", "llama-tiny"])
 def test_a_saved_model_loads_equal(name, tmp_path):
     model = load_model(GOLDEN / name)
     save_model(model, tmp_path)
+    before, after = (json.loads((at / "config.json").read_text()) for at in (GOLDEN / name, tmp_path))
+    assert all(before[field] == after[field] for field in ("model_type", "architectures"))
     assert load_model(tmp_path).config == model.config and same(model, load_model(tmp_path))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", WEIGHTS]
     tied = "lm_head.weight" not in load_file(tmp_path / WEIGHTS)
@@ -103,6 +105,116 @@ def test_a_config_that_does_not_fit_is_named(folder, change, message, monkeypatc
     monkeypatch.setattr(Tensor, "to", None)  # headers are compared before any number is read
     edit_json(folder / "config.json", **json.loads(change))
     assert message.strip() in refusal(folder)
+
+
+SLIDING = ["full_attention", "sliding_attention", "sliding_attention"]
+HARMLESS = [
+    {"use_sliding_window": True, "sliding_window": 4, "max_window_layers": 3},
+    {"use_sliding_window": True, "sliding_window": None, "max_window_layers": 0},  # None takes the field away, too
+    {"use_sliding_window": True, "sliding_window": 4, "max_window_layers": 0, "layer_types": ["full_attention"] * 3},
+    {"use_sliding_window": True, "sliding_window": 512, "max_window_layers": 1, "layer_types": SLIDING},
+    {"sliding_window": 4, "max_window_layers": 0},
+    {"rope_theta": 5.0, "rope_parameters": {"rope_type": "default", "rope_theta": 1000000.0}},
+    {"rope_theta": 5.0, "rope_scaling": {"type": "default", "rope_theta": 1000000, "partial_rotary_factor": 1.0}},
+    {"rope_scaling": {}, "rope_parameters": None, "partial_rotary_factor": 1.0, "pretraining_tp": 2},
+    {"attention_bias": False},  # of a Qwen2 that has them
+    {"tie_word_embeddings": None, "rms_norm_eps": None, "initializer_range": None},
+]
+
+
+@pytest.mark.parametrize("change", HARMLESS, ids=lambda change: " ".join(change)[:60])
+def test_what_has_no_effect_is_read_as_transformers_reads_it(folder, change):
+    config = json.loads((folder / "config.json").read_text()) | change  # with nulls
+    (folder / "config.json").write_text(json.dumps(config))
+    model, plain = load_model(folder), load_model(GOLDEN / "qwen2-tiny")
+    assert model.config == plain.config and same(model, plain)
+
+
+def test_a_number_left_out_is_what_its_family_has(folder):
+    config = lambda name, **changes: read_config(altered(folder, GOLDEN / name, changes))
+    assert config("llama-tiny", num_key_value_heads=None).num_key_value_heads == 6
+    assert config("llama-tiny", head_dim=None).head_dim == 10
+    assert config("llama-tiny", max_position_embeddings=None).max_position_embeddings == 2048
+    assert config("qwen3-tiny", head_dim=None).head_dim == 128
+    assert config("qwen3-tiny", max_position_embeddings=None).max_position_embeddings == 32768
+
+
+def altered(folder: Path, source: Path, changes: dict) -> Path:
+    """A config.json with fields that are null."""
+    config = json.loads((source / "config.json").read_text()) | changes
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder / "config.json"
+
+
+def test_a_qwen2_without_biases_is_saved_as_the_llama_that_it_is(tmp_path):
+    folder, llama = Path(shutil.copytree(GOLDEN / "llama-tiny", tmp_path / "model")), load_model(GOLDEN / "llama-tiny")
+    edit_json(folder / "config.json", model_type="qwen2", architectures=["Qwen2ForCausalLM"])
+    assert same(load_model(folder), llama)
+    save_model(load_model(folder), tmp_path / "saved")
+    assert json.loads((tmp_path / "saved/config.json").read_text())["model_type"] == "llama"
+    assert load_model(tmp_path / "saved").config == llama.config
+    edit_json(folder / "config.json", attention_bias=True)
+    assert "k_proj.bias of shape [20] is missing" in refusal(folder)
+
+
+@pytest.mark.parametrize("name", ["qwen3-tiny", "llama-tiny"])
+def test_an_output_matrix_beside_the_embedding_that_it_is_tied_to_must_be_the_same(name, tmp_path):
+    folder, embedding = Path(shutil.copytree(GOLDEN / name, tmp_path / "model")), "model.embed_tokens.weight"
+    file = next(path for path in sorted(folder.glob("model*.safetensors")) if embedding in load_file(path))
+    rows = load_file(file)[embedding]
+    edit_weights(file, **{"lm_head.weight": lambda w: rows.clone()})
+    assert same(load_model(folder), load_model(GOLDEN / name))
+    edit_weights(file, **{"lm_head.weight": lambda w: w * 1.01})
+    assert "lm_head.weight is not the embedding, as tie_word_embeddings" in refusal(folder)
+    edit_weights(file, **{"lm_head.weight": lambda w: w[:, :4].contiguous()})
+    assert "tensor lm_head.weight of shape" in refusal(folder)
+
+
+def test_frequencies_that_old_checkpoints_store_are_passed_over(folder):
+    edit_weights(folder / WEIGHTS, **{"model.layers.0.self_attn.rotary_emb.inv_freq": lambda w: torch.ones(8)})
+    assert same(load_model(folder), load_model(GOLDEN / "qwen2-tiny"))
+
+
+@pytest.mark.parametrize("mask, mode", [(0o022, 0o644), (0o002, 0o664), (0o077, 0o600)])
+def test_who_may_read_a_saved_model_is_as_umask_says(mask, mode, tmp_path):
+    before = os.umask(mask)
+    try:
+        model, tokenizer = load_policy(GOLDEN / "llama-tiny")
+        save_policy(model, tokenizer, tmp_path / "policy")
+        save_model(model, tmp_path / "model")
+        save_model(model, tmp_path / "model")
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.glob("*/*")}
+    assert len(modes) == 6 and set(modes.values()) == {mode}, modes
+
+
+END_IDS = [
+    ({"eos_token_id": [421, 400]}, {"eos_token_id": 7}, [400, 421, 423]),
+    ({"eos_token_id": 5}, {}, [5, 421, 423]),
+    ({}, {"eos_token_id": [5, 9]}, [5, 9, 421, 423]),
+    (None, {"eos_token_id": 5}, [5, 421, 423]),
+    ({"eos_token_id": None}, {"eos_token_id": None}, [421, 423]),
+]
+
+
+@pytest.mark.parametrize("generation, config, ends", END_IDS, ids=range(len(END_IDS)))
+def test_every_id_that_ends_a_response_is_read_and_kept(generation, config, ends, folder, tmp_path):
+    altered(folder, folder, config)
+    if generation is not None:
+        (folder / "generation_config.json").write_text(json.dumps(generation))
+    model, tokenizer = load_policy(folder)
+    assert tokenizer.end_ids == ends and tokenizer.eos_id == 423
+    save_policy(model, tokenizer, tmp_path / "saved")
+    assert json.loads((tmp_path / "saved/generation_config.json").read_text())["eos_token_id"] == ends
+    assert load_policy(tmp_path / "saved")[1].end_ids == ends
+
+
+@pytest.mark.parametrize("name", ["generation_config.json", "config.json"])
+@pytest.mark.parametrize("ends", [424, -1, [423, 10**9], "423", 2.0, True, [[423]], {"id": 423}], ids=str)
+def test_an_end_id_that_no_token_has_is_refused(ends, name, folder):
+    (folder / name).write_text(json.dumps(json.loads((folder / "config.json").read_text()) | {"eos_token_id": ends}))
+    assert f"{name}: eos_token_id is" in refusal(folder, load_policy)
 
 
 NORM, NOT_FINITE = "model.norm.weight", "tensor norm.weight holds what is not a finite number"

@@ -100,7 +100,7 @@ def shards(rng: random.Random, folder: Path):
 
 
 def tokenizer(rng: random.Random, folder: Path):
-    yield from spoiled(rng, folder, ("tokenizer.json", "tokenizer_config.json"), Tokenizer.from_dir)
+    yield from spoiled(rng, folder, ("tokenizer.json", "tokenizer_config.json", "config.json"), Tokenizer.from_dir)
 
 
 def spoiled(rng: random.Random, folder: Path, names, read):

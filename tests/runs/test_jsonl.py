@@ -1,6 +1,9 @@
 """Every way in which a file of JSON can be wrong is one line that names it; nothing hangs or fills memory."""
 
+import bz2
+import gzip
 import json
+import lzma
 import os
 
 import pytest
@@ -84,3 +87,48 @@ def test_a_whole_file_may_not_be_larger_than_its_reader_allows(path):
 def test_an_excerpt_is_short_and_has_nothing_a_terminal_would_obey():
     assert excerpt("tensor é") == "tensor é" and len(excerpt("x" * 10**6)) == 200
     assert excerpt("\x1b[2J\n\ud800\0") == r"\x1b[2J\n\ud800\x00"
+
+
+def test_all_bad_lines_are_named_once_and_at_most_ten_of_them(path):
+    path.write_bytes(GOOD + b"{\n" + GOOD + b"[1]\n" + GOOD)
+    text = refusal(path)
+    assert [text.count(f"line {i}: ") for i in range(1, 6)] == [0, 1, 0, 1, 0] and text.endswith("; 2 bad lines in all")
+    path.write_bytes(GOOD + b"7\n" * 500)
+    with pytest.raises(UserError) as error:
+        read_rows(path)
+    assert f"{error.value}".count(": expected an object") == 10 and f"{error.value}".endswith("; 500 bad lines in all")
+
+
+def test_what_a_row_is_made_into_is_refused_in_the_same_message(path):
+    def parse(row, place):
+        if row["a"] > 1:
+            raise UserError(f"{place}: too large")
+        return row["a"]
+
+    path.write_bytes(GOOD + b'\n{"a": 0}\n')
+    assert read_rows(path, parse=parse) == [(1, 1), (3, 0)]
+    path.write_bytes(b'{"a": 2}\n{"a": 0}\n7\n{"a": 3}\n')
+    with pytest.raises(UserError, match="rows.jsonl, line 1: too large; line 3: expected an object in braces; line 4: too large; 3 bad"):
+        read_rows(path, parse=parse)
+
+
+ROWS = json.dumps([{"a": 1}, {"a": 2}])
+
+
+@pytest.mark.parametrize("content, kind", [
+    (ROWS.encode(), "one JSON array: jq -c"), (b"\xef\xbb\xbf\n " + ROWS.encode(), "one JSON array"), (b'[\n {"a": 1}\n]', "one JSON array"),
+    (b'{\n "a": 1\n}\n', "JSON over several lines"), (b'{\r\n "a": 1\r\n}\r\n', "JSON over several lines"), (b'{"a": 1}\r{"a": 2}\r', "end in CR alone"),
+    (gzip.compress(GOOD), "compressed: unpack it"), (bz2.compress(GOOD), "compressed"), (lzma.compress(GOOD), "compressed"), (b"PK\3\4..", "compressed"),
+    (b"\x28\xb5\x2f\xfd..", "compressed"), (b"PAR1\x15\x04\nPAR1", "parquet"), (b"ARROW1\0\0", "Arrow"), ("{}\n".encode("utf-16"), "UTF-16"),
+    ("{}\n".encode("utf-16-le"), "UTF-16"), ("{}\n".encode("utf-16-be"), "UTF-16"), ("{}\n".encode("utf-32"), "UTF-16"),
+    (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "Git LFS"), (b"<!DOCTYPE html>\n", "a web page"),
+], ids=lambda x: str(x)[:30])
+def test_another_kind_of_file_is_refused_for_what_it_is(path, content, kind):
+    path.write_bytes(content)
+    assert kind in refusal(path)
+
+
+def test_lines_of_any_ending_are_read(path):
+    for end in (b"\n", b"\r\n", b"\n\n", b" \n"):
+        path.write_bytes(end.join([b'{"a": 1}', b'{"a":\r 2}', b""]))
+        assert [row for _, row in read_rows(path)] == [{"a": 1}, {"a": 2}]

@@ -169,6 +169,7 @@ def test_a_damaged_state_is_passed_over(uncut, tmp_path, capsys):
     assert f"{newest} is damaged; going on from update {int(older.name)}" in capsys.readouterr().err
     assert_same(run, uncut[1])
     assert [path.name for path in states(run)] == ["000004"]
+    shutil.rmtree(run / "final")
     (run / "state/000004/manifest.json").unlink()
     assert main(["rl", "--resume", str(run)]) == 2
     assert "none of its states is whole" in capsys.readouterr().err
@@ -286,3 +287,26 @@ def test_two_ranks_killed_and_resumed(tmp_path, monkeypatch, pytestconfig):
         begin("rl", tmp_path / "run", *two)
     assert main(["rl", "--resume", str(tmp_path / "run")]) == 0
     assert_same(tmp_path / "run", tmp_path / "whole")
+
+
+@pytest.mark.parametrize("stage, words", [("rl", "--steps 2 --prompts 2 --k 2 --max-new-tokens 4"), ("sft", "--batch 2 --epochs 2")])
+def test_a_run_goes_on_only_with_the_data_and_the_checkpoint_it_was_begun_with(stage, words, tmp_path, monkeypatch, capsys):
+    init, data, run = tmp_path / "init", tmp_path / "p.jsonl", tmp_path / "run"
+    shutil.copytree(ROOT / "tests/golden/qwen2-tiny", init)
+    rows = [f'{{"question": "{i} + 1?", "answer": "{i + 1}", "response": "{i + 1}"}}\n' for i in range(6)]
+    data.write_text("".join(rows))
+    command = [stage, "--task", "math", "--init", str(init), "--data", str(data), "--threads", "1", "--out", str(run), *words.split()]
+    with monkeypatch.context() as patch:
+        at_update(patch, 1, lambda: os.kill(os.getpid(), signal.SIGINT))
+        assert main(command) == 130
+    begun = (run / "config.json").read_bytes()
+    for file, others in ((data, "".join(rows[::-1]).encode()), (init / "model.safetensors", None), (init / "tokenizer_config.json", None)):
+        kept = file.read_bytes()
+        file.unlink()
+        file.write_bytes(others or kept.replace(b"\n}", b"\n }") if file.suffix == ".json" else others or kept[:-4] + bytes(4))
+        assert main([stage, "--resume", str(run)]) == 2
+        assert f"{file.name} of --data or --init is not what {run} was begun with" in capsys.readouterr().err
+        assert (run / "config.json").read_bytes() == begun
+        file.write_bytes(kept)
+    (init / "README.md").write_text("not read")
+    assert main([stage, "--resume", str(run)]) == 0

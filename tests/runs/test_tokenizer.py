@@ -10,10 +10,10 @@ from tokenizers.processors import TemplateProcessing
 
 from t1mini.runs.settings import UserError
 from t1mini.runs.tokenizer import Tokenizer
-from t1mini.tasks import countdown
+from t1mini.tasks import countdown, maths
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-QWENS = ["qwen2-tiny", "qwen3-tiny"]
+QWENS = ["qwen2-tiny", "qwen3-tiny", "llama-tiny"]
 TRACE = "3 + 11 = 14 * 4 = 56 low 3 + 4 = 7 * 11 = 77 check 3 + 4 = 7 , 7 * 11 = 77 ok answer 3 + 4 * 11"
 
 
@@ -68,6 +68,40 @@ def test_a_chat_prompt_opens_the_assistants_turn():
     assert expected["text"] == f"<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n"
     assert tokenizer.can_chat and tokenizer.chat_prompt(question) == expected["ids"]
     assert not countdown.make_tokenizer().can_chat
+
+
+def rewrite(path: Path, **changes):
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | changes), encoding="utf-8")
+
+
+def test_a_base_models_tokenizer_asked_as_a_chat_ends_its_turns_too(folder):
+    rewrite(folder / "tokenizer_config.json", eos_token="<|endoftext|>")
+    tokenizer = Tokenizer.from_dir(folder)
+    assert tokenizer.can_chat and tokenizer.eos_id == 423 and tokenizer.end_ids == [421, 423] and tokenizer.pad_id == 421
+
+
+@pytest.mark.parametrize("missing", ["<|im_start|>", "<|im_end|>"])
+def test_a_tokenizer_without_chat_tokens_reads_and_writes_but_says_that_it_cannot_chat(missing, folder):
+    tokens = (folder / "tokenizer.json").read_text(encoding="utf-8").replace(missing, "<|other|>")
+    (folder / "tokenizer.json").write_text(tokens, encoding="utf-8")
+    rewrite(folder / "tokenizer_config.json", eos_token="<|endoftext|>")
+    tokenizer = Tokenizer.from_dir(folder)
+    assert tokenizer.eos_id == 421 and tokenizer.decode(tokenizer.encode(TRACE)) == TRACE and not tokenizer.can_chat
+    for refused in (lambda: tokenizer.chat_prompt("1 + 1?"), lambda: maths.require_tokenizer(tokenizer, folder)):
+        with pytest.raises(UserError, match=r"has no <\|im_start\|>"):
+            refused()
+
+
+def test_truncation_and_padding_that_a_training_left_on_are_off(folder):
+    plain, text = Tokenizer.from_dir(folder), TRACE * 3
+    truncation = {"direction": "Right", "max_length": 16, "strategy": "LongestFirst", "stride": 0}
+    padding = {"strategy": {"Fixed": 512}, "direction": "Left", "pad_to_multiple_of": None, "pad_id": 421,
+               "pad_type_id": 0, "pad_token": "<|endoftext|>"}
+    rewrite(folder / "tokenizer.json", truncation=truncation, padding=padding)
+    tokenizer = Tokenizer.from_dir(folder)
+    assert tokenizer.encode(text) == plain.encode(text) and tokenizer.encode("1") == plain.encode("1")
+    tokenizer.save(folder)
+    assert Tokenizer.from_dir(folder).chat_prompt(text) == plain.chat_prompt(text)
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ import pytest
 from t1mini.__main__ import main
 from t1mini.runs.settings import UserError
 from t1mini.inference_scaling import thoughts
-from t1mini.tasks.maths import Problem, load_problems, prompt_ids, response_text, shared
+from t1mini.penalties import is_repetitive
+from t1mini.tasks.maths import Problem, key, load_problems, prompt_ids, repetition, response_text, shared
 from t1mini.runs.tokenizer import Tokenizer
 from t1mini.verifier import verify
 
@@ -65,6 +66,14 @@ def test_the_thinking_ends_before_its_closing_tag_however_that_is_tokenised():
     assert thoughts(ids[:5], 1000, tokenizer, "</think>") == ids[:5]
 
 
+def test_the_zeros_of_a_factorial_are_no_repetition_and_babble_is():
+    ids = [9, 3, *[7] * 24, 5]
+    assert is_repetitive(ids, 20, limit=4)
+    assert not is_repetitive(*repetition("93" + "0" * 24 + ".", ids), limit=4)
+    assert is_repetitive(*repetition("so " * 24, ids), limit=4)
+    assert is_repetitive(*repetition("0" * 24 + "so " * 40, [*ids, *[8] * 40]), limit=4)
+
+
 def test_sft_rl_evaluation_and_scaling_run_on_gsm8k(tmp_path, capsys):
     """The tiny random Qwen learns one sentence by heart, so that there is a right answer for RL to reward."""
     data = write(tmp_path / "train.jsonl", GSM8K)
@@ -82,3 +91,48 @@ def test_sft_rl_evaluation_and_scaling_run_on_gsm8k(tmp_path, capsys):
     assert any(row["correct"] for row in rows if row["answer"] == "5")
     assert all(row["correct"] == verify(row["text"], row["answer"]) for row in rows if not row["overlong"])
     assert "pass@4" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("row, answer", [
+    ({"solution": "It follows that $s = \\boxed 9$."}, "9"), ({"solution": "\\fbox{4}"}, "4"), ({"solution": "$\\boxed\\frac12$"}, "\\frac12"),
+    ({"solution": "The answer is 5, no: $\\boxed{9}$. The answer is 5."}, "9"), ({"answer": "We add 2 and 2 and get $\\boxed{4}$."}, "4"),
+    ({"answer": "word " * 30 + "\\boxed 12."}, "12"), ({"answer": "", "solution": "\\boxed{4}"}, "4"), ({"answer": " \n", "solution": "\\boxed{4}"}, "4"),
+    ({"answer": None, "solution": "\\boxed{4}"}, "4"), ({"answer": "####", "solution": "\\fbox 4"}, "4"), ({"answer": [], "solution": "\\boxed{4}"}, "4"),
+    ({"answer": "first \\boxed{3}\n#### 4"}, "4"), ({"answer": "#### $\\boxed{4}$"}, "4"), ({"answer": "\\text{Evelyn}", "solution": "\\boxed{no}"}, "\\text{Evelyn}"),
+    ({"answer": "\\boxed{}", "solution": "\\boxed{4}"}, "4"), ({"answer": "\\{1, 2\\}"}, "\\{1, 2\\}"), ({"answer": "$\\fbox{\\boxed 4}$"}, "4"),
+    ({"answer": 0, "solution": "\\boxed{4}"}, "0"), ({"Solution": "\\boxed{\\boxed{4}}"}, "4"),
+])
+@pytest.mark.parametrize("field", ["problem", "question"])
+def test_the_gold_answer_is_what_is_boxed_and_the_solution_counts_where_there_is_none(tmp_path, field, row, answer):
+    assert load_problems(write(tmp_path / "p.jsonl", [{field: "q"} | row])) == [Problem("q", answer)]
+
+
+def test_all_broken_lines_are_named_at_once(tmp_path):
+    bad = ["{", {"answer": "5"}, {"problem": "1 + 1?", "answer": "", "solution": "\\boxed{}"}]
+    path = write(tmp_path / "p.jsonl", [GSM8K[0], "{\n", GSM8K[1], *bad[1:]])
+    with pytest.raises(UserError, match='line 2: not JSON.*; line 4: no text under "question".*; line 5: no final answer.*; 3 bad lines in all'):
+        load_problems(path)
+
+
+def test_questions_are_the_same_but_for_spacing_case_and_punctuation_not_for_signs():
+    same = lambda a, b: key(Problem(a, "")) == key(Problem(b, ""))
+    assert same("How many\n apples?", "how many apples") and same("$2,000 in all.", "2000 in all") and same("a well-known sum", "a well known sum")
+    assert not same("What is 3+4?", "What is 3-4?") and not same("$x-y$", "$xy$") and not same("3.5?", "35?")
+
+
+@pytest.mark.parametrize("words", ["rl --k 2", "evaluate", "collect", "scale --budgets 4", "sft"])
+def test_a_problem_or_trace_longer_than_the_model_is_named_before_anything_runs(words, tmp_path, capsys):
+    rows = [row | {"response": "5"} for row in GSM8K]
+    rows[2] = rows[2] | {"question": "x y " * 300}
+    data, out = write(tmp_path / "p.jsonl", ["\n", *rows]), tmp_path / "out"
+    small = ["--max-new-tokens", "9"] if words != "sft" else []
+    assert main([*words.split(), *small, "--task", "math", "--init", str(GOLDEN), "--data", data, "--out", str(out)]) == 2
+    told = capsys.readouterr().err
+    assert f"{data}, line 4" in told and "512" in told and "leave" in told and told.count("\n") == 1 and not out.exists()
+
+
+def test_a_forced_answer_needs_room_as_well(tmp_path, capsys):
+    data = write(tmp_path / "p.jsonl", GSM8K)
+    words = ["--task", "math", "--init", str(GOLDEN), "--data", data, "--out", str(tmp_path / "out")]
+    assert main(["scale", *words, "--max-new-tokens", "380", "--budgets", "380", "--answer-tokens", "40"]) == 2
+    assert "line 1, 2, 3, 4 (4 in all)" in capsys.readouterr().err

@@ -165,6 +165,27 @@ def test_the_command_line_refuses_mistakes_and_writes_results_for_gradescope(tmp
     assert json.loads(target.read_text())["score"] == 3 and "3 of 3 passed" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("text", ["7", "07", "007", "ex07", "ex7", "ex07_entropy.py", "tutorials/exercises/ex07_entropy.py"])
+def test_an_exercise_has_many_names(text):
+    assert report.number_of(text) == "07" and report.number_of("all") == "all" and report.number_of("10") == "10"
+
+
+@pytest.mark.parametrize("text", ["11", "0", "nosuch", "example", "-7"])
+def test_another_name_is_one_line(text, capsys):
+    with pytest.raises(SystemExit) as ended:
+        report.main(["--", text])
+    printed = capsys.readouterr().err
+    assert ended.value.code == 2 and printed.count("\n") == 1 and "choose from '01', '02'" in printed
+
+
+@pytest.mark.parametrize("words", ["7", "--help"])
+def test_a_closed_pipe_is_no_traceback(words):
+    checker = subprocess.Popen([sys.executable, str(ROOT / "tutorials/check.py"), words],
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    checker.stdout.close()
+    assert checker.stderr.read() == b"" and checker.wait() in (0, 1)
+
+
 def test_every_bug_can_be_made_and_its_metrics_are_there(tmp_path):
     for number in (0, *bugs.BUGS):
         assert not number or bugs.make_broken(number, tmp_path / str(number)).exists()

@@ -82,7 +82,7 @@ def _one_level(text: str) -> str | None:
 
 EXTRACT = Task(
     "extract_answer", lambda seed: [Case(f"{label}: {text!r}", (text,)) for label, text in TEXTS.items()],
-    extract, seeds=1, answers=("t1mini.verifier.extract_answer", "t1mini.verifier._last_box"),
+    extract, seeds=1, answers=("t1mini.verifier.extract_answer", "t1mini.verifier.last_box"),
     mistakes=(
         _extract("boxes: braces within the box count, so \\boxed{\\frac{1}{2}} holds \\frac{1}{2}; yours "
                  "stops at the first }",

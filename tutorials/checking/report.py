@@ -4,6 +4,7 @@ import argparse
 import importlib
 import json
 import os
+import re
 import sys
 import textwrap
 import time
@@ -130,11 +131,23 @@ def empty_results(numbers: Sequence[str], why: str) -> dict:
     return {"score": 0.0, "stdout_visibility": "hidden", "tests": tests}
 
 
+class Parser(argparse.ArgumentParser):
+    """Its errors are one line."""
+
+    def error(self, message: str):
+        self.exit(2, f"check.py: {message}; see python tutorials/check.py --help\n")
+
+
+def number_of(text: str) -> str:
+    """An exercise however it is named: 7, 07, ex07 or tutorials/exercises/ex07_entropy.py."""
+    named = re.fullmatch(r"(?:.*\bex)?0*([0-9]+)(?:_\w*)?(?:\.py)?", text)
+    return f"{named[1]:>02}" if named else text
+
+
 def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python tutorials/check.py",
-                                     description="Checks exercises and names the mistake.",
-                                     allow_abbrev=False)
-    parser.add_argument("exercise", choices=[*NUMBERS, "all"], help="which one")
+    parser = Parser(prog="python tutorials/check.py", description="Checks exercises and names the mistake.",
+                    allow_abbrev=False)
+    parser.add_argument("exercise", type=number_of, choices=[*NUMBERS, "all"], help="which one")
     parser.add_argument("--submission", type=Path,
                         help="a file to check in place of tutorials/exercises/exNN_*.py; with all, a folder")
     parser.add_argument("--json", type=Path, help="write Gradescope's results.json here")
@@ -156,9 +169,9 @@ def main(arguments: Sequence[str]) -> int:
     one_file = where and where.is_file()
     results = (check_files(files, flags.seconds) if one_file
                else check_folder(where or EXERCISES, numbers, flags.seconds))
+    if flags.json:
+        write_json(flags.json, gradescope(results))
     # a submission may return what this terminal cannot show
     sys.stdout.reconfigure(errors="backslashreplace")
     print(tell(results, {number: path or Path(f"ex{number} (missing)") for number, path in files.items()}))
-    if flags.json:
-        write_json(flags.json, gradescope(results))
     return 0 if all(r.finding.passed for r in results) else 1
