@@ -29,7 +29,7 @@ from functools import cache, partial
 import torch
 
 from t1mini.fast import twins
-from t1mini.lab.memory import PeakBytes, shape_of
+from t1mini.lab.memory import SHAPES, PeakBytes, shape_of
 from t1mini.loss import policy_gradient_loss
 from t1mini.model import Qwen
 from t1mini.reference import EMAReference
@@ -52,6 +52,7 @@ SPREAD = 0.8  # standard deviation of the logarithm of a log-normal length
 @dataclass(frozen=True)
 class BenchConfig(StageConfig):
     what: tuple = setting(("rollout", "step"), "what to measure", positional=True, choices=WORK)
+    shape: str = setting("preset", "shape of the random weights", choices=("preset", *SHAPES))
     config: str = setting("", "config.json of the shape, for random weights (default: the preset's)")
     prompts: int = setting(16, "prompts", "1 to 65_536")
     k: int = setting(32, "responses to each", "2 to 65_536")
@@ -90,7 +91,8 @@ class Bench:
         self.generate, _ = twins(config, self.clock)
         _, self.score = twins(config)
         alone = name == "logprobs"  # the output matrix
-        shape = shape_of(config.preset, config.config, "qwen2.5-0.5b" if alone else "tiny")
+        default = shape_of(config.preset, config.config, "qwen2.5-0.5b" if alone else "tiny")
+        shape = SHAPES.get(config.shape, default)
         if alone:
             shape = replace(shape, num_hidden_layers=0, tie_word_embeddings=False)
         self.sampling = replace(SAMPLING, min_p=config.min_p)
