@@ -69,10 +69,7 @@ def sample(logits: Tensor, *, temperature: float = 1.0, top_k: int = 0, top_p: f
     require_valid(top_k, top_p, min_p)
     z = scale(logits, temperature, vocab_limit)  # [N, v]
     kept, top = truncate(z, top_k, top_p), z.amax(-1, keepdim=True)
-    words = z.shape[1]
-    padding = -words % min(BLOCK, words)
-    weights = z.new_zeros(len(z), words + padding)  # [N, whole blocks]
-    torch.sub(kept, top, out=weights[:, :words]).exp_()
+    weights = (kept - top).exp_()  # [N, v]
     whole = weights.sum(-1) if kept is z else (z - top).exp().sum(-1)
     F.threshold(weights, min_p * (1 - torch.finfo(z.dtype).eps), 0.0, inplace=True)  # min_p itself is kept
     if temperature == 0:
@@ -126,12 +123,15 @@ def scored(z: Tensor, token_ids: Tensor, min_p: float) -> Tensor:
 
 
 def draw(weights: Tensor, uniform: Tensor) -> Tensor:
-    """The word at share `uniform` [N] of the line of weights [N, whole blocks]: [N]"""
-    blocks = weights.unflatten(-1, (-1, min(BLOCK, weights.shape[-1])))  # [N, B, BLOCK]
+    """The word at share `uniform` [N] of the line of weights [N, v]: [N]"""
+    size = min(BLOCK, weights.shape[-1])
+    if padding := -weights.shape[-1] % size:
+        weights = F.pad(weights, (0, padding))
+    blocks = weights.unflatten(-1, (-1, size))  # [N, B, size]
     block, within = at_share(blocks.sum(-1), uniform)
     words = blocks.flatten(0, 1)[torch.arange(len(weights), device=weights.device) * blocks.shape[1] + block]
     word, _ = at_share(words, within)
-    return block * blocks.shape[-1] + word
+    return block * size + word
 
 
 def at_share(lengths: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
