@@ -124,14 +124,15 @@ def scored(z: Tensor, token_ids: Tensor, min_p: float) -> Tensor:
 
 def draw(weights: Tensor, uniform: Tensor) -> Tensor:
     """The word at share `uniform` [N] of the line of weights [N, v]: [N]"""
-    size = min(BLOCK, weights.shape[-1])
-    if padding := -weights.shape[-1] % size:
-        weights = F.pad(weights, (0, padding))
-    blocks = weights.unflatten(-1, (-1, size))  # [N, B, size]
-    block, within = at_share(blocks.sum(-1), uniform)
-    words = blocks.flatten(0, 1)[torch.arange(len(weights), device=weights.device) * blocks.shape[1] + block]
-    word, _ = at_share(words, within)
-    return block * size + word
+    v = weights.shape[-1]
+    if v <= BLOCK:
+        return at_share(weights, uniform)[0]
+    whole, rest = weights.split((v - v % BLOCK, v % BLOCK), dim=-1)
+    sums = torch.cat((whole.unflatten(-1, (-1, BLOCK)).sum(-1), rest.sum(-1, keepdim=True)), dim=-1)
+    block, within = at_share(sums, uniform)
+    places = block[:, None] * BLOCK + torch.arange(BLOCK, device=weights.device)  # [N, BLOCK]
+    words = weights.gather(-1, places.clamp(max=v - 1)).masked_fill(places >= v, 0.0)
+    return block * BLOCK + at_share(words, within)[0]
 
 
 def at_share(lengths: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
