@@ -23,7 +23,7 @@ from t1mini.penalties import Verdict, judge_rollouts
 from t1mini.runs.folder import RunFolder, json_lines
 from t1mini.runs.settings import PRECISIONS, SMALL_CACHE, StageConfig, UserError, setting
 from t1mini.sampler import Sampling
-from t1mini.statistics import clustered_interval, majority, pass_at_k
+from t1mini.statistics import clustered_interval, majority_at_k, pass_at_k
 from t1mini.tasks import TASKS, load_problems, policy_for
 from t1mini.tasks.countdown import SPLITS
 
@@ -87,7 +87,7 @@ def respond(policy, tokenizer, problems: list, config: EvaluateConfig, indices=N
     task, (generate, _) = TASKS[config.task], twins(config)
     prompts = [task.prompt_ids(problem, tokenizer) for problem in problems]
     rollouts = generate(policy, prompts, config.samples, config.sampling(tokenizer.size), seed=config.seed,
-                        max_new_tokens=config.max_new_tokens, end_ids=tokenizer.end_ids,
+                        max_new_tokens=config.max_new_tokens, eos_id=tokenizer.end_ids,
                         prompt_indices=indices, max_batch_tokens=config.max_batch_tokens, progress=progress)
     verdicts = judge_rollouts(task, problems, rollouts, tokenizer, max_new_tokens=config.max_new_tokens,
                               repeat_limit=config.repeat_limit)
@@ -126,7 +126,7 @@ def summarise(task, problems: list, verdicts: list[list[Verdict]]):
 def majority_is_correct(task, group):
     """Whether the commonest answer is right; what gives none, gives up or has no end has no vote."""
     answers = [None if verdict.overlong else task.final_answer(verdict.text) for verdict in group]
-    return group[answers.index(majority(answers))].correct
+    return group[answers.index(majority_at_k(answers, len(answers)))].correct
 
 
 def table(results: dict[str, dict]):

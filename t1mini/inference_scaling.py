@@ -68,7 +68,7 @@ def budget_curve(policy, tokenizer, problems: list, thinking, config: ScaleConfi
         if cut:
             ends = generate(policy, forced, 1, config.sampling(tokenizer.size), seed=config.seed, step=step,
                             prompt_indices=cut, max_new_tokens=config.answer_tokens,
-                            end_ids=tokenizer.end_ids, max_batch_tokens=config.max_batch_tokens,
+                            eos_id=tokenizer.end_ids, max_batch_tokens=config.max_batch_tokens,
                             progress=f"{budget} tokens")
             for row, ids in zip(cut, ends.unpadded):
                 answers[row] = task.FORCED_ANSWER + tokenizer.decode(ids)

@@ -4,6 +4,7 @@ Every rank of the team adds up its own responses; the sums are shared, and only 
 over the whole step however many ranks there are, and however unequal their shares.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Iterator
 
@@ -32,8 +33,12 @@ METRICS = {
     "loss": "the minimised objective, per response token",
     "grad_norm": "norm of the gradient before clipping",
     "logprob_gap": "largest difference between a token's log-probability in rollout and in update, in nats",
+    "flipped": "tokens left out of it: one at min-p's border is kept now and was not, or the other way",
 }
 COLLAPSED = 0.03  # nats a token
+# nats a token that rounding explains in float32. A token at min-p's border has a probability of at most min_p
+# times the largest: kept or not, it moves the others' log-probabilities by at most log(1 + min_p)
+LARGEST_GAP = 1e-2
 
 
 @dataclass
@@ -47,16 +52,21 @@ class StepRecord:
     ref_logprobs: Tensor  # [N, T]
     kl: Tensor  # [P, K]
     advantages: Tensor  # [P, K]
+    min_p: float = 0.0  # what was sampled with
 
     def __post_init__(self):
         # sums over the micro-batches of the update; they stay on the device, since to look is to wait for it
-        self.loss = self.entropy = self.gap = self.tokens = torch.zeros((), device=self.rewards.device)
+        nothing = torch.zeros((), device=self.rewards.device)
+        self.loss = self.entropy = self.gap = self.tokens = self.flipped = nothing
         self.updated_rows = 0
 
     def add(self, rows: list[int], loss: Tensor, logprobs: Tensor, entropy: Tensor, mask: Tensor):
         """A micro-batch of the update: its rows, its loss, and what was scored, each [n, T]."""
         sampled = self.rollouts.logprobs[rows, : mask.shape[1]]
-        self.gap = torch.maximum(self.gap, (logprobs.detach() - sampled).abs().max())
+        gap = (logprobs.detach() - sampled).abs()
+        flipped = (gap > LARGEST_GAP) & (gap < LARGEST_GAP + math.log1p(self.min_p))
+        self.gap = torch.maximum(self.gap, gap.masked_fill(flipped, 0.0).max())
+        self.flipped = self.flipped + flipped.sum()
         self.loss, self.entropy = self.loss + loss.detach(), self.entropy + entropy.detach().sum()
         self.updated_rows, self.tokens = self.updated_rows + len(rows), self.tokens + mask.sum()
 
@@ -73,7 +83,7 @@ class StepRecord:
         totals |= {"accuracy": sum(verdict.correct for verdict in flat), "reward": self.rewards.sum(),
                    "kl": self.kl.sum(), "kept_mass": self.rollouts.kept_mass.sum(), "entropy": self.entropy,
                    "loss": self.loss, "responses": len(flat), "skipped_rows": len(flat) - self.updated_rows,
-                   "tokens": self.tokens, "groups": len(self.verdicts),
+                   "tokens": self.tokens, "flipped": self.flipped, "groups": len(self.verdicts),
                    "tied_groups": (self.rewards == self.rewards[:, :1]).all(-1).sum()}
         values = torch.tensor([float(x) for x in totals.values()], dtype=torch.float64)
         totals = dict(zip(totals, team.sum(values.to(self.rewards.device)).tolist()))
@@ -81,7 +91,7 @@ class StepRecord:
         row = {name: share(name) for name in METRICS if name in totals}
         row |= {"step": step, "hits_per_attempt": share("hits", "attempts"),
                 "tied_groups": share("tied_groups", "groups"), "entropy": share("entropy", "tokens"),
-                "loss": totals["loss"], "grad_norm": grad_norm,
+                "loss": totals["loss"], "flipped": totals["flipped"], "grad_norm": grad_norm,
                 "logprob_gap": team.max(self.gap).item()}
         return {name: row[name] for name in METRICS}
 

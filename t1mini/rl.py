@@ -25,12 +25,12 @@ Run it: python -m t1mini rl --init data/tiny-sft
 import itertools
 import math
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Callable, Iterator, Sequence
 
 from t1mini.fast import twins
 from t1mini.loss import centred_kl, policy_gradient_loss, rloo_advantages, sequence_kl
-from t1mini.metrics import StepRecord, signs
+from t1mini.metrics import LARGEST_GAP, StepRecord, signs
 from t1mini.model import Qwen
 from t1mini.penalties import PATTERNS, judge_rollouts, rewards_of
 from t1mini.reference import EMAReference
@@ -46,7 +46,6 @@ from t1mini.runs.tokenizer import Tokenizer
 from t1mini.sampler import Sampling
 from t1mini.tasks import TASKS, load_problems, policy_for
 
-LARGEST_GAP = {"float32": 1e-2, "bfloat16": math.inf}  # nats a token, between rollout and update
 SHOWN = ("reward", "accuracy", "length", "entropy")  # beside the progress bar
 
 
@@ -103,7 +102,7 @@ def t1_step(step: int, problems: Sequence, indices: Sequence[int], policy: Qwen,
     prompts = [task.prompt_ids(problem, tokenizer) for problem in problems]
     # 2. rollouts
     rollouts = generate(policy, prompts, config.k, sampling, max_new_tokens=config.max_new_tokens,
-                        end_ids=tokenizer.end_ids, seed=config.seed, step=step, prompt_indices=indices,
+                        eos_id=tokenizer.end_ids, seed=config.seed, step=step, prompt_indices=indices,
                         max_batch_tokens=config.max_batch_tokens)  # N = P * K rows
     # 3. rewards
     verdicts = judge_rollouts(task, problems, rollouts, tokenizer, max_new_tokens=config.max_new_tokens,
@@ -111,14 +110,14 @@ def t1_step(step: int, problems: Sequence, indices: Sequence[int], policy: Qwen,
     rewards = rewards_of(verdicts, config.penalised).to(policy.device)  # [P, K]
     # 4. reference
     with reference.on(policy.device) as slow_copy:
-        ref_logprobs = score_rollouts(score, slow_copy, prompts, rollouts, sampling,
-                                      config.micro_batch_tokens)  # [N, T]
+        ref_logprobs = score_rollouts(score, slow_copy, prompts, rollouts, replace(sampling, min_p=0.0),
+                                      config.micro_batch_tokens)  # [N, T], unfiltered: it sampled nothing
     kl = sequence_kl(rollouts.logprobs, ref_logprobs, rollouts.mask).view_as(rewards)  # [P, K]
     # 5. advantages
     advantages = rloo_advantages(rewards) - config.kl_coef * centred_kl(kl)  # [P, K]
     # 6. update
     record = StepRecord([task.prompt_text(problem) for problem in problems], verdicts, rollouts, rewards,
-                        ref_logprobs, kl, advantages)
+                        ref_logprobs, kl, advantages, config.min_p)
     tokens = optimiser.team.sum(rollouts.lengths.sum())  # of the whole batch
     of_use = [row for row, a in enumerate(advantages.flatten().tolist()) if a != 0 or config.entropy_coef > 0]
     for rows, *texts in rows_to_score(of_use, prompts, rollouts, config.micro_batch_tokens):
@@ -150,7 +149,7 @@ def train(policy: Qwen, tokenizer: Tokenizer, problems: list, config: RLConfig, 
     reference = EMAReference(policy, config.ema_decay, "cpu" if config.reference_on_cpu else config.device)
     optimiser = Optimiser(policy, team, lr=config.lr, steps=config.steps, warmup=config.warmup,
                           clip=config.clip, weight_decay=config.weight_decay, final=config.final_lr,
-                          largest_gap=LARGEST_GAP[config.precision])
+                          largest_gap=LARGEST_GAP if config.precision == "float32" else math.inf)
     clock = Clock(config.device)
     generate, score = twins(config, clock)  # those of t1mini.rollout, or their fast equals
     state = TrainingState(config, folder, team, optimiser, policy=policy, reference=reference.model)

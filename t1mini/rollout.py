@@ -31,7 +31,7 @@ from t1mini.loss import logprobs_from_logits, token_entropy
 from t1mini.model import Qwen
 from t1mini.runs.batches import length_mask, micro_batches, pad
 from t1mini.runs.settings import UserError
-from t1mini.sampler import Sampling, fold, sample
+from t1mini.sampler import Sampling, fold, sample, scale, scored
 
 
 @dataclass
@@ -41,7 +41,7 @@ class Rollouts:
     response_ids: Tensor  # [N, T]
     lengths: Tensor  # [N], the end token counted
     finished: Tensor  # [N] bool: ended by its own end token
-    logprobs: Tensor  # [N, T] nats, of the scored distribution, 0 in the padding
+    logprobs: Tensor  # [N, T] nats, of the distribution each was drawn from, 0 in the padding
     kept_mass: Tensor  # [N] mean share of probability that top-k, top-p and min-p left to sample from
 
     @property
@@ -61,18 +61,18 @@ class Rollouts:
 
 @torch.no_grad()
 def generate(model: Qwen, prompts: Sequence[Sequence[int]], k: int, sampling: Sampling = Sampling(), *,
-             max_new_tokens: int, end_ids: Collection[int] = (), seed: int, step: int = 0,
+             max_new_tokens: int, eos_id: int | Collection[int] | None = None, seed: int, step: int = 0,
              prompt_indices: Sequence[int] | None = None, max_batch_tokens: int = 2**17,
              lengths: Tensor | None = None, progress: str = "") -> Rollouts:
     """Samples k responses to each prompt (lists of token ids), with at most `max_batch_tokens` in the cache.
 
-    A response ends with one of `end_ids`; without any nothing ends before `max_new_tokens`. `prompt_indices`
+    A response ends with `eos_id`, or any of several; without, nothing ends before `max_new_tokens`. `prompt_indices`
     names the prompts for the noise (default: 0 ... P-1). `lengths` [N] ends each response there at the
     latest. `progress` labels a progress bar. ValueError for an empty prompt, k < 1 or max_new_tokens < 1;
     UserError where prompt and response exceed the model's positions.
     """
     keys = noise_keys(model, prompts, k, max_new_tokens, seed, step, prompt_indices)  # [N]
-    ends = torch.tensor([*end_ids], dtype=torch.long, device=keys.device)
+    ends = torch.tensor(ends_of(eos_id), dtype=torch.long, device=keys.device)
     limits = torch.full_like(keys, max_new_tokens) if lengths is None else lengths.to(keys.device)  # [N]
     at_once = max(1, max_batch_tokens // (k * (max(map(len, prompts)) + max_new_tokens)))  # prompts
     parts = []
@@ -83,6 +83,11 @@ def generate(model: Qwen, prompts: Sequence[Sequence[int]], k: int, sampling: Sa
     ids, logprobs, lengths, finished, mass = map(torch.cat, zip(*parts))
     width = int(lengths.max())
     return Rollouts(ids[:, :width], lengths, finished, logprobs[:, :width], mass[:, :width].sum(1) / lengths)
+
+
+def ends_of(eos_id: int | Collection[int] | None) -> list[int]:
+    """The tokens that end a response, as a list."""
+    return [] if eos_id is None else [eos_id] if isinstance(eos_id, int) else [*eos_id]
 
 
 def noise_keys(model: Qwen, prompts: Sequence[Sequence[int]], k: int, max_new_tokens: int, seed: int,
@@ -142,17 +147,15 @@ def score(model: Qwen, prompts: Sequence[Sequence[int]], responses: Sequence[Seq
           sampling: Sampling = Sampling()) -> tuple[Tensor, Tensor, Tensor]:
     """(logprobs, entropy, mask), each [n, T], of every response token given what stands before it.
 
-    Row i is responses[i] after prompts[i]. A temperature of 0 is scored at 1, as in the sampler.
+    Row i is responses[i] after prompts[i]. Scored is what was sampled: the distribution at `temperature` (1
+    in place of 0) over what `min_p` keeps. top_k and top_p are for sampling without training.
     """
     whole = [[*prompt, *response] for prompt, response in zip(prompts, responses)]
     ids = pad(whole, 0, model.device)  # [n, S]
-    logits = model(ids)  # [n, S, V]
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    if sampling.vocab_limit is not None:
-        beyond = torch.arange(logits.shape[-1], device=ids.device) >= sampling.vocab_limit
-        logits = logits.masked_fill(beyond, -torch.inf)
-    logprobs = logprobs_from_logits(logits, ids, sampling.temperature)  # [n, S], of the token at each place
-    entropy = token_entropy(logits / (sampling.temperature or 1.0))  # [n, S], of the one that comes next
+    z = scale(model(ids), sampling.temperature, sampling.vocab_limit)  # [n, S, V]
+    z = scored(z, ids.roll(-1, dims=1), sampling.min_p)  # at each place, of the token that comes next
+    logprobs = logprobs_from_logits(z, ids, temperature=1.0)  # [n, S], of the token at each place
+    entropy = token_entropy(z)  # [n, S], of the one that comes next
     starts = torch.tensor([len(prompt) for prompt in prompts], device=ids.device)
     lengths = torch.tensor([len(response) for response in responses], device=ids.device)
     mask = length_mask(lengths, int(lengths.max()))  # [n, T]

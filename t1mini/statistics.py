@@ -35,13 +35,15 @@ def pass_at_k(n: int, c: int, k: int) -> float:
     return 1.0 - math.comb(n - c, k) / math.comb(n, k)
 
 
-def majority(answers: Sequence[Hashable]) -> Hashable | None:
-    """The commonest of the answers, of a tie the earlier. None is no vote, or that there was none.
+def majority_at_k(answers: Sequence[Hashable], k: int) -> Hashable | None:
+    """The commonest of the first k answers, of a tie the earlier. None is no vote, or that there was none.
 
-    >>> majority(["7", "5", None, "5"]), majority(["7", "5"])
+    >>> majority_at_k(["7", "5", None, "5"], k=4), majority_at_k(["7", "5"], k=2)
     ('5', '7')
     """
-    votes = Counter(answer for answer in answers if answer is not None)
+    if not 1 <= k <= len(answers):
+        raise ValueError(f"need 1 <= k <= {len(answers)} answers, got k={k}")
+    votes = Counter(answer for answer in answers[:k] if answer is not None)
     return max(votes, key=votes.get) if votes else None
 
 

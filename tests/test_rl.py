@@ -9,7 +9,7 @@ import torch
 
 from t1mini import rl
 from t1mini.fast import twins
-from t1mini.metrics import METRICS
+from t1mini.metrics import LARGEST_GAP, METRICS
 from t1mini.model import Qwen, QwenConfig
 from t1mini.penalties import judge, judge_rollouts, rewards_of
 from t1mini.reference import EMAReference
@@ -19,6 +19,7 @@ from t1mini.runs.batches import pad
 from t1mini.runs.checkpoint import load_policy
 from t1mini.runs.folder import RunFolder, read_rows
 from t1mini.runs.optimiser import Optimiser
+from t1mini.runs.settings import UserError
 from t1mini.runs.team import Team
 from t1mini.tasks import countdown
 from t1mini.tasks.countdown import Problem
@@ -39,33 +40,35 @@ class Captured(Optimiser):
         return 1.0
 
 
-def written_out(policy, tokenizer, rows, rollouts, entropy_coef):
+def written_out(policy, tokenizer, rows, rollouts, entropy_coef, min_p):
     """The loss of the README, one token after another."""
     total = 0
     for i, row in enumerate(rows):
         prompt, response = tokenizer.encode(row["prompt"]), rollouts.ids(i)
         logits = policy(torch.tensor([prompt + response]))[0, :, : tokenizer.size]
-        logp = (logits / 1.3).log_softmax(-1)
+        p = (logits / 1.3).softmax(-1)
+        z = (logits / 1.3).masked_fill(p < min_p * p.amax(-1, keepdim=True), -1e9)
+        logp = z.log_softmax(-1)
         for t, token in enumerate(response):
             here = logp[len(prompt) + t - 1]
             total = total + row["advantage"] * here[token] - entropy_coef * (here.exp() * here).sum()
     return -total / rollouts.lengths.sum()
 
 
-@pytest.mark.parametrize("entropy_coef", [0.0, 0.01])
+@pytest.mark.parametrize("entropy_coef, min_p", [(0.0, 0.0), (0.01, 0.0), (0.01, 0.2)])
 @pytest.mark.parametrize("plain", [False, True], ids=["fast", "plain"])
-def test_the_gradient_of_a_step_is_that_of_the_whole_loss(entropy_coef, plain):
+def test_the_gradient_of_a_step_is_that_of_the_whole_loss(entropy_coef, min_p, plain):
     tokenizer = countdown.make_tokenizer()
     policy = Qwen(QwenConfig(tokenizer.size + 5, 24, 40, 2, 3, 1, 8, initializer_range=0.2)).initialise(0).double()
     config = RLConfig(k=4, temperature=1.3, entropy_coef=entropy_coef, micro_batch_tokens=40, max_new_tokens=9,
-                      kl_coef=0.3, plain=plain)
+                      kl_coef=0.3, plain=plain, min_p=min_p)
     reference = EMAReference(Qwen(policy.config).initialise(1).double(), 0.99)
     optimiser = Captured(policy, Team(), lr=1e-3, steps=1, warmup=0, clip=1.0, weight_decay=0.0)
     made = []
     generate, score = twins(config)
     watched = lambda *a, **settings: made.append(generate(*a, **settings)) or made[-1]
     row, text = t1_step(0, EASY[:3], range(3), policy, reference, optimiser, tokenizer, config, watched, score)
-    loss = written_out(policy, tokenizer, optimiser.rows, made[0], entropy_coef)
+    loss = written_out(policy, tokenizer, optimiser.rows, made[0], entropy_coef, min_p)
     loss.backward()
     assert optimiser.loss == pytest.approx(loss.item(), abs=1e-9) and optimiser.gap < 1e-9
     for got, p in zip(optimiser.gradients, policy.parameters(), strict=True):
@@ -73,6 +76,28 @@ def test_the_gradient_of_a_step_is_that_of_the_whole_loss(entropy_coef, plain):
     assert row.keys() == METRICS.keys() and row["kl"] != 0 and text.startswith("--- step 1: make 30 from")
     groups = torch.tensor([r["advantage"] for r in optimiser.rows]).view(3, 4)
     torch.testing.assert_close(groups.sum(-1), torch.zeros(3), atol=1e-5, rtol=0)  # both terms are centred
+
+
+@pytest.mark.parametrize("min_p, shift, passes", [(0.05, 0.03, True), (0.0, 0.03, False), (0.05, 0.3, False)])
+def test_a_token_at_the_border_of_min_p_does_not_stop_a_run(min_p, shift, passes):
+    policy, tokenizer = load_policy(SFT)
+    config = RLConfig(k=2, max_new_tokens=9, min_p=min_p)
+    optimiser = Optimiser(policy, Team(), lr=1e-3, steps=1, warmup=0, clip=1.0, weight_decay=0.0, largest_gap=LARGEST_GAP)
+    generate, score = twins(config)
+
+    def shifted(model, *given):  # as where another token is kept than was while sampling
+        logprobs, entropy, mask = score(model, *given)
+        shifts = torch.zeros_like(logprobs)
+        shifts[0, 0] = shift
+        return logprobs + shifts, entropy, mask
+
+    step = lambda: t1_step(0, EASY[:1], range(1), policy, EMAReference(policy, 0.9), optimiser, tokenizer, config, generate, shifted)
+    if passes:
+        row, _ = step()
+        assert row["flipped"] == 1 and row["logprob_gap"] < 1e-3
+    else:
+        with pytest.raises(UserError, match="disagree by 0.3?0?"):
+            step()
 
 
 def test_a_row_without_advantage_and_bonus_is_skipped_and_its_tokens_still_count():

@@ -10,7 +10,7 @@ from t1mini.sampler import Sampling
 PROMPTS = [[3, 1, 4, 1, 5], [9, 2], [6, 5, 3, 5], [8]]
 EOS, LIMIT, K = 7, 23, 3
 SAMPLING = Sampling(temperature=1.3, vocab_limit=19)
-SETTINGS = dict(max_new_tokens=LIMIT, end_ids=[EOS], seed=5)
+SETTINGS = dict(max_new_tokens=LIMIT, eos_id=EOS, seed=5)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def test_a_response_ends_with_its_end_token_and_padding_follows(rollouts):
 
 
 def test_several_end_tokens_each_end_a_response(model, rollouts):
-    one_of = lambda ends: generate(model, PROMPTS, K, SAMPLING, **{**SETTINGS, "end_ids": ends})
+    one_of = lambda ends: generate(model, PROMPTS, K, SAMPLING, **{**SETTINGS, "eos_id": ends})
     several = responses(one_of([EOS, 3, 40]))
     for longer, shorter in zip(responses(rollouts), several):
         cut = next((i for i, token in enumerate(longer, 1) if token in (EOS, 3)), LIMIT)
@@ -86,8 +86,9 @@ def test_kept_mass_is_the_share_the_filters_leave(model, rollouts):
     filtered = generate(model, PROMPTS, K, Sampling(1.3, min_p=0.2, vocab_limit=19), **SETTINGS)
     assert (filtered.kept_mass < 1).all() and (filtered.kept_mass > 0.2).all()
     prompts = [p for p in PROMPTS for _ in range(K)]
-    logprobs, _, _ = score(model, prompts, responses(filtered), SAMPLING)
-    torch.testing.assert_close(logprobs, filtered.logprobs, atol=1e-12, rtol=0)  # of the untruncated distribution
+    logprobs, entropy, _ = score(model, prompts, responses(filtered), Sampling(1.3, min_p=0.2, vocab_limit=19))
+    torch.testing.assert_close(logprobs, filtered.logprobs, atol=1e-12, rtol=0)  # of what was sampled
+    assert entropy.isfinite().all()
 
 
 @pytest.mark.parametrize("prompts, k, limit", [([], 2, 3), ([[1], []], 2, 3), ([[1]], 0, 3), ([[1]], 2, 0)])

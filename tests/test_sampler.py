@@ -1,4 +1,4 @@
-"""The sampler draws from exactly the distribution it states, scores the untruncated one, and its row-keyed noise depends on
+"""The sampler draws from exactly the distribution it states, scores that one, and its row-keyed noise depends on
 the key alone."""
 
 import json
@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from t1mini import sampler
-from t1mini.sampler import fold, row_noise, sample, sampling_distribution
+from t1mini.sampler import fold, row_uniform, sample, sampling_distribution, scored
 
 GOLDEN_CASES = json.loads((Path(__file__).parent / "golden" / "sampler.json").read_text(encoding="utf-8"))["cases"]
 FILTERS = [{}, {"top_k": 4}, {"top_p": 0.7}, {"min_p": 0.25}, {"top_k": 7, "top_p": 0.9, "min_p": 0.1}, {"vocab_limit": 6}]
@@ -77,10 +77,10 @@ def test_a_setting_out_of_range_is_refused(function, bad):
 
 @pytest.mark.parametrize("source", ["generator", "row_keys"])
 @pytest.mark.parametrize("filters", FILTERS, ids=str)
-def test_the_score_is_of_the_untruncated_distribution(filters, source):
+def test_the_score_is_of_the_distribution_drawn_from(filters, source):
     logits = random_logits(40, V, seed=4, dtype=torch.float64)
     tokens, logprobs = sample(logits, temperature=1.3, **filters, **noise_source(source, 40))
-    every = (logits[:, : filters.get("vocab_limit")] / 1.3).log_softmax(-1)
+    every = sampling_distribution(logits, temperature=1.3, **filters).log()
     torch.testing.assert_close(logprobs, every[torch.arange(40), tokens], atol=1e-14, rtol=0)
 
 
@@ -91,6 +91,15 @@ def test_the_kept_mass_is_what_the_filters_left(filters):
     scored = (logits[:, : filters.get("vocab_limit")] / 1.3).softmax(-1)
     kept = sampling_distribution(logits, temperature=1.3, **filters)[:, : scored.shape[1]] > 0
     torch.testing.assert_close(mass, (scored * kept).sum(-1), atol=1e-14, rtol=0)
+
+
+def test_scored_is_what_min_p_keeps_and_what_was_sampled():
+    logits, min_p = random_logits(40, V, seed=4, dtype=torch.float64), 0.2
+    least = logits.argmin(-1)  # as if rounding had put it below the border
+    z = scored(logits, least, min_p)
+    expected = (sampling_distribution(logits, min_p=min_p) > 0) | torch.nn.functional.one_hot(least, V).bool()
+    assert torch.equal(z > -math.inf, expected) and torch.equal(z[expected], logits[expected])
+    assert scored(logits, least, 0.0) is logits
 
 
 def test_temperature_0_is_greedy_and_scored_at_1():
@@ -132,34 +141,41 @@ def test_a_row_samples_the_same_whatever_rows_share_its_batch(rows):
     assert all(torch.equal(a[rows], b) for a, b in zip(together, apart))
 
 
-def test_a_column_of_noise_does_not_depend_on_how_many_there_are():
-    keys = fold(1, torch.arange(5))
-    assert torch.equal(row_noise(keys, V)[:, :4], row_noise(keys, 4))
-
-
-FOLDED = fold(0, *torch.meshgrid(*(torch.arange(n) for n in (6, 7, 8, 50)), indexing="ij")).flatten()  # step, prompt, response, t
+FOLDED = fold(0, *torch.meshgrid(*(torch.arange(n) for n in (60, 70, 8, 5)), indexing="ij")).flatten()  # step, prompt, response, t
 
 
 @pytest.mark.parametrize("keys", [FOLDED, torch.arange(len(FOLDED))], ids=["folded keys", "consecutive keys"])
-def test_row_noise_is_exponential_and_independent(keys):
-    grid = row_noise(keys, V).double()  # [16800, V]
-    x = grid.flatten().sort().values
-    n = len(x)
-    assert abs(x.mean() - 1) < 4 / n**0.5  # the mean of n has deviation 1 / sqrt(n)
-    assert abs(x.var() - 1) < 4 * (8 / n) ** 0.5  # its variance has (mu4 - 1) / n = 8 / n
-    gap = ((1 - (-x).exp()) - (torch.arange(n) + 0.5) / n).abs().max()
+def test_row_noise_is_uniform_and_independent(keys):
+    u = row_uniform(keys)
+    n = len(u)
+    gap = (u.sort().values - (torch.arange(n) + 0.5) / n).abs().max()
     assert gap * n**0.5 < 1.95  # Kolmogorov-Smirnov: exceeded with probability 1e-3
-    for a, b in [(grid[:, :-1], grid[:, 1:]), (grid[:-1], grid[1:]), (grid[:-1, :-1], grid[1:, 1:]), (grid[:-1, 1:], grid[1:, :-1])]:
-        assert abs(((a - 1) * (b - 1)).mean()) < 4 / a.numel() ** 0.5  # neighbours in columns, in keys and along both diagonals
+    for lag in (1, 2, 5, 40):
+        assert abs(((u[lag:] - 0.5) * (u[:-lag] - 0.5)).mean()) < 4 / 12 / n**0.5  # of neighbours in any of the parts
 
 
 @pytest.mark.parametrize("bits", [0, -1, 2**63 - 1, -(2**63)])
-def test_row_noise_stays_finite_and_positive_at_the_ends_of_the_hash(bits, monkeypatch):
+@pytest.mark.parametrize("words", [V, 2 * sampler.BLOCK + 3])
+def test_the_ends_of_the_hash_draw_words_that_are_kept(bits, words, monkeypatch):
     monkeypatch.setattr(sampler, "mix", lambda x: torch.full_like(x, bits))
-    keys = torch.arange(3)
-    assert ((row_noise(keys, V) > 0) & (row_noise(keys, V) < math.inf)).all()
-    logits = random_logits(3, V, seed=2)
-    assert torch.equal(sample(logits, top_k=1, row_keys=keys)[0], logits.argmax(-1))
+    keys, logits = torch.arange(3), random_logits(3, words, seed=2)
+    assert ((row_uniform(keys) >= 0) & (row_uniform(keys) < 1)).all()
+    ids, logprobs = sample(logits, min_p=0.5, row_keys=keys)
+    kept = sampling_distribution(logits, min_p=0.5)
+    assert (kept.gather(1, ids[:, None]) > 0).all() and logprobs.isfinite().all()
+    places = (kept > 0).long() * torch.arange(words)
+    first = (kept > 0).long().argmax(-1)
+    assert torch.equal(ids, first if bits in (0,) else places.amax(-1) if bits == -1 else ids)
+
+
+@pytest.mark.parametrize("words", [sampler.BLOCK - 1, sampler.BLOCK, 3 * sampler.BLOCK, 2 * sampler.BLOCK + 7])
+def test_a_large_vocabulary_is_drawn_from_by_blocks_as_by_one_sum(words, monkeypatch):
+    logits, keys = random_logits(4000, words, seed=3, dtype=torch.float64), fold(5, torch.arange(4000))
+    ends = sampling_distribution(logits, min_p=0.01).cumsum(-1)
+    expected = (ends <= row_uniform(keys)[:, None]).sum(-1)
+    assert torch.equal(sample(logits, min_p=0.01, row_keys=keys)[0], expected)
+    in_float32 = sample(logits.float(), min_p=0.01, row_keys=keys)[0]
+    assert (in_float32 != expected).float().mean() < 1e-3  # where the number lies at an end, to rounding
 
 
 def test_folded_keys_differ_wherever_one_part_does():

@@ -5,7 +5,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from t1mini.statistics import Z95, clustered_interval, majority, paired_bootstrap, pass_at_k, wilson_interval
+from t1mini.statistics import Z95, clustered_interval, majority_at_k, paired_bootstrap, pass_at_k, wilson_interval
 
 
 # --- pass@k and majority@k ------------------------------------------------------------------------------------------
@@ -33,7 +33,10 @@ def test_pass_at_k_refuses_impossible_counts(n, c, k):
     ([None, None], None),
 ])
 def test_majority_is_the_commonest(answers, winner):
-    assert majority(answers) == winner
+    assert majority_at_k(answers, len(answers)) == majority_at_k([*answers, "9", "9", "9"], len(answers)) == winner
+    for k in (0, len(answers) + 1):
+        with pytest.raises(ValueError):
+            majority_at_k(answers, k)
 
 
 # --- intervals ------------------------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ from tqdm import tqdm
 
 from t1mini.fast.decode import Engine, Replayed
 from t1mini.model import Qwen
-from t1mini.rollout import Rollouts, noise_keys, require_finite
+from t1mini.rollout import Rollouts, ends_of, noise_keys, require_finite
 from t1mini.runs.batches import pad
 from t1mini.runs.machine import Clock
 from t1mini.sampler import Sampling, fold, sample
@@ -40,13 +40,13 @@ PROMPTS_KEPT = 2  # as a multiple of those that fill all rows: the last rows of 
 
 @torch.no_grad()
 def generate(model: Qwen, prompts: Sequence[Sequence[int]], k: int, sampling: Sampling = Sampling(), *,
-             max_new_tokens: int, end_ids: Collection[int] = (), seed: int, step: int = 0,
+             max_new_tokens: int, eos_id: int | Collection[int] | None = None, seed: int, step: int = 0,
              prompt_indices: Sequence[int] | None = None, max_batch_tokens: int = 2**17,
              lengths: Tensor | None = None, progress: str = "", clock: Clock | None = None) -> Rollouts:
     """t1mini.rollout.generate, sooner. `clock` notes where the time goes."""
     keys = noise_keys(model, prompts, k, max_new_tokens, seed, step, prompt_indices)  # [N]
     limits = [max_new_tokens] * len(keys) if lengths is None else lengths.tolist()
-    responses = [Response(i, limit, end_ids) for i, limit in enumerate(limits)]
+    responses = [Response(i, limit, ends_of(eos_id)) for i, limit in enumerate(limits)]
     schedule = Schedule(model, prompts, keys, responses, sampling, max_batch_tokens, clock or Clock())
     with torch.autocast(model.device.type, enabled=False):  # the engine casts what it has to by itself
         schedule.run(progress)
@@ -64,7 +64,7 @@ class Response:
 
     number: int
     limit: int  # of its tokens
-    ends: Collection[int]  # tokens
+    ends: list[int]  # tokens
     sampled: tuple[list, list, list] = field(default_factory=lambda: ([], [], []))
     slot: int = 0
 

@@ -27,8 +27,9 @@ from torch import Tensor
 from t1mini.fast.forward import causal_attention, hidden_states
 from t1mini.model import Qwen
 from t1mini.runs.batches import length_mask, pad
-from t1mini.sampler import Sampling
+from t1mini.sampler import Sampling, scale, scored
 
+LEAST = -1e4  # in place of log 0: its exponential is 0 all the same, and 0 * -inf would be NaN
 CHUNK_ELEMENTS = 2**25  # logits held at once: 128 MiB of float32
 
 
@@ -47,7 +48,7 @@ def score(model: Qwen, prompts: Sequence[Sequence[int]], responses: Sequence[Seq
     targets = [token for response in responses for token in response]
     values = token_logprobs(F.embedding(packing.before, hidden[0]), model.head_weight,
                             torch.tensor(targets, device=model.device), sampling.temperature,
-                            sampling.vocab_limit)
+                            sampling.vocab_limit, sampling.min_p)
     lengths = torch.tensor([len(response) for response in responses], device=model.device)
     mask = length_mask(lengths, max(map(len, responses)))  # [n, T]
     logprobs, entropy = (value.new_zeros(mask.shape).masked_scatter(mask, value) for value in values)
@@ -99,25 +100,27 @@ def pack(prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]], d
 
 
 def token_logprobs(hidden: Tensor, lm_head_weight: Tensor, targets: Tensor, temperature: float,
-                   vocab_limit: int | None = None) -> tuple[Tensor, Tensor]:
+                   vocab_limit: int | None = None, min_p: float = 0.0) -> tuple[Tensor, Tensor]:
     """Log-probability of each target and entropy of its distribution, in nats, without holding [M, V] logits.
 
-    hidden [M, H], lm_head_weight [V, H], targets [M] -> ([M], [M]). A temperature of 0 is scored at 1.
+    hidden [M, H], lm_head_weight [V, H], targets [M] -> ([M], [M]). The distribution is the one sampled from:
+    at the temperature (1 in place of 0), over what min-p keeps.
     """
     kind = hidden.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden.dtype
-    return _TokenLogprobs.apply(hidden, lm_head_weight, targets, temperature or 1.0, vocab_limit, dtype)
+    settings = temperature or 1.0, vocab_limit, min_p, dtype
+    return _TokenLogprobs.apply(hidden, lm_head_weight, targets, *settings)
 
 
 class _TokenLogprobs(torch.autograd.Function):
-    """With z = logits / temperature, p = softmax(z) and H the entropy:
+    """With z = logits / temperature where min-p keeps them, p = softmax(z) and H the entropy:
 
     d log p_target / dz = onehot(target) - p          dH / dz = -p * (log p + H)
     """
 
     @staticmethod
-    def forward(ctx, hidden, weight, targets, temperature, vocab_limit, dtype):
-        ctx.settings = temperature, vocab_limit, dtype
+    def forward(ctx, hidden, weight, targets, *settings):
+        ctx.settings = settings
         scored = []
         for h, _, target, logp in _chunks(hidden, weight, targets, *ctx.settings):
             scored.append((logp.gather(-1, target[:, None]).squeeze(-1), -(logp.exp() * logp).sum(-1)))
@@ -128,7 +131,7 @@ class _TokenLogprobs(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad_logprobs, grad_entropy):
         hidden, weight, targets, entropy = ctx.saved_tensors
-        temperature, vocab_limit, dtype = ctx.settings
+        temperature, vocab_limit, _, dtype = ctx.settings
         grad_hidden, start = [], 0
         grad_weight = torch.zeros_like(weight)  # one buffer, in the weights' own precision
         for h, w, target, logp in _chunks(hidden, weight, targets, *ctx.settings):
@@ -143,15 +146,14 @@ class _TokenLogprobs(torch.autograd.Function):
                 grad_weight[:vocab_limit].addmm_(dlogits.T, h)  # += without a second [V, H]
             else:
                 grad_weight[:vocab_limit] += dlogits.T @ h
-        return torch.cat(grad_hidden), grad_weight, None, None, None, None
+        return torch.cat(grad_hidden), grad_weight, *[None] * 5
 
 
 def _chunks(hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float, vocab_limit: int | None,
-            dtype: torch.dtype):
+            min_p: float, dtype: torch.dtype):
     """A chunk of rows at a time: (hidden [m, H], weight [V, H], targets [m], log-probabilities [m, V])."""
     w = weight[:vocab_limit].to(dtype)
     m = max(1, CHUNK_ELEMENTS // len(w))
     for h, target in zip(hidden.to(dtype).split(m), targets.split(m)):
-        logits = F.linear(h, w)
-        wide = logits.to(torch.promote_types(dtype, torch.float32))
-        yield h, w, target, (wide / temperature).log_softmax(-1)
+        logp = scored(scale(F.linear(h, w), temperature), target, min_p).log_softmax(-1)
+        yield h, w, target, logp.clamp_min_(LEAST) if min_p else logp

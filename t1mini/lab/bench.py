@@ -29,7 +29,7 @@ from functools import cache, partial
 import torch
 
 from t1mini.fast import twins
-from t1mini.lab.memory import PeakBytes, shape_of
+from t1mini.lab.memory import SHAPES, PeakBytes, shape_of
 from t1mini.loss import policy_gradient_loss
 from t1mini.model import Qwen
 from t1mini.reference import EMAReference
@@ -51,6 +51,7 @@ SPREAD = 0.8  # standard deviation of the logarithm of a log-normal length
 @dataclass(frozen=True)
 class BenchConfig(StageConfig):
     what: tuple = setting(("rollout", "step"), "what to measure", positional=True, choices=WORK)
+    shape: str = setting("preset", "shape of the random weights", choices=("preset", *SHAPES))
     config: str = setting("", "config.json of the shape, for random weights (default: the preset's)")
     prompts: int = setting(16, "prompts", "1 to 65_536")
     k: int = setting(32, "responses to each", "2 to 65_536")
@@ -89,9 +90,11 @@ class Bench:
         self.generate, _ = twins(config, self.clock)
         _, self.score = twins(config)
         alone = name == "logprobs"  # the output matrix
-        shape = shape_of(config.preset, config.config, "qwen2.5-0.5b" if alone else "tiny")
+        default = shape_of(config.preset, config.config, "qwen2.5-0.5b" if alone else "tiny")
+        shape = SHAPES.get(config.shape, default)
         if alone:
             shape = replace(shape, num_hidden_layers=0, tie_word_embeddings=False)
+        self.sampling = replace(SAMPLING, min_p=config.min_p)
         self.policy = Qwen(shape).initialise(config.seed).to(config.device)
         self.reference = EMAReference(self.policy, 0.99)
         self.optimiser = Optimiser(self.policy, team, lr=1e-6, steps=9, warmup=0, clip=1.0, weight_decay=0.0)
@@ -108,7 +111,7 @@ class Bench:
     def rollout(self):
         c = self.config
         self.rollouts = self.generate(
-            self.policy, self.prompts, c.k, replace(SAMPLING, min_p=c.min_p), seed=c.seed,
+            self.policy, self.prompts, c.k, self.sampling, seed=c.seed,
             max_new_tokens=c.max_new_tokens, max_batch_tokens=c.max_batch_tokens,
             prompt_indices=self.indices, lengths=self.lengths[self.indices].flatten())
         if not c.plain:
@@ -136,7 +139,7 @@ class Bench:
 
     def backward(self, prompts, responses):
         """Adds the gradients of a micro-batch, whose advantages are all 1."""
-        logprobs, entropy, mask = self.score(self.policy, prompts, responses, SAMPLING)
+        logprobs, entropy, mask = self.score(self.policy, prompts, responses, self.sampling)
         loss = policy_gradient_loss(logprobs, logprobs.new_ones(len(mask)), mask, entropy=entropy,
                                     entropy_coef=1e-3, normaliser=self.tokens)
         self.clock.lap("forward")

@@ -40,6 +40,7 @@ NO_FIT = "fits none of the usual GPUs: lower --micro-batch-tokens (update) or --
 
 SHAPES = {
     "tiny": QwenConfig(118, 96, 256, 3, 3, 1, 32),
+    "smollm2-135m": QwenConfig(49152, 576, 1536, 30, 9, 3, 64, qkv_bias=False, rope_theta=100_000.0),
     "qwen2.5-0.5b": QwenConfig(151936, 896, 4864, 24, 14, 2, 64),
     "qwen2.5-1.5b": QwenConfig(151936, 1536, 8960, 28, 12, 2, 128),
     "qwen3-0.6b": QwenConfig(151936, 1024, 3072, 28, 16, 8, 128, qkv_bias=False, qk_norm=True),

@@ -20,6 +20,7 @@ See each refused: python -m pytest tests/runs/test_checkpoint.py
 
 import os
 import re
+import shutil
 from dataclasses import fields
 from pathlib import Path
 from reprlib import repr as shortened
@@ -118,6 +119,7 @@ def save_model(model: Qwen, folder: str | Path, dtype=None):
                "bos_token_id": None, "eos_token_id": None}  # else transformers takes a Llama's to be 1 and 2
     del written["qkv_bias"], written["qk_norm"]  # the family says it
     write_json(folder / "config.json", written)
+    shutil.copymode(folder / "config.json", folder / "model.safetensors")  # save_file's is its owner's alone
 
 
 def read_config(path: Path, stored=()):
@@ -161,10 +163,10 @@ def read_config(path: Path, stored=()):
 def windows(stated: dict, shape: dict):
     """What config.json may say of sliding windows: none, or such as hide no position from any layer."""
     kinds, full = stated.get("layer_types"), ["full_attention"] * shape["num_hidden_layers"]
-    reaches = lambda name, end: type(stated.get(name)) is int and stated[name] >= end
-    slides = stated.get("use_sliding_window") is True
-    wide = slides and reaches("sliding_window", shape["max_position_embeddings"])
-    none = stated.get("sliding_window", 0) is None or kinds == full or reaches("max_window_layers", len(full))
+    slides, size = stated.get("use_sliding_window") is True, stated.get("sliding_window", 4096)
+    reaches = lambda x, end: type(x) is int and x >= end
+    wide = slides and reaches(size, shape["max_position_embeddings"])
+    none = size is None or kinds == full or reaches(stated.get("max_window_layers", 28), len(full))
     return {"layer_types": kinds if wide else full, "use_sliding_window": slides and (wide or none)}
 
 

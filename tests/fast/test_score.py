@@ -6,6 +6,7 @@ import torch.nn.functional as F
 
 from t1mini.fast import score as scoring
 from t1mini.fast.score import pack, token_logprobs
+from t1mini.sampler import scored
 from t1mini.loss import logprobs_from_logits, token_entropy
 
 PROMPTS = [[3, 1, 4], [3, 1, 4], [9, 2, 6, 5], [3, 1, 4], [8]]
@@ -27,19 +28,19 @@ def test_every_token_stands_once_and_every_row_reads_its_own():
     assert packing.rows.flatten()[packing.home].tolist() == list(range(len(packing.tokens)))
 
 
-def both_twins(dtype, vocab_limit, m=13, h=6, v=11):
+def both_twins(dtype, vocab_limit, min_p, m=13, h=6, v=11):
     """(logprobs, entropy, gradients) of `token_logprobs` and of its twin, which holds every logit at once."""
     targets = torch.randint(vocab_limit or v, (m,), generator=torch.Generator().manual_seed(3))
     answers = []
     for fast in (True, False):
         hidden, weight = randn(m, h, dtype=dtype).requires_grad_(), randn(v, h, seed=1, dtype=dtype).requires_grad_()
         if fast:
-            logprobs, entropy = token_logprobs(hidden, weight, targets, TEMPERATURE, vocab_limit)
+            logprobs, entropy = token_logprobs(hidden, weight, targets, TEMPERATURE, vocab_limit, min_p)
         else:
-            logits = hidden @ weight[:vocab_limit].T
+            logits = scored((hidden @ weight[:vocab_limit].T) / TEMPERATURE, targets, min_p)
             ids = F.pad(targets, (1, 0))[None]  # row t of logits scores target t, which stands at t + 1
-            logprobs = logprobs_from_logits(F.pad(logits, (0, 0, 0, 1))[None], ids, TEMPERATURE)[0, 1:]
-            entropy = token_entropy(logits / TEMPERATURE)
+            logprobs = logprobs_from_logits(F.pad(logits, (0, 0, 0, 1))[None], ids, 1.0)[0, 1:]
+            entropy = token_entropy(logits)
         weighed = (logprobs * randn(m, seed=4, dtype=dtype)).sum() + 0.7 * (entropy * randn(m, seed=5, dtype=dtype)).sum()
         weighed.backward()
         answers.append((logprobs.detach(), entropy.detach(), hidden.grad, weight.grad))
@@ -49,10 +50,17 @@ def both_twins(dtype, vocab_limit, m=13, h=6, v=11):
 @pytest.mark.parametrize("dtype, atol", [(torch.float64, 1e-13), (torch.float32, 1e-5)], ids=str)
 @pytest.mark.parametrize("vocab_limit", [None, 8])
 @pytest.mark.parametrize("chunk_elements", [1, 40, 2**24])  # 1 row, some rows and every row at a time
-def test_chunked_scores_equal_their_slow_twin_in_values_and_gradients(dtype, atol, vocab_limit, chunk_elements, monkeypatch):
+@pytest.mark.parametrize("min_p", [0.0, 0.3])
+def test_chunked_scores_equal_their_slow_twin_in_values_and_gradients(dtype, atol, vocab_limit, chunk_elements, min_p, monkeypatch):
     monkeypatch.setattr(scoring, "CHUNK_ELEMENTS", chunk_elements)
-    for found, expected in both_twins(dtype, vocab_limit):
+    for found, expected in both_twins(dtype, vocab_limit, min_p):
         torch.testing.assert_close(found, expected, atol=atol, rtol=0)
+
+
+def test_gradients_are_those_of_finite_differences():
+    hidden, weight, targets = randn(5, 6).requires_grad_(), randn(11, 6, seed=1).requires_grad_(), torch.arange(5)
+    for min_p in (0.0, 0.3):  # targets 0 to 4 are kept, likely or not
+        assert torch.autograd.gradcheck(lambda *x: token_logprobs(*x, targets, TEMPERATURE, None, min_p), (hidden, weight))
 
 
 def test_chunked_scores_never_hold_more_logits_than_a_chunk(monkeypatch):

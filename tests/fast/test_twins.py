@@ -20,8 +20,8 @@ from t1mini.sampler import Sampling
 GOLDEN = Path(__file__).parents[1] / "golden"
 PROMPTS = [[3, 1, 4, 1, 5], [9, 2], [6, 5, 3, 5, 8, 9, 7], [9], [2, 7, 1]]
 MANY = [[1 + i, 2 + i % 3][: 1 + i % 2] for i in range(16)]  # so that rows wait for a prompt's slot while others go on
-SAMPLING = Sampling(temperature=1.3, min_p=0.02, vocab_limit=30)
-COMMON = dict(max_new_tokens=25, end_ids=[7], seed=11)
+SAMPLING = Sampling(temperature=1.3, min_p=0.1, vocab_limit=30)
+COMMON = dict(max_new_tokens=25, eos_id=7, seed=11)
 
 
 def same(fast, slow, atol=1e-12):
@@ -49,7 +49,7 @@ def test_responses_are_the_same_whatever_they_are_sampled_with(tiny_model, sampl
 
 @pytest.mark.parametrize("ends", [[7, 3, 12], {9}, ()], ids=str)
 def test_responses_are_the_same_with_several_end_tokens_or_none(tiny_model, ends):
-    model, settings = tiny_model.double(), COMMON | {"end_ids": ends}
+    model, settings = tiny_model.double(), COMMON | {"eos_id": ends}
     slow = rollout.generate(model, PROMPTS, 5, SAMPLING, **settings)
     assert bool(ends) == slow.finished.any().item()
     same(schedule.generate(model, PROMPTS, 5, SAMPLING, **settings, max_batch_tokens=500), slow)
@@ -58,7 +58,7 @@ def test_responses_are_the_same_with_several_end_tokens_or_none(tiny_model, ends
 @pytest.mark.parametrize("generate", [schedule.generate, rollout.generate])
 def test_lengths_end_responses_early(tiny_model, generate):
     limits = torch.tensor([1, 25, 3, 7, 25] * 5)
-    rollouts = generate(tiny_model, PROMPTS, 5, **(COMMON | {"end_ids": ()}), lengths=limits, max_batch_tokens=300)
+    rollouts = generate(tiny_model, PROMPTS, 5, **(COMMON | {"eos_id": None}), lengths=limits, max_batch_tokens=300)
     assert torch.equal(rollouts.lengths, limits) and not rollouts.finished.any()
 
 

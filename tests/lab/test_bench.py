@@ -6,6 +6,8 @@ import pytest
 
 from t1mini.__main__ import main
 from t1mini.lab.bench import Bench, BenchConfig
+from t1mini.lab.memory import SHAPES
+from t1mini.model import QwenConfig
 from t1mini.runs.team import Team
 
 SMALL = ("--config data/tiny-sft/config.json --prompts 2 --k 3 --max-new-tokens 9 --tokens 9 --repeats 1 "
@@ -27,6 +29,12 @@ def test_the_figures_are_those_promised(tmp_path, capsys, flags):
     assert "of what the machine allows" in capsys.readouterr().out
     assert main(["bench", "rollout", *SMALL, "--json", "/nowhere/x.json"]) == 2
     assert "No such file or directory: '/nowhere/x.json" in capsys.readouterr().err
+
+
+def test_shapes_have_names(monkeypatch):
+    monkeypatch.setitem(SHAPES, "smollm2-135m", QwenConfig(50, 16, 24, 2, 2, 1, 8, qkv_bias=False))
+    bench = Bench("logprobs", BenchConfig(shape="smollm2-135m"))
+    assert bench.policy.config.vocab_size == 50 and not bench.policy.config.qkv_bias
 
 
 def test_lengths_are_fixed_or_heavy_tailed_and_so_are_the_responses():

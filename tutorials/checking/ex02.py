@@ -194,7 +194,7 @@ def _greedy(z, t, m):
 SAMPLE = Task(
     "gumbel_sample", sample_cases, distribution, seeds=1, agrees=drawn_from, across=reproducible,
     describes=shares, look=same_everywhere,
-    answers=("t1mini.sampler.sample", "t1mini.sampler.race", "t1mini.sampler.sampling_distribution"),
+    answers=("t1mini.sampler.sample", "t1mini.sampler.draw", "t1mini.sampler.sampling_distribution"),
     mistakes=(
         _sample("no noise: that is the likeliest token every time", _greedy),
         _sample("temperature is ignored: sample from softmax(logits / temperature)",

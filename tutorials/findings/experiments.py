@@ -88,7 +88,7 @@ def response_logits(problems: int) -> torch.Tensor:
                for p in countdown.load_problems(ROOT / "data/validation.jsonl")[:problems]]
     generate, _ = twins(RLConfig())
     rollouts = generate(policy, prompts, 1, Sampling(vocab_limit=tokenizer.size), max_new_tokens=192,
-                        end_ids=tokenizer.end_ids, seed=0)
+                        eos_id=tokenizer.end_ids, seed=0)
     with torch.no_grad():
         return torch.cat([policy(torch.tensor([prompt + rollouts.ids(i)]))[0, len(prompt) - 1 : -1]
                           for i, prompt in enumerate(prompts)])
@@ -163,7 +163,7 @@ def sampled(policy: Qwen, tokenizer, problems: list, k: int,
     generate, score = twins(RLConfig())
     sampling = Sampling(RLConfig.temperature, vocab_limit=tokenizer.size)
     prompts = [countdown.prompt_ids(problem, tokenizer) for problem in problems]
-    rollouts = generate(policy, prompts, k, sampling, max_new_tokens=192, end_ids=tokenizer.end_ids, seed=0, step=step)
+    rollouts = generate(policy, prompts, k, sampling, max_new_tokens=192, eos_id=tokenizer.end_ids, seed=0, step=step)
     verdicts = judge_rollouts(countdown, problems, rollouts, tokenizer, max_new_tokens=192, repeat_limit=4)
     logprobs, _, mask = score(policy, [prompt for prompt in prompts for _ in range(k)], rollouts.unpadded, sampling)
     return rewards_of(verdicts), logprobs, mask
