@@ -66,10 +66,10 @@ def generate(model: Qwen, prompts: Sequence[Sequence[int]], k: int, sampling: Sa
              lengths: Tensor | None = None, progress: str = "") -> Rollouts:
     """Samples k responses to each prompt (lists of token ids), with at most `max_batch_tokens` in the cache.
 
-    A response ends with `eos_id`, or any of several; without, nothing ends before `max_new_tokens`. `prompt_indices`
-    names the prompts for the noise (default: 0 ... P-1). `lengths` [N] ends each response there at the
-    latest. `progress` labels a progress bar. ValueError for an empty prompt, k < 1 or max_new_tokens < 1;
-    UserError where prompt and response exceed the model's positions.
+    A response ends with `eos_id`, or any of several; without, nothing ends before `max_new_tokens`.
+    `prompt_indices` names the prompts for the noise (default: 0 ... P-1). `lengths` [N] ends each response
+    there at the latest. `progress` labels a progress bar. ValueError for an empty prompt, k < 1 or
+    max_new_tokens < 1; UserError where prompt and response exceed the model's positions.
     """
     keys = noise_keys(model, prompts, k, max_new_tokens, seed, step, prompt_indices)  # [N]
     ends = torch.tensor(ends_of(eos_id), dtype=torch.long, device=keys.device)
