@@ -34,6 +34,9 @@ class Tokenizer:
         """From the files of a checkpoint's `folder`. UserError names the one that is broken."""
         self.files, path = files, Path(folder, "tokenizer_config.json")
         try:
+            # merges are cut by its bytes, in the midst of characters, which may end this process
+            if json.loads(files["tokenizer.json"])["model"].get("continuing_subword_prefix"):
+                raise ValueError("continuing_subword_prefix is not for bytes")
             self.backend = tokenizers.Tokenizer.from_buffer(files["tokenizer.json"])
         except KeyboardInterrupt:
             raise

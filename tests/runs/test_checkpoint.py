@@ -307,4 +307,4 @@ def test_a_tokenizer_that_does_not_fit_is_refused(folder):
     far = model["vocab"] | {"far": 2**32 - 1}
     assert "has 4294967296 ids, the model only 512" in says(model=model | {"vocab": far})
     panics = says(model=model | {"continuing_subword_prefix": "x" * 100})
-    assert "tokenizer.json is not a tokenizer: range end index" in panics
+    assert "tokenizer.json is not a tokenizer: continuing_subword_prefix is not for bytes" in panics

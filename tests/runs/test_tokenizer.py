@@ -134,3 +134,12 @@ def test_a_token_may_be_written_as_an_object_and_padding_defaults_to_the_end_tok
     (folder / "tokenizer_config.json").write_text('{"eos_token": {"content": "<|im_end|>"}}')
     tokenizer = Tokenizer.from_dir(folder)
     assert tokenizer.eos_id == tokenizer.pad_id == 423
+
+
+def test_a_prefix_that_the_package_cannot_cut_by_is_refused(tmp_path):
+    shutil.copytree(GOLDEN / "qwen2-tiny", tmp_path, dirs_exist_ok=True)
+    tokens = json.loads((tmp_path / "tokenizer.json").read_text(encoding="utf-8"))
+    tokens["model"]["continuing_subword_prefix"] = "\n"
+    (tmp_path / "tokenizer.json").write_text(json.dumps(tokens), encoding="utf-8")
+    with pytest.raises(UserError, match="continuing_subword_prefix is not for bytes"):
+        Tokenizer.from_dir(tmp_path)
