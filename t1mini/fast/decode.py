@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from t1mini.fast.forward import causal_attention, hidden_states, turned, turns_at
+from t1mini.fast.forward import causal_attention, turned, turns_at
 from t1mini.model import Layer, Qwen
 from t1mini.runs.batches import length_mask, pad
 
@@ -42,7 +42,7 @@ class Engine:
         self.wide = torch.promote_types(model.dtype, torch.float32)
         self.bucket = BUCKET.get(self.device.type, BUCKET["cpu"])
         self.layers = [self.fuse(layer) for layer in model.layers]
-        self.head = (model.head_weight * model.norm.weight).detach().to(self.dtype)
+        self.head = self.joined(model.norm.weight, model.head_weight)
         self.shorter = c.head_dim**-0.25  # queries and keys each, so that their products are by sqrt(d)
         positions = torch.arange(longest + 1, device=self.device)[None]
         self.turns = turns_at(positions, c, self.wide)[0] * self.shorter  # [longest + 1, d / 2]
@@ -61,15 +61,21 @@ class Engine:
         self.place_of = torch.zeros(rows * kv, dtype=torch.long, device=self.device)
 
     def fuse(self, layer: Layer) -> dict[str, Tensor | None]:
-        """A layer's weights, joined. Norms scale their matrices' columns: W (w * x) = (W w) x."""
+        """A layer's weights, joined."""
         a, mlp = layer.self_attn, layer.mlp
         heads = a.q_proj, a.k_proj, a.v_proj
-        gate_up = torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight])
-        joined = {"qkv": torch.cat([m.weight for m in heads]) * layer.input_layernorm.weight,
-                  "bias": torch.cat([m.bias for m in heads]) if self.config.qkv_bias else None,
-                  "gate_up": gate_up * layer.post_attention_layernorm.weight,
-                  "out": a.o_proj.weight.T, "down": mlp.down_proj.weight.T}
-        return {name: w if w is None else w.detach().to(self.dtype) for name, w in joined.items()}
+        bias = torch.cat([m.bias for m in heads]).detach().to(self.dtype) if self.config.qkv_bias else None
+        return {"qkv": self.joined(layer.input_layernorm.weight, *(m.weight for m in heads)), "bias": bias,
+                "gate_up": self.joined(layer.post_attention_layernorm.weight, mlp.gate_proj.weight,
+                                       mlp.up_proj.weight),
+                "out": self.joined(1.0, a.o_proj.weight), "down": self.joined(1.0, mlp.down_proj.weight)}
+
+    def joined(self, norm: Tensor | float, *weights: Tensor) -> Tensor:
+        """Matrices [.., H] side by side, [H, ..]: a CPU multiplies by that layout sooner.
+
+        The norm before them scales their columns: W (w * x) = (W w) x.
+        """
+        return (torch.cat(weights) * norm).detach().to(self.dtype).T.contiguous()
 
     def prefill(self, slots: Sequence[int], prompts: Sequence[Sequence[int]]) -> Tensor:
         """Puts prompts into slots. Returns the logits after each [len(prompts), V]."""
@@ -79,20 +85,17 @@ class Engine:
             chunk = prompts[start : start + at_once]
             into = torch.tensor(slots[start : start + at_once], device=self.device)
             ids = pad(chunk, 0, self.device)  # [P, S]
-            lengths = torch.tensor([len(prompt) for prompt in chunk], device=self.device)
+            S, lengths = ids.shape[1], torch.tensor([len(prompt) for prompt in chunk], device=self.device)
 
             def attend(layer: int, qkv: Tensor) -> Tensor:
-                k, v = qkv[:, :, -2 * kv :].transpose(1, 2).split(kv, dim=1)  # [P, kv, S, d]
-                for kept, states in zip(self.prompts[layer], (k * self.shorter, v)):
-                    kept[into, :, : ids.shape[1]] = states.to(self.dtype)
-                return causal_attention(qkv, kv)
+                qkv = qkv.unflatten(0, ids.shape)  # [P, S, heads + 2 kv, d]
+                k_and_v = qkv[:, :, -2 * kv :].transpose(1, 2).split(kv, dim=1)  # [P, kv, S, d] each
+                self.prompts[layer][:, into, :, :S] = torch.stack(k_and_v)
+                return causal_attention(qkv, kv, scale=1.0).flatten(0, 1)
 
-            # in the model's precision, without bfloat16 copies of its weights beside the fused ones
-            with torch.autocast(self.device.type, self.dtype, enabled=self.casts, cache_enabled=False):
-                positions = torch.arange(ids.shape[1], device=self.device)[None]
-                hidden = hidden_states(self.model, ids, positions, attend)  # [P, S, H]
-                ends = torch.arange(len(ids), device=self.device) * ids.shape[1] + lengths - 1
-                logits.append(F.linear(F.embedding(ends, hidden.flatten(0, 1)), self.model.head_weight))
+            x = self.layers_of(ids.flatten(), self.turns[:S].repeat(len(ids), 1), attend)  # [P * S, H]
+            ends = torch.arange(len(ids), device=self.device) * S + lengths - 1
+            logits.append(self.logits(F.embedding(ends, x)))
             self.prompt_lengths[into] = lengths
         return torch.cat(logits)
 
@@ -141,27 +144,43 @@ class Engine:
 
     def step(self, token: Tensor) -> Tensor:
         """The logits [n, V] after one more token [n] a row."""
-        c, n, S, C = self.config, len(token), self.prompts[0].shape[3], self.own[0].shape[3]
-        heads, kv = c.num_attention_heads, c.num_key_value_heads
+        n, S, C = len(token), self.prompts[0].shape[3], self.own[0].shape[3]
+        heads, kv = self.config.num_attention_heads, self.config.num_key_value_heads
         column = self.column.clamp(max=C - 1)  # rows that have ended may run past the cache
         self.bias.scatter_(1, S + column[:, None], 0.0)
         blocks = torch.arange(2 * n * kv, device=self.device).view(2, n, kv).transpose(0, 1) * C
         at = (blocks + column[:, None, None]).flatten()  # where each row's keys and values go
-        x = F.embedding(token, self.model.embed_tokens.weight).to(self.wide)  # [n, H]
-        turns = self.turns.index_select(0, self.start + column)[:, None]  # [n, 1, d / 2]
+
+        def attend(layer: int, qkv: Tensor) -> Tensor:
+            self.own[layer].flatten(0, 3).index_copy_(0, at, qkv[:, heads:].flatten(0, 1))
+            return self.attend(layer, qkv[:, :heads])
+
+        x = self.layers_of(token, self.turns.index_select(0, self.start + column), attend)
+        self.column.add_(1)
+        return self.logits(x)
+
+    def layers_of(self, token: Tensor, turns: Tensor, attend: Callable) -> Tensor:
+        """All layers' work on tokens [n] with RoPE's `turns` [n, d / 2]: the states after the last [n, H].
+
+        `attend(layer, qkv)` is attention: queries, keys, values [n, heads + 2 kv, d] -> [n, heads * d].
+        """
+        c, x = self.config, F.embedding(token, self.model.embed_tokens.weight).to(self.wide)  # [n, H]
+        heads, kv = c.num_attention_heads, c.num_key_value_heads
         for i, (layer, w) in enumerate(zip(self.model.layers, self.layers)):
-            qkv = F.linear(self.normed(x), w["qkv"], w["bias"]).view(n, heads + 2 * kv, c.head_dim)
+            qkv = F.linear(self.normed(x), w["qkv"].T, w["bias"]).view(len(x), -1, c.head_dim)
             qk = qkv[:, : heads + kv].to(self.wide)
             if c.qk_norm:
                 q, k = qk.split((heads, kv), dim=1)
                 qk = torch.cat((layer.self_attn.q_norm(q), layer.self_attn.k_norm(k)), dim=1)
-            qkv[:, : heads + kv] = turned(qk, turns)
-            self.own[i].view(-1, c.head_dim).index_copy_(0, at, qkv[:, heads:].reshape(-1, c.head_dim))
-            x = self.add_product(x, self.attend(i, qkv[:, :heads]), w["out"])
-            gate, up = F.linear(self.normed(x), w["gate_up"]).chunk(2, dim=-1)
+            qkv[:, : heads + kv] = turned(qk, turns[:, None])
+            x = self.add_product(x, attend(i, qkv), w["out"])
+            gate, up = (self.normed(x) @ w["gate_up"]).chunk(2, dim=-1)
             x = self.add_product(x, F.silu(gate, inplace=True).mul_(up), w["down"])
-        self.column.add_(1)
-        return F.linear(self.normed(x), self.head)
+        return x
+
+    def logits(self, x: Tensor) -> Tensor:
+        """[n, H] -> [n, V]"""
+        return self.normed(x) @ self.head
 
     def normed(self, x: Tensor) -> Tensor:
         """RMSNorm without its weight, which is in the next matrix."""

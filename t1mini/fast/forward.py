@@ -71,11 +71,15 @@ def turned(x: Tensor, turns: Tensor) -> Tensor:
     return torch.view_as_real(pairs).flatten(-2).to(x.dtype)
 
 
-def causal_attention(qkv: Tensor, kv: int) -> Tensor:
-    """Over rows [n, S, heads + 2 kv, d], each position seeing itself and those before: [n, S, heads * d]"""
+def causal_attention(qkv: Tensor, kv: int, scale: float | None = None) -> Tensor:
+    """Over rows [n, S, heads + 2 kv, d], each position seeing itself and those before: [n, S, heads * d]
+
+    `scale` multiplies the scores, by default 1 / sqrt(d).
+    """
     q, k, v = qkv.transpose(1, 2).split((qkv.shape[2] - 2 * kv, kv, kv), dim=1)  # [n, heads or kv, S, d]
     with torch.autocast(qkv.device.type, enabled=False):
-        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale,
+                                               enable_gqa=True)
     return mixed.transpose(1, 2).flatten(2)
 
 
