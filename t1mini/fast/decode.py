@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from t1mini.fast.forward import causal_attention, turned, turns_at
+from t1mini.fast.forward import attention, turned, turns_at
 from t1mini.model import Layer, Qwen
 from t1mini.runs.batches import length_mask, pad
 
@@ -79,7 +79,7 @@ class Engine:
 
     def prefill(self, slots: Sequence[int], prompts: Sequence[Sequence[int]]) -> Tensor:
         """Puts prompts into slots. Returns the logits after each [len(prompts), V]."""
-        logits, kv = [], self.config.num_key_value_heads
+        heads, kv, logits = self.config.num_attention_heads, self.config.num_key_value_heads, []
         at_once = max(1, PREFILL_TOKENS // max(map(len, prompts)))
         for start in range(0, len(prompts), at_once):
             chunk = prompts[start : start + at_once]
@@ -88,10 +88,9 @@ class Engine:
             S, lengths = ids.shape[1], torch.tensor([len(prompt) for prompt in chunk], device=self.device)
 
             def attend(layer: int, qkv: Tensor) -> Tensor:
-                qkv = qkv.unflatten(0, ids.shape)  # [P, S, heads + 2 kv, d]
-                k_and_v = qkv[:, :, -2 * kv :].transpose(1, 2).split(kv, dim=1)  # [P, kv, S, d] each
-                self.prompts[layer][:, into, :, :S] = torch.stack(k_and_v)
-                return causal_attention(qkv, kv, scale=1.0).flatten(0, 1)
+                q, k, v = qkv.unflatten(0, ids.shape).split((heads, kv, kv), dim=2)  # [P, S, heads or kv, d]
+                self.prompts[layer][:, into, :, :S] = torch.stack((k, v)).transpose(2, 3)
+                return attention(q, k, v, scale=1.0).flatten(0, 1)
 
             x = self.layers_of(ids.flatten(), self.turns[:S].repeat(len(ids), 1), attend)  # [P * S, H]
             ends = torch.arange(len(ids), device=self.device) * S + lengths - 1

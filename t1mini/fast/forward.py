@@ -44,8 +44,6 @@ def hidden_states(model: Qwen, ids: Tensor, positions: Tensor, attend: Callable,
 def layer_states(layer: Layer, x: Tensor, turns: Tensor, attend: Callable) -> Tensor:
     a, mlp = layer.self_attn, layer.mlp
     qkv = joint_linear(rms_norm(x, layer.input_layernorm), a.q_proj, a.k_proj, a.v_proj)
-    if x.device.type == "cpu":
-        qkv = qkv.to(x.dtype)  # in bfloat16 attention's gradient takes three times as long there
     heads, kv = (projection.out_features // a.head_dim for projection in (a.q_proj, a.k_proj))
     qk, v = qkv.unflatten(-1, (-1, a.head_dim)).split((heads + kv, kv), dim=2)  # [N, S, .., d]
     if isinstance(a.q_norm, RMSNorm):
@@ -71,16 +69,30 @@ def turned(x: Tensor, turns: Tensor) -> Tensor:
     return torch.view_as_real(pairs).flatten(-2).to(x.dtype)
 
 
-def causal_attention(qkv: Tensor, kv: int, scale: float | None = None) -> Tensor:
-    """Over rows [n, S, heads + 2 kv, d], each position seeing itself and those before: [n, S, heads * d]
+def attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None,
+              scale: float | None = None) -> Tensor:
+    """Queries [n, T, heads, d] over keys and values [n, S, kv, d]: [n, T, heads * d]
 
-    `scale` multiplies the scores, by default 1 / sqrt(d).
+    `bias` [n, 1, T, S] is added to the scores, -inf where a query may not look; without it each sees itself
+    and those before. `scale` multiplies the scores, by default 1 / sqrt(d).
     """
-    q, k, v = qkv.transpose(1, 2).split((qkv.shape[2] - 2 * kv, kv, kv), dim=1)  # [n, heads or kv, S, d]
-    with torch.autocast(qkv.device.type, enabled=False):
-        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale,
-                                               enable_gqa=True)
+    q, k, v = (states.transpose(1, 2) for states in (q, k, v))  # [n, heads or kv, T or S, d]
+    with torch.autocast(q.device.type, enabled=False):
+        if bias is not None and q.dtype == torch.bfloat16:
+            # a CPU's kernel takes eight times as long for the gradient; the scores are not kept either
+            mixed = checkpoint(products, q, k, v, bias, use_reentrant=False)
+        else:
+            mixed = F.scaled_dot_product_attention(q, k, v, bias, is_causal=bias is None, scale=scale,
+                                                   enable_gqa=True)
     return mixed.transpose(1, 2).flatten(2)
+
+
+def products(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+    """t1mini.model.attend as two products: the queries that share a key stand side by side."""
+    kv, T = k.shape[1], q.shape[2]
+    grouped = (q * q.shape[-1] ** -0.5).unflatten(1, (kv, -1)).flatten(2, 3)  # [n, kv, g * T, d]
+    scores = (grouped @ k.mT).unflatten(2, (-1, T)) + bias[:, None]  # [n, kv, g, T, S]
+    return (scores.softmax(-1).flatten(2, 3) @ v).unflatten(2, (-1, T)).flatten(1, 2)
 
 
 def joint_linear(x: Tensor, *linears: nn.Linear) -> Tensor:

@@ -5,12 +5,14 @@ A rectangle [n, S] of prompts and responses computes the prompt again in every r
 every response. Only attention needs rows, though: the matrix products of a decoder treat each token alone. So
 tokens stand in one line, and go to rows and back within each layer:
 
-    tokens [M]     prompt A, its responses, prompt B, its responses, ...      each prompt once, nothing padded
-    rows [n, S]    which of them stands where, for attention: prompt, response, then anything (it is not seen)
-    home [M]       where in rows.flatten() a token's result of attention is found; a prompt's in its first row
+    tokens [M]        prompt A, prompt B, ..., the responses of A, of B, ...: each once, nothing padded
+    queries [n, T]    which of them stands where as it looks back, and
+    keys [n, S]       as it is looked at: prompt, response, then anything (it is not seen)
+    home [M]          where in queries.flatten() a token's result of attention is found
 
-A prompt's gradient is the sum over its rows, by itself: that is the backward of reading a token more than
-once.
+Shared prompts are rows of their own, and of the rows of responses only the responses look: a prompt would
+come to the same beside each of them. A GPU's kernel wants keys and queries to be the same rows, though. A
+prompt's gradient is the sum over its rows, by itself: that is the backward of reading a token more than once.
 
 Of the vocabulary, a chunk of tokens is scored and forgotten, and scored again in the backward pass: Qwen's
 151,936 words make 5 GB of logits of 8,192 tokens.
@@ -18,19 +20,20 @@ Of the vocabulary, a chunk of tokens is scored and forgotten, and scored again i
 See it agree with t1mini.rollout.score: python -m pytest tests/fast/test_twins.py
 """
 
+from itertools import accumulate, chain
 from typing import NamedTuple, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from t1mini.fast.forward import causal_attention, hidden_states
+from t1mini.fast.forward import attention, hidden_states
 from t1mini.model import Qwen
 from t1mini.runs.batches import length_mask, pad
 from t1mini.sampler import Sampling, scale, scored
 
 LEAST = -1e4  # in place of log 0: its exponential is 0 all the same, and 0 * -inf would be NaN
-CHUNK_ELEMENTS = 2**25  # logits held at once: 128 MiB of float32
+CHUNK_ELEMENTS = 2**23  # logits held at once: 32 MiB of float32
 
 
 def score(model: Qwen, prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]],
@@ -41,8 +44,7 @@ def score(model: Qwen, prompts: Sequence[Sequence[int]], responses: Sequence[Seq
     """
     but_the_last = [response[:-1] for response in responses]  # what would follow it is not asked for
     packing = pack(prompts, but_the_last, model.device)
-    kv = model.config.num_key_value_heads
-    attend = lambda layer, qkv: packing.to_tokens(causal_attention(packing.to_rows(qkv), kv))
+    attend = lambda layer, qkv: packing.attend(qkv, model.config.num_key_value_heads)
     ids, positions = packing.tokens[None], packing.positions[None]  # [1, M]
     hidden = hidden_states(model, ids, positions, attend, recompute)  # [1, M, H]
     targets = [token for response in responses for token in response]
@@ -57,46 +59,58 @@ def score(model: Qwen, prompts: Sequence[Sequence[int]], responses: Sequence[Seq
 
 class Packing(NamedTuple):
     tokens: Tensor  # [M] ids
-    rows: Tensor  # [n, S]
+    positions: Tensor  # [M] in their rows
+    rows: list[tuple]  # queries [n, T] and keys [n, S], numbers of tokens; `attention`'s bias [n, 1, T, S]
     home: Tensor  # [M]
     before: Tensor  # [R] for each response token, the token before it, which predicts it
 
-    @property
-    def positions(self) -> Tensor:
-        """[M] in their rows"""
-        return self.home % self.rows.shape[1]
-
-    def to_rows(self, x: Tensor) -> Tensor:
-        """[1, M, heads, d] -> [n, S, heads, d]"""
-        return F.embedding(self.rows, x[0].flatten(1)).unflatten(-1, x.shape[2:])
-
-    def to_tokens(self, x: Tensor) -> Tensor:
-        """[n, S, ..] -> [1, M, ..]"""
-        return F.embedding(self.home, x.flatten(0, 1))[None]
+    def attend(self, qkv: Tensor, kv: int) -> Tensor:
+        """Each token over those before it in its row: [1, M, heads + 2 kv, d] -> [1, M, heads * d]"""
+        q, k, v = qkv[0].split((qkv.shape[2] - 2 * kv, kv, kv), dim=1)  # [M, heads or kv, d]
+        pick = lambda x, rows: F.embedding(rows, x.flatten(1)).unflatten(-1, x.shape[1:])
+        mixed = []  # [n * T, heads * d]
+        for queries, keys, bias in self.rows:
+            states = pick(q, queries), pick(k, keys), pick(v, keys)
+            mixed.append(attention(*states, bias if bias is None else bias.to(q.dtype)).flatten(0, 1))
+        return F.embedding(self.home, torch.cat(mixed))[None]
 
 
-def pack(prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]], device="cpu") -> Packing:
-    """Row i is responses[i] after prompts[i]; equal prompts are one.
+def pack(prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]], device="cpu",
+         fused: bool | None = None) -> Packing:
+    """Row i is responses[i] after prompts[i]; equal prompts are one. `fused`: for a GPU's own attention.
 
-    >>> pack([[7, 8], [7, 8], [9]], [[1, 2], [3], [4]]).tokens.tolist()
-    [7, 8, 1, 2, 3, 9, 4]
-    >>> pack([[7, 8], [7, 8], [9]], [[1, 2], [3], [4]]).rows.tolist()
-    [[0, 1, 2, 3], [0, 1, 4, 0], [5, 6, 0, 0]]
+    >>> packing = pack([[7, 8], [7, 8], [9]], [[1, 2], [3], [4]])
+    >>> packing.tokens.tolist()
+    [7, 8, 9, 1, 2, 3, 4]
+    >>> queries, keys, _ = packing.rows[1]
+    >>> queries.tolist(), keys.tolist()
+    ([[3, 4], [5, 0], [6, 0]], [[0, 1, 3, 4], [0, 1, 5, 0], [2, 6, 0, 0]])
     """
-    width = max(len(prompt) + len(response) for prompt, response in zip(prompts, responses))
-    tokens, rows, home, before, first = [], [], [], [], {}
-    for prompt, response in zip(prompts, responses):
-        row = first.get(tuple(prompt), [])  # the numbers of its tokens
-        new = [*prompt, *response][len(row) :]
-        row = [*row, *range(len(tokens), len(tokens) + len(new))]
-        place = len(rows) * width + len(row)  # where the row ends
-        home.extend(range(place - len(new), place))
-        before.extend(row[len(prompt) - 1 :])
-        tokens.extend(new)
-        rows.append(row)
-        first.setdefault(tuple(prompt), row[: len(prompt)])
-    flat = lambda values: torch.tensor(values, dtype=torch.long, device=device)
-    return Packing(flat(tokens), pad(rows, 0, device), flat(home), flat(before))
+    place = {prompt: i for i, prompt in enumerate(dict.fromkeys(map(tuple, prompts)))}
+    texts, starts = [*place, *responses], [0] * len(place) + [len(prompt) for prompt in prompts]
+    ends = accumulate(map(len, texts))
+    numbers = [[*range(end - len(text), end)] for end, text in zip(ends, texts)]  # of their tokens
+    own, heads = numbers[len(place) :], [numbers[place[tuple(prompt)]] for prompt in prompts]
+    whole = [[*head, *row] for head, row in zip(heads, own)]
+    flat = lambda values: torch.tensor([*chain.from_iterable(values)], dtype=torch.long, device=device)
+    positions = flat(range(start, start + len(text)) for start, text in zip(starts, texts))
+    keys = pad(whole, 0, device)
+    rows = [(keys, keys, None)]
+    if not (keys.is_cuda if fused is None else fused):
+        prompt_rows, alone = pad(numbers[: len(place)], 0, device), len(place) == len(prompts)
+        looks = [(keys, keys)] if alone else [(prompt_rows, prompt_rows), (pad(own, 0, device), keys)]
+        rows = [(*pair, causal_bias(positions, *pair)) for pair in looks if pair[0].numel()]
+    looking = torch.cat([queries.flatten() for queries, *_ in rows])
+    home = torch.zeros_like(positions)
+    home.scatter_reduce_(0, looking, torch.arange(len(looking), device=device), "amin", include_self=False)
+    before = flat((head[-1], *row) for head, row in zip(heads, own))
+    return Packing(flat(texts), positions, rows, home, before)
+
+
+def causal_bias(positions: Tensor, queries: Tensor, keys: Tensor) -> Tensor:
+    """-inf where a key stands behind its query, else 0: [n, 1, T, S]"""
+    later = torch.arange(keys.shape[1], device=keys.device) > positions[queries][:, None, :, None]
+    return torch.zeros(later.shape, dtype=torch.bfloat16, device=keys.device).masked_fill_(later, -torch.inf)
 
 
 def token_logprobs(hidden: Tensor, lm_head_weight: Tensor, targets: Tensor, temperature: float,
@@ -121,10 +135,10 @@ class _TokenLogprobs(torch.autograd.Function):
     @staticmethod
     def forward(ctx, hidden, weight, targets, *settings):
         ctx.settings = settings
-        scored = []
+        values = []
         for h, _, target, logp in _chunks(hidden, weight, targets, *ctx.settings):
-            scored.append((logp.gather(-1, target[:, None]).squeeze(-1), -(logp.exp() * logp).sum(-1)))
-        logprobs, entropy = map(torch.cat, zip(*scored))
+            values.append((logp.gather(-1, target[:, None]).squeeze(-1), -logp.exp().mul_(logp).sum(-1)))
+        logprobs, entropy = map(torch.cat, zip(*values))
         ctx.save_for_backward(hidden, weight, targets, entropy)
         return logprobs, entropy
 

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 
 from t1mini.fast import score as scoring
 from t1mini.fast.score import pack, token_logprobs
+from t1mini.model import attend
 from t1mini.sampler import scored
 from t1mini.loss import logprobs_from_logits, token_entropy
 
@@ -18,14 +19,40 @@ def randn(*shape: int, seed: int = 0, dtype=torch.float64) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
 
-def test_every_token_stands_once_and_every_row_reads_its_own():
-    packing = pack(PROMPTS, RESPONSES)
+@pytest.mark.parametrize("fused", [False, True])
+def test_every_token_stands_once_and_every_row_looks_at_its_own(fused):
+    packing = pack(PROMPTS, RESPONSES, fused=fused)
     assert len(packing.tokens) == 3 + 4 + 1 + sum(map(len, RESPONSES))
+    queries, keys, _ = packing.rows[-1]
     for row, (prompt, response) in enumerate(zip(PROMPTS, RESPONSES)):
         whole = [*prompt, *response]
-        assert packing.tokens[packing.rows[row, : len(whole)]].tolist() == whole
-        assert packing.positions[packing.rows[row, : len(whole)]].tolist() == list(range(len(whole)))
-    assert packing.rows.flatten()[packing.home].tolist() == list(range(len(packing.tokens)))
+        assert packing.tokens[keys[row, : len(whole)]].tolist() == whole
+        assert packing.positions[keys[row, : len(whole)]].tolist() == list(range(len(whole)))
+        looking = response if not fused else whole
+        assert packing.tokens[queries[row, : len(looking)]].tolist() == looking
+    places = torch.cat([queries.flatten() for queries, *_ in packing.rows])
+    assert places[packing.home].tolist() == list(range(len(packing.tokens)))
+
+
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("dtype, atol", [(torch.float64, 1e-12), (torch.float32, 1e-5), (torch.bfloat16, 3e-2)], ids=str)
+def test_attention_is_the_models_own_wherever_prompts_stand(fused, dtype, atol):
+    packing, kv, d = pack(PROMPTS, RESPONSES, fused=fused), 2, 8
+    qkv, weights = randn(1, len(packing.tokens), 3 * kv + 2 * kv, d, dtype=dtype), randn(3 * kv * d, seed=1, dtype=dtype)
+    found, expected = qkv.clone().requires_grad_(), qkv.double().requires_grad_()
+    mixed = packing.attend(found, kv)
+    (mixed * weights).sum().backward()
+    parts = []
+    for prompt, response in zip(PROMPTS, RESPONSES):
+        keys = packing.rows[-1][1][len(parts)][: len(prompt) + len(response)]
+        q, k, v = expected[0][keys].transpose(0, 1)[None].split((3 * kv, kv, kv), dim=1)
+        parts.append(attend(q, k, v, torch.ones(len(keys), len(keys), dtype=torch.bool).tril()[None, None]))
+    numbers = torch.cat([packing.rows[-1][1][i][: part.shape[2]] for i, part in enumerate(parts)])
+    rows = torch.cat([part[0].transpose(0, 1).flatten(1) for part in parts])
+    first = [numbers.tolist().index(i) for i in range(len(packing.tokens))]
+    (rows[first] * weights.double()).sum().backward()
+    torch.testing.assert_close(mixed[0].double(), rows[first], atol=atol, rtol=0)
+    torch.testing.assert_close(found.grad.double(), expected.grad, atol=3 * atol, rtol=0)
 
 
 def both_twins(dtype, vocab_limit, min_p, m=13, h=6, v=11):

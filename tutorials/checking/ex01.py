@@ -124,7 +124,7 @@ def _attend(says: str, **how) -> Mistake:
 
 ATTEND = Task(
     "attend", attend_cases, attend, seeds=2,
-    answers=("t1mini.model.attend", "t1mini.fast.forward.causal_attention"),
+    answers=("t1mini.model.attend", "t1mini.fast.forward.attention"),
     mistakes=(
         _attend("scale: scores are divided by sqrt(d); yours are not", scale=lambda d: 1.0),
         _attend("scale: scores are divided by sqrt(d); yours by d", scale=lambda d: 1 / d),

@@ -40,7 +40,7 @@ from t1mini.runs.settings import UserError, add_flags, from_flags
 from t1mini.runs.team import team
 
 EOS, PAD = 1, 0
-TRL_ROWS = 128  # of its micro-batches, at most
+TRL_ROWS, TRL_LOGITS = 128, 2**27  # of its micro-batches, at most: it holds every logit, several times
 STAGE = {"transformers": "rollout", "trl": "step"}  # of bench, to compare with
 NEEDS = {"transformers": ("transformers",), "trl": ("transformers", "trl", "datasets")}
 
@@ -136,7 +136,8 @@ def generate_rounds(connection, folder: str, prompts: list[list[int]], config: B
 def train_rounds(connection, folder: str, prompts: list[list[int]], config: BenchConfig) -> None:
     transformers, trl, datasets = map(import_module, NEEDS["trl"])
     rounds, limit = config.repeats + 1, config.max_new_tokens
-    words = [f"w{i}" for i in range(transformers.AutoConfig.from_pretrained(folder).vocab_size)]
+    vocab_size = transformers.AutoConfig.from_pretrained(folder).vocab_size
+    words = [f"w{i}" for i in range(vocab_size)]
     ids = {word: i for i, word in enumerate(words)}
     vocabulary = tokenizers.Tokenizer(tokenizers.models.WordLevel(ids, unk_token=words[PAD]))
     vocabulary.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
@@ -154,12 +155,12 @@ def train_rounds(connection, folder: str, prompts: list[list[int]], config: Benc
         def on_step_end(self, *_, **__):
             connection.send(time.perf_counter() - self.began)
 
-    P, k = len(prompts), config.k
-    # prompts of a micro-batch
-    at_once = max(p for p in range(1, P + 1) if P % p == 0 and (p * k <= TRL_ROWS or p == 1))
+    rows, k = len(prompts) * config.k, config.k
+    most = min(TRL_ROWS, TRL_LOGITS // (limit * vocab_size))
+    at_once = max(n for n in range(1, max(1, most) + 1) if rows % n == 0)  # rows of a micro-batch
     settings = trl.RLOOConfig(
         output_dir=folder, use_cpu=config.device == "cpu", bf16=config.dtype == "bfloat16",
-        per_device_train_batch_size=at_once * k, gradient_accumulation_steps=P // at_once, num_generations=k,
+        per_device_train_batch_size=at_once, gradient_accumulation_steps=rows // at_once, num_generations=k,
         max_completion_length=limit, generation_kwargs={"min_new_tokens": limit}, temperature=TEMPERATURE,
         min_p=config.min_p, beta=2e-4, learning_rate=1e-6, max_steps=rounds, gradient_checkpointing=False,
         save_strategy="no", report_to=[], disable_tqdm=True, logging_steps=10**9)
