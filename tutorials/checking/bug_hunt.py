@@ -1,4 +1,4 @@
-"""The bug hunt of lesson 10: ten training steps, each broken in one place.
+"""The bug hunt of lesson 10: eleven training steps, each broken in one place.
 
     python tutorials/checking/bug_hunt.py list       the causes to choose from, and where the metrics are
     python tutorials/checking/bug_hunt.py 3 FOLDER   a copy of the package with bug 3 in it
@@ -52,11 +52,12 @@ def main(arguments: list[str]) -> int:
 
 def train(number: int) -> None:
     """The metrics of a broken step, or with 0 of the sound one."""
-    from checking.bugs import make_broken
+    from checking.bugs import BUGS, make_broken
 
+    flags = BUGS[number].flags if number else ()
     with tempfile.TemporaryDirectory() as work:
         folder = make_broken(number, Path(work)).parent if number else ROOT
-        subprocess.run([sys.executable, "-m", "t1mini", "rl", *RUN, "--out", f"{work}/run"],
+        subprocess.run([sys.executable, "-m", "t1mini", "rl", *RUN, *flags, "--out", f"{work}/run"],
                        env=os.environ | {"PYTHONPATH": str(folder)}, cwd=work)
         METRICS.mkdir(exist_ok=True)
         shutil.copy(f"{work}/run/metrics.csv", METRICS / f"{number:02d}.csv")

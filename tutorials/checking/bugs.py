@@ -36,17 +36,19 @@ CAUSES = {
     "shift": "each token is scored by the logits that stand one place off",
     "prompt": "prompt tokens are trained on",
     "penalty": "penalties are added to the reward in place of replacing it",
-    "own reward": "a response's own reward is part of its baseline"
+    "own reward": "a response's own reward is part of its baseline",
+    "kept set": "with min-p, log-probabilities are of the whole softmax, not of what was sampled from"
 }
 
 
 class Bug(NamedTuple):
-    """In `file`, the line `sound` has become `broken`."""
+    """In `file`, the line `sound` has become `broken`. `flags` of rl make it show in the metrics."""
 
     cause: str
     file: str
     sound: str
     broken: str
+    flags: tuple[str, ...] = ()
 
 
 BUGS = {
@@ -76,7 +78,12 @@ BUGS = {
     9: Bug("detached", "loss.py", "    objective = advantages.detach()[:, None] * logprobs",
            "    objective = advantages[:, None] * logprobs.detach()"),
     10: Bug("limit", "penalties.py", "    return max(counts.values(), default=0) > limit",
-            "    return max(counts.values(), default=0) > 1")
+            "    return max(counts.values(), default=0) > 1"),
+    # in float32 the first update would be refused: rollout and update disagree
+    11: Bug("kept set", "sampler.py",
+            "    return truncate(z, min_p=min_p).scatter(-1, token_ids, z.gather(-1, token_ids))",
+            "    return z.scatter(-1, token_ids, z.gather(-1, token_ids))",
+            ("--min-p", "0.05", "--precision", "bfloat16"))
 }
 
 

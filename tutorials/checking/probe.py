@@ -52,7 +52,7 @@ def behaviour() -> dict[str, float]:
     from t1mini.tasks.countdown import Problem
 
     config = RLConfig(prompts=4, k=3, max_new_tokens=40, lr=2e-3, kl_coef=0.5, entropy_coef=0.01,
-                      ema_decay=0.9, repeat_limit=1, threads=1, micro_batch_tokens=256, steps=3)
+                      ema_decay=0.9, min_p=0.05, repeat_limit=1, threads=1, micro_batch_tokens=256, steps=3)
     policy, tokenizer = load_policy(str(ROOT / "data/tiny-sft"), "cpu")
     problems = countdown.load_problems(ROOT / "data/train.jsonl")
     reference = EMAReference(policy, config.ema_decay)
