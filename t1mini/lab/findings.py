@@ -91,15 +91,21 @@ STUDIES = {
         """),
     "temperature": Study(
         "F3: a sampling temperature above 1 is best, too high hurts",
-        {f"temperature {t}": {"temperature": t} for t in (0.9, 1.0, 1.1, 1.2, 1.3)}
-        | {f"1.2 with min-p {p}": {"min_p": p} for p in (0.05, 0.1)},
+        {f"temperature {t}": {"temperature": t} for t in (0.9, 1.0, 1.1, 1.2, 1.3)},
         """
         accuracy, temperature 1.2 - temperature 0.9
         accuracy, temperature 1.2 - temperature 1.0
         accuracy, temperature 1.2 - temperature 1.1
         accuracy, temperature 1.2 - temperature 1.3
-        accuracy, 1.2 with min-p 0.05 - temperature 1.2
-        accuracy, 1.2 with min-p 0.1 - temperature 1.2
+        """),
+    "min-p": Study(
+        "F3: exploring without the tail, where what is scored is what was sampled",
+        {"no filter": {}, "min-p 0.05": {"min_p": 0.05}, "min-p 0.1": {"min_p": 0.1}},
+        """
+        accuracy, min-p 0.05 - no filter
+        accuracy, min-p 0.1 - no filter
+        length, min-p 0.05 - no filter
+        last_entropy, min-p 0.05 - no filter
         """),
     "reference": Study(
         "F7: a moving reference lets RL go further than a fixed one",
