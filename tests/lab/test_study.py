@@ -89,7 +89,7 @@ def test_without_a_name_nothing_begins_and_four_numbers_have_a_folder_of_their_o
     monkeypatch.chdir(tmp_path)
     assert main(["study"]) == 0 and not any(tmp_path.iterdir())
     listed = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in listed] == list(STUDIES) and "6 variants   F3: a sampling temperature" in listed[5]
+    assert [line.split()[0] for line in listed] == list(STUDIES) and "5 variants   F3: a sampling temperature" in listed[5]
     splits = {name: [countdown.Problem((1, 2, 3, 4), 10)] * 3 for name in countdown.SPLITS}
     monkeypatch.setattr(countdown, "make_splits", lambda count: splits if count == 4 else {})
     assert main(["study", "start", *SMALL, "--numbers", "4", "--variants", "trial and error, SFT"]) == 0
