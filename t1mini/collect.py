@@ -7,8 +7,7 @@ r"""Collect: a model's own attempts at every problem, and the two files they are
     hard.jsonl       problems for RL: those solved in at most 30% of 16 samples; the rest carry little signal
                                                                                  T1, section on data
 
-In T1 a language model writes the critiques. Here the verifier's word is put into one of a few sentences: that
-an attempt failed is known, why is not.
+In T1 a language model writes the critiques. Here they say what can be known: t1mini.tasks.critiques.
 
 Run it: python -m t1mini collect --preset qwen2.5-0.5b --init Qwen2.5-0.5B-Instruct --data gsm8k/train.jsonl
 """
@@ -27,13 +26,8 @@ from t1mini.runs.folder import RunFolder, json_lines, write_text
 from t1mini.runs.jsonl import read_rows
 from t1mini.runs.settings import setting
 from t1mini.tasks import maths, policy_for
+from t1mini.tasks.critiques import ASSENT, critique
 from t1mini.verifier import extract_answer
-
-DOUBTS = ("Wait, let me check this. Going through it again, {answer} does not hold up. Let me try once more.",
-          "Let me verify that. Something went wrong on the way: the result should not be {answer}. "
-          "I should approach it differently.",
-          "Hmm, {answer}? Checking the steps against the question, they do not agree. Let me think again.")
-ASSENT = "Let me check this: the steps hold, and this is what was asked for."
 
 BATCH = 32  # problems sampled together: what a run that is stopped may lose
 TOO_EASY = 0.9  # no trace of problems that more than this share of the attempts solves
@@ -118,7 +112,7 @@ def make_trace(group: list[dict], failed: int, rng):
     if not right or not wrong:
         return ""
     answers = rng.sample(sorted(wrong), rng.randint(1, min(failed, len(wrong))))
-    doubts = [rng.choice(DOUBTS).format(answer=answer) for answer in answers]
+    doubts = [critique(wrong[answer], answer, rng) for answer in answers]
     attempts = [*map(wrong.get, answers), rng.choice(sorted(right))]
     return maths.response_text(attempts, [*doubts, ASSENT], group[0]["answer"])
 
