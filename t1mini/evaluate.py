@@ -13,17 +13,19 @@ yardsticks of the search itself:
 Run it: python -m t1mini evaluate --init data/tiny-rl
 """
 
+import os
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
+import torch
 
 from t1mini.fast import twins
 from t1mini.penalties import Verdict, judge_rollouts
 from t1mini.runs.folder import RunFolder, json_lines
 from t1mini.runs.settings import PRECISIONS, SMALL_CACHE, StageConfig, UserError, setting
 from t1mini.sampler import Sampling
-from t1mini.statistics import clustered_interval, majority_at_k, pass_at_k
+from t1mini.statistics import clustered_interval, majority_at_k, pass_at_k, wilson_interval
 from t1mini.tasks import TASKS, load_problems, policy_for
 from t1mini.tasks.countdown import SPLITS
 
@@ -92,6 +94,45 @@ def respond(policy, tokenizer, problems: list, config: EvaluateConfig, indices=N
     verdicts = judge_rollouts(task, problems, rollouts, tokenizer, max_new_tokens=config.max_new_tokens,
                               repeat_limit=config.repeat_limit)
     return rollouts, verdicts
+
+
+class HeldOut:
+    """Problems kept out of training, which RL looks at every --eval-every updates: one response to each at
+    temperature 1, with the same noise every time. A look is a row of eval.csv.
+    """
+
+    def __init__(self, config):
+        """`config` is RL's. UserError where its problems are missing."""
+        self.every, self.steps, self.problems, self.shown = config.eval_every, config.steps, [], {}
+        if self.every and not config.eval_data and not os.path.isdir(config.data):
+            raise UserError("--eval-every needs --eval-data: a file of problems that are not trained on")
+        if self.every:
+            kept = {field.name: getattr(config, field.name) for field in fields(EvaluateConfig)
+                    if hasattr(config, field.name)}
+            kept |= {"data": config.eval_data or config.data, "split": "validation", "samples": 1,
+                     "problems": config.eval_problems, "temperature": 1.0, "min_p": 0.0, "out": ""}
+            self.config = EvaluateConfig(**kept)
+            self.problems = pick_problems(self.config)
+
+    def look(self, step: int, policy, tokenizer, state):
+        """After `step` updates, where it is time. Each rank answers its share."""
+        if not self.every or step % self.every and step != self.steps:
+            return
+        mine = state.team.share(range(len(self.problems)))
+        names = "correct", "length", "repetitive", "overlong", "garbled"
+        total = torch.zeros(len(names), dtype=torch.float64, device=policy.device)
+        if mine:
+            _, verdicts = respond(policy, tokenizer, [self.problems[i] for i in mine], self.config, mine, "")
+            for (verdict,) in verdicts:
+                total += total.new_tensor([getattr(verdict, name) for name in names])
+        correct, *others = state.team.sum(total).tolist()
+        n = len(self.problems)
+        row = {"step": step, "problems": n, "accuracy": correct / n}
+        row |= zip(("low", "high"), wilson_interval(round(correct), n))
+        row |= {name: value / n for name, value in zip(names[1:], others)}
+        self.shown = {"held out": f"{row['accuracy']:.2f}"}
+        if state.folder:
+            state.folder.append_row("eval.csv", row)
 
 
 def responses(problems, verdicts):

@@ -28,6 +28,7 @@ import random
 from dataclasses import dataclass, replace
 from typing import Callable, Iterator, Sequence
 
+from t1mini.evaluate import HeldOut
 from t1mini.fast import twins
 from t1mini.loss import centred_kl, policy_gradient_loss, rloo_advantages, sequence_kl
 from t1mini.metrics import LARGEST_GAP, StepRecord, signs
@@ -81,6 +82,9 @@ class RLConfig(TrainingConfig):
     checkpoint_every: int = setting(35, "updates between checkpoints", "1 or more")
     state_every: int = setting(10, "updates between saves of the state that --resume goes on from",
                                "1 or more")
+    eval_every: int = setting(0, "updates between looks at problems held out, eval.csv; 0: none", "0 or more")
+    eval_data: str = setting("", "file of those problems (default: validation.jsonl of the folder --data)")
+    eval_problems: int = setting(64, "how many of them, drawn at random; 0 means all", "0 or more")
 
     def sampling(self, vocab_limit: int) -> Sampling:
         return Sampling(self.temperature, min_p=self.min_p, vocab_limit=vocab_limit)
@@ -135,17 +139,19 @@ def t1_step(step: int, problems: Sequence, indices: Sequence[int], policy: Qwen,
 
 def run(config: RLConfig):
     problems = load_problems(config.task, config.data, "train")
-    policy, tokenizer = policy_for(config, config.init, problems)
+    held_out = HeldOut(config)
+    policy, tokenizer = policy_for(config, config.init, problems + held_out.problems)
     most = config.prompts
     with RunFolder.open(config, "rl", leads(most)) as folder, team(config, "rl", most) as ranks:
-        train(policy, tokenizer, problems, config, folder, ranks)
+        train(policy, tokenizer, problems, config, folder, ranks, held_out)
     if folder:
         print(f"saved {folder.path / 'final'}; metrics in {folder.path / 'metrics.csv'}")
 
 
 def train(policy: Qwen, tokenizer: Tokenizer, problems: list, config: RLConfig, folder: RunFolder | None,
-          team: Team = Team()):
+          team: Team = Team(), held_out: HeldOut | None = None):
     """Reinforces `policy` in place. Each rank takes its share; only the one that leads has a folder."""
+    held_out = held_out or HeldOut(config)
     reference = EMAReference(policy, config.ema_decay, "cpu" if config.reference_on_cpu else config.device)
     optimiser = Optimiser(policy, team, lr=config.lr, steps=config.steps, warmup=config.warmup,
                           clip=config.clip, weight_decay=config.weight_decay, final=config.final_lr,
@@ -156,6 +162,8 @@ def train(policy: Qwen, tokenizer: Tokenizer, problems: list, config: RLConfig, 
     order = itertools.islice(problem_order(len(problems), config.seed), state.step * config.prompts, None)
     save = lambda name: save_policy(policy, tokenizer, folder.path / name, DTYPES[config.save_precision])
     with state:
+        if state.step == 0:
+            held_out.look(0, policy, tokenizer, state)
         for step in state.updates(config.steps, "RL"):
             done = step + 1
             batch = team.share([problems[i] for i in itertools.islice(order, config.prompts)])
@@ -168,9 +176,10 @@ def train(policy: Qwen, tokenizer: Tokenizer, problems: list, config: RLConfig, 
                 state.refuse(done, *refused.args)
             else:
                 state.record(row, clock.take("seconds", "rollout", "score"), sample)
-                state.bar.set_postfix({name: f"{row[name]:.2f}" for name in SHOWN})
+                state.bar.set_postfix({name: f"{row[name]:.2f}" for name in SHOWN} | held_out.shown)
                 for sign in signs(row):
                     state.note(done, *sign)
+            held_out.look(done, policy, tokenizer, state)
             if folder and done % config.checkpoint_every == 0:
                 save(f"step-{done:04d}")
             state.after(done)

@@ -3,11 +3,14 @@
 import csv
 import itertools
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from t1mini import rl
+from t1mini.__main__ import main
+from t1mini.evaluate import EvaluateConfig, HeldOut, respond
 from t1mini.fast import twins
 from t1mini.metrics import LARGEST_GAP, METRICS
 from t1mini.model import Qwen, QwenConfig
@@ -200,3 +203,28 @@ def test_bfloat16_compute_leaves_float32_weights(tmp_path):
     assert all(p.dtype == torch.float32 for p in policy.parameters())
     assert not any(torch.equal(p, q) for p, q in zip(policy.parameters(), start.parameters()))  # every one was trained
     assert 1e-4 < gap < 0.3  # rounding to 8 bits shows, a wrong distribution would show more
+
+
+def test_problems_held_out_are_looked_at_before_during_and_after(tmp_path):
+    flags = ["rl", "--steps", "5", "--prompts", "2", "--k", "2", "--max-new-tokens", "40", "--threads", "2", "--eval-every", "2"]
+    looks = {}
+    for workers in ("1", "2"):  # --data is the folder of all splits
+        assert main([*flags, "--workers", workers, "--eval-problems", "5", "--out", str(tmp_path / workers)]) == 0
+        looks[workers] = read_rows(tmp_path / workers / "eval.csv")
+    rows = looks["1"]
+    assert [row["step"] for row in rows] == ["0", "2", "4", "5"] and rows[0] == looks["2"][0]  # whoever answers
+    assert all(row["problems"] == "5" and 0 <= float(row["low"]) <= float(row["accuracy"]) <= float(row["high"]) <= 1 for row in rows)
+    countdown.save_problems(tmp_path / "held.jsonl", EASY)
+    policy, tokenizer = load_policy(SFT)
+    config = RLConfig(eval_every=1, eval_data=str(tmp_path / "held.jsonl"), eval_problems=0, data="none.jsonl")
+    held_out, state = HeldOut(config), SimpleNamespace(team=Team(), folder=None)
+    held_out.look(0, policy, tokenizer, state)
+    _, verdicts = respond(policy, tokenizer, EASY, EvaluateConfig(samples=1))
+    assert held_out.shown == {"held out": f"{sum(v.correct for v, in verdicts) / 4:.2f}"}
+
+
+def test_held_out_problems_have_to_be_somewhere(tmp_path, capsys):
+    assert main(["rl", "--data", "data/train.jsonl", "--eval-every", "2", "--out", str(tmp_path / "a")]) == 2
+    assert "--eval-every needs --eval-data" in capsys.readouterr().err
+    assert main(["rl", "--eval-every", "2", "--eval-data", "none.jsonl", "--out", str(tmp_path / "a")]) == 2
+    assert "none.jsonl" in capsys.readouterr().err and not (tmp_path / "a").exists()

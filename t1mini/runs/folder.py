@@ -99,18 +99,18 @@ class RunFolder(contextlib.AbstractContextManager):
 
     def cut_logs(self, step: int):
         """Drops what was logged of updates after `step`, and a last line without its end."""
-        for name in ("metrics.csv", "timing.csv", "events.csv", "samples.txt"):
+        for name in ("metrics.csv", "timing.csv", "events.csv", "eval.csv", "samples.txt"):
             with contextlib.suppress(FileNotFoundError), (self.path / name).open("rb+") as file:
                 content = file.read()
                 parts = re.finditer(SAMPLE if name == "samples.txt" else ROW, content, re.MULTILINE)
-                later = (part.start() for part in parts if int(part[1]) > step)
+                later = (part.start() for part in parts if int(part[1]) > (step or -1))  # 0: all begins again
                 file.truncate(next(later, content.rfind(b"\n") + 1))
 
 
 def contents(config):
-    """Fingerprints of the files of --data and --init, by name: a run goes on with what it was begun with."""
-    data, init = (getattr(config, name, "") or " " for name in ("data", "init"))
-    files = Path(data), Path(data, "train.jsonl"), *sorted(Path(init).glob("*.[js]*"))
+    """Fingerprints of the files of problems and of --init, by name: a run goes on with what it began with."""
+    data, held_out, init = (getattr(config, name, "") or " " for name in ("data", "eval_data", "init"))
+    files = Path(data), Path(data, "train.jsonl"), Path(held_out), *sorted(Path(init).glob("*.[js]*"))
     return {file.name: fingerprint(file) for file in files if file.is_file()}
 
 

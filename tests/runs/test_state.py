@@ -24,7 +24,8 @@ from t1mini.runs.team import Team
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = {
-    "rl": "rl --steps 5 --prompts 2 --k 3 --max-new-tokens 24 --state-every 2 --checkpoint-every 3".split(),
+    "rl": ("rl --steps 5 --prompts 2 --k 3 --max-new-tokens 24 --state-every 2 --checkpoint-every 3 "
+           "--eval-every 2 --eval-problems 3").split(),
     "sft": "sft --traces 130 --batch 5 --init data/tiny-sft --state-every 6".split(),
     "train": "train --traces 130 --steps 2 --problems 3 --samples 2".split(),
 }
@@ -80,7 +81,7 @@ def uncut(request, runs, monkeypatch):
 
 
 def assert_same(run: Path, uncut: Path):
-    for name in ("metrics.csv", "samples.txt", "final/model.safetensors"):
+    for name in ("metrics.csv", "samples.txt", "final/model.safetensors", "eval.csv"):
         assert (run / name).exists() == (uncut / name).exists()
         assert not (run / name).exists() or (run / name).read_bytes() == (uncut / name).read_bytes(), name
     found, expected = ([row["step"] for row in read_rows(folder / "timing.csv")] for folder in (run, uncut))
