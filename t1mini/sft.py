@@ -57,7 +57,7 @@ class SFTConfig(Teacher, TrainingConfig):
     traces: int = setting(120_000, "chains of thought to learn from, at most", "1 to 100_000_000",
                           gpu=400_000, qwen=10**8)
     epochs: int = setting(1, "times each is seen", "1 to 1000", gpu=2, qwen=3)
-    batch: int = setting(32, "traces an update", "1 to 65_536", gpu=256)
+    batch: int = setting(32, "traces an update", "1 to 65_536", gpu=256, qwen=32)
     lr: float = setting(5.6e-3, "peak learning rate", "above 0, to 1", gpu=1e-3, qwen=1e-5)
     warmup: int = setting(100, "updates of warm-up", "0 to 1_000_000", qwen=20)
     weight_decay: float = setting(0.1, "AdamW weight decay of matrices", "0 to 10")
