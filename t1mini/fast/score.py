@@ -37,13 +37,15 @@ CHUNK_ELEMENTS = 2**23  # logits held at once: 32 MiB of float32
 
 
 def score(model: Qwen, prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]],
-          sampling: Sampling = Sampling(), recompute: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+          sampling: Sampling = Sampling(), recompute: bool = False,
+          fused: bool | None = None) -> tuple[Tensor, Tensor, Tensor]:
     """(logprobs, entropy, mask), each [n, T], of every response token given what stands before it.
 
-    Row i is responses[i] after prompts[i]. With `recompute` no activations are kept within a layer.
+    Row i is responses[i] after prompts[i]. With `recompute` no activations are kept within a layer. `fused`
+    is attention as on a GPU (default: on a GPU).
     """
     but_the_last = [response[:-1] for response in responses]  # what would follow it is not asked for
-    packing = pack(prompts, but_the_last, model.device)
+    packing = pack(prompts, but_the_last, model.device, fused)
     attend = lambda layer, qkv: packing.attend(qkv, model.config.num_key_value_heads)
     ids, positions = packing.tokens[None], packing.positions[None]  # [1, M]
     hidden = hidden_states(model, ids, positions, attend, recompute)  # [1, M, H]

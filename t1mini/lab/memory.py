@@ -30,7 +30,7 @@ from t1mini.model import Qwen, QwenConfig
 from t1mini.rl import RLConfig
 from t1mini.runs.checkpoint import read_config
 from t1mini.runs.machine import autocast
-from t1mini.runs.settings import QWEN, setting
+from t1mini.runs.settings import QWEN, from_flags, setting
 from t1mini.sampler import sample
 
 GPU_GB = (24, 40, 80, 141)
@@ -102,7 +102,8 @@ def fake_scoring(policy, config):
     rows = min(config.micro_batch_tokens // (prompt + limit) or 1, config.prompts * config.k)
     prompts = [[row // config.k] * prompt for row in range(rows)]
     with autocast(config.precision, "cpu"):
-        return score.score(policy, prompts, [[0] * limit] * rows, config.sampling(None), config.recompute)
+        return score.score(policy, prompts, [[0] * limit] * rows, config.sampling(None), config.recompute,
+                           fused=from_flags(RLConfig, {"preset": config.preset}).device == "cuda")
 
 
 class ShapesOnly(FakeTensorMode):
