@@ -34,4 +34,5 @@ FOUND = {1: ("sign",
          7: ("overlong", "return length >= max_new_tokens and not finished"),
          8: ("rows", "loss = policy_gradient_loss(logprobs, advantages.flatten()[rows], mask, entropy=entropy,"),
          9: ("detached", "objective = advantages.detach()[:, None] * logprobs"),
-         10: ("limit", "return max(counts.values(), default=0) > limit")}
+         10: ("limit", "return max(counts.values(), default=0) > limit"),
+         11: ("kept set", "return truncate(z, min_p=min_p).scatter(-1, token_ids, z.gather(-1, token_ids))")}
