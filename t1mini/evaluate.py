@@ -10,6 +10,8 @@ yardsticks of the search itself:
     blind search      a search that draws valid chains at random and never repeats one, given as many attempts
                       as make it try, on average, as often as the policy did (it stops at a hit, as it should)
 
+RL looks at problems held out while it trains, one response each (`HeldOut`): eval.csv.
+
 Run it: python -m t1mini evaluate --init data/tiny-rl
 """
 

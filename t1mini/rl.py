@@ -140,18 +140,17 @@ def t1_step(step: int, problems: Sequence, indices: Sequence[int], policy: Qwen,
 def run(config: RLConfig):
     problems = load_problems(config.task, config.data, "train")
     held_out = HeldOut(config)
-    policy, tokenizer = policy_for(config, config.init, problems + held_out.problems)
+    policy, tokenizer = policy_for(config, config.init, problems)
     most = config.prompts
     with RunFolder.open(config, "rl", leads(most)) as folder, team(config, "rl", most) as ranks:
-        train(policy, tokenizer, problems, config, folder, ranks, held_out)
+        train(policy, tokenizer, problems, config, folder, held_out, ranks)
     if folder:
         print(f"saved {folder.path / 'final'}; metrics in {folder.path / 'metrics.csv'}")
 
 
 def train(policy: Qwen, tokenizer: Tokenizer, problems: list, config: RLConfig, folder: RunFolder | None,
-          team: Team = Team(), held_out: HeldOut | None = None):
+          held_out: HeldOut, team: Team = Team()):
     """Reinforces `policy` in place. Each rank takes its share; only the one that leads has a folder."""
-    held_out = held_out or HeldOut(config)
     reference = EMAReference(policy, config.ema_decay, "cpu" if config.reference_on_cpu else config.device)
     optimiser = Optimiser(policy, team, lr=config.lr, steps=config.steps, warmup=config.warmup,
                           clip=config.clip, weight_decay=config.weight_decay, final=config.final_lr,

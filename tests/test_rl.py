@@ -150,7 +150,7 @@ def run_on_easy_problems(path, **settings):
     config = RLConfig(out=str(path), prompts=4, max_new_tokens=72, warmup=1, **settings)
     policy, tokenizer = load_policy(SFT)
     with RunFolder(config, "rl") as folder:
-        rl.train(policy, tokenizer, EASY, config, folder)
+        rl.train(policy, tokenizer, EASY, config, folder, HeldOut(config))
         return folder.path, policy, max(float(row["logprob_gap"]) for row in read_rows(path / "metrics.csv"))
 
 

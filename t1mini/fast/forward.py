@@ -4,8 +4,8 @@
     kernels     torch's own for RMSNorm and for attention
     RoPE        one product of complex numbers
 
-Attention is the caller's, since only it knows where a token stands: t1mini.fast.score packs rows,
-t1mini.fast.decode keeps keys and values.
+Attention is the caller's, since only it knows where a token stands: t1mini.fast.score packs rows. Decoding,
+t1mini.fast.decode, has layers of its own, and shares RoPE and attention.
 
 Tried and left out: gradients of RMSNorm, RoPE and SwiGLU by hand (within 5% of autograd's time either way),
 torch.compile of the layers (5% in float32, 11% in bfloat16, for 10 to 20 seconds of compiling).
@@ -79,7 +79,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None,
     q, k, v = (states.transpose(1, 2) for states in (q, k, v))  # [n, heads or kv, T or S, d]
     with torch.autocast(q.device.type, enabled=False):
         if bias is not None and q.dtype == torch.bfloat16:
-            # a CPU's kernel takes eight times as long for the gradient; the scores are not kept either
+            # a CPU's kernel takes several times as long for the gradient; the scores are not kept either
             mixed = checkpoint(products, q, k, v, bias, use_reentrant=False)
         else:
             mixed = F.scaled_dot_product_attention(q, k, v, bias, is_causal=bias is None, scale=scale,

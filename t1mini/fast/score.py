@@ -110,7 +110,7 @@ def pack(prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]], d
 
 
 def causal_bias(positions: Tensor, queries: Tensor, keys: Tensor) -> Tensor:
-    """-inf where a key stands behind its query, else 0: [n, 1, T, S]"""
+    """-inf where a key stands behind its query, else 0: [n, 1, T, S], in the smallest type that has both."""
     later = torch.arange(keys.shape[1], device=keys.device) > positions[queries][:, None, :, None]
     return torch.zeros(later.shape, dtype=torch.bfloat16, device=keys.device).masked_fill_(later, -torch.inf)
 

@@ -33,5 +33,6 @@ def test_a_critique_says_what_is_known():
 
 
 def test_long_texts_take_no_longer_than_they_are_long():
-    for text in ("1 + " * 50_000, "1" * 100_000 + "=", "(" * 100_000 + "1 + 1 = 2", "= 1 " * 30_000, "1+1=2 " * 20_000):
-        equations(text)
+    for text in ("1 + " * 50_000, "1" * 100_000 + "= 1", "(" * 100_000 + "1 + 1 = 2", "= 1 " * 30_000, " " * 100_000 + "= 1"):
+        assert equations(text) == []
+    assert equations("1 + 1 = 2\n" * 20_000) == [("1 + 1", "2", "")] * 20_000
