@@ -106,12 +106,14 @@ class HeldOut:
     def __init__(self, config):
         """`config` is RL's. UserError where its problems are missing."""
         self.every, self.steps, self.problems, self.shown = config.eval_every, config.steps, [], {}
-        if self.every and not config.eval_data and not os.path.isdir(config.data):
-            raise UserError("--eval-every needs --eval-data: a file of problems that are not trained on")
+        source = config.eval_data or (config.data if os.path.isdir(config.data) else "")
+        if self.every and not os.path.exists(source):
+            raise UserError("--eval-every needs --eval-data, a file of problems that are not trained on; "
+                            f"there is none at {source!r}")
         if self.every:
             kept = {field.name: getattr(config, field.name) for field in fields(EvaluateConfig)
                     if hasattr(config, field.name)}
-            kept |= {"data": config.eval_data or config.data, "split": "validation", "samples": 1,
+            kept |= {"data": source, "split": "validation", "samples": 1,
                      "problems": config.eval_problems, "temperature": 1.0, "min_p": 0.0, "out": ""}
             self.config = EvaluateConfig(**kept)
             self.problems = pick_problems(self.config)

@@ -227,4 +227,4 @@ def test_held_out_problems_have_to_be_somewhere(tmp_path, capsys):
     assert main(["rl", "--data", "data/train.jsonl", "--eval-every", "2", "--out", str(tmp_path / "a")]) == 2
     assert "--eval-every needs --eval-data" in capsys.readouterr().err
     assert main(["rl", "--eval-every", "2", "--eval-data", "none.jsonl", "--out", str(tmp_path / "a")]) == 2
-    assert "none.jsonl" in capsys.readouterr().err and not (tmp_path / "a").exists()
+    assert "--eval-data" in (said := capsys.readouterr().err) and "none.jsonl" in said and not (tmp_path / "a").exists()
