@@ -4,6 +4,7 @@ r"""Collect: a model's own attempts at every problem, and the two files they are
                      batch of problems, so that --resume finds what has been sampled
     traces.jsonl     trial and error for SFT: some failed attempts, each with a critique, then one that is
                      right, merged into one chain of thought                     T1, section on initialisation
+    clean.jsonl      a right attempt at each of the same problems, as it is, to compare with (findings, F9)
     hard.jsonl       problems for RL: those solved in at most 30% of 16 samples; the rest carry little signal
                                                                                  T1, section on data
 
@@ -13,7 +14,6 @@ Run it: python -m t1mini collect --preset qwen2.5-0.5b --init Qwen2.5-0.5B-Instr
 """
 
 import random
-import re
 import sys
 from collections import Counter
 from dataclasses import dataclass
@@ -40,10 +40,13 @@ class CollectConfig(EvaluateConfig):
     data: str = setting("", "file of problems, or folder of train.jsonl")
     split: str = setting("train", "which problems of a folder", choices=("train",))
     samples: int = setting(16, "attempts at each problem", "1 to 65_536")
-    at_least: float = setting(0.0, "hard problems: least share of attempts that solve one", "0 to 1")
-    at_most: float = setting(0.3, "hard problems: largest share of attempts that solve one", "0 to 1")
-    failed: int = setting(2, "failed attempts in a trace, at most", "1 to 64")
-    trace_tokens: int = setting(2048, "limit of a trace's length", "1 to 1_048_576")
+    at_least: float = setting(0.0, "hard problems: least share of attempts that solve one", "0 to 1",
+                              smollm=0.05)
+    at_most: float = setting(0.3, "hard problems: largest share of attempts that solve one", "0 to 1",
+                             smollm=0.7)
+    failed: int = setting(2, "failed attempts in a trace, at most", "1 to 64", smollm=1)
+    at_once: float = setting(0.0, "share of the traces whose first attempt is right", "0 to 1", smollm=0.4)
+    trace_tokens: int = setting(2048, "limit of a trace's length", "1 to 1_048_576", smollm=250)
 
 
 def run(config: CollectConfig):
@@ -53,9 +56,14 @@ def run(config: CollectConfig):
     with RunFolder(config, "collect") as folder:
         groups = collect(policy, tokenizer, problems, config, folder)
         traces, left_out = make_traces(groups, tokenizer, config)
+        asked = {trace["question"] for trace in traces}
+        clean = [{"question": group[0]["question"],
+                  "response": next(attempt["text"] for attempt in group if attempt["correct"])}
+                 for group in groups if group[0]["question"] in asked]
         hard = [problem._asdict() for problem, group in zip(problems, groups)
                 if config.at_least <= solved(group) <= config.at_most]
         folder.write_text("traces.jsonl", json_lines(traces))
+        folder.write_text("clean.jsonl", json_lines(clean))
         folder.write_text("hard.jsonl", json_lines(hard))
     table = {"problems": len(problems), "traces.jsonl: kept": len(traces), **left_out,
              f"hard.jsonl: solved in {config.at_least:.0%} to {config.at_most:.0%}": len(hard)}
@@ -89,7 +97,7 @@ def make_traces(groups: list[list[dict]], tokenizer, config):
     """Lines for SFT, and how many problems were left out, by why."""
     rng, traces, left_out = random.Random(config.seed), [], Counter()
     for group in groups:
-        response = make_trace(group, config.failed, rng)
+        response = make_trace(group, config.failed, rng, config.at_once)
         reasons = {"never solved": solved(group) == 0, "too easy": solved(group) > TOO_EASY,
                    "no clean failure beside a clean success": not response,
                    "too long": len(tokenizer.encode(response)) > config.trace_tokens}
@@ -102,21 +110,20 @@ def make_traces(groups: list[list[dict]], tokenizer, config):
     return traces, left_out
 
 
-def make_trace(group: list[dict], failed: int, rng):
-    """Up to `failed` failed attempts with different answers, then a right one; "" without either."""
+def make_trace(group: list[dict], failed: int, rng, at_once: float = 0.0):
+    """Up to `failed` failed attempts with different answers, then a right one; "" without either.
+
+    With the chance `at_once` the right one stands alone, checked: not every first attempt is to be doubted.
+    """
     clean = [attempt for attempt in group if not attempt["overlong"] and not attempt["garbled"]]
-    right = {thinking(attempt) for attempt in clean if attempt["correct"]}
-    wrong = {extract_answer(attempt["text"]): thinking(attempt)
+    right = {maths.without_tags(attempt["text"]) for attempt in clean if attempt["correct"]}
+    wrong = {extract_answer(attempt["text"]): maths.without_tags(attempt["text"])
              for attempt in clean if not attempt["correct"]}
     wrong.pop(None, "")  # no answer, nothing to doubt
     if not right or not wrong:
         return ""
-    answers = rng.sample(sorted(wrong), rng.randint(1, min(failed, len(wrong))))
+    number = 0 if rng.random() < at_once else rng.randint(1, min(failed, len(wrong)))
+    answers = rng.sample(sorted(wrong), number)
     doubts = [critique(wrong[answer], answer, rng) for answer in answers]
     attempts = [*map(wrong.get, answers), rng.choice(sorted(right))]
     return maths.response_text(attempts, [*doubts, ASSENT], group[0]["answer"])
-
-
-def thinking(attempt):
-    """An attempt as a part of the thinking: without tags and boxes of its own."""
-    return re.sub(r"\\boxed\s*\{([^{}]*)\}|</?think>", r"\1", attempt["text"]).strip()

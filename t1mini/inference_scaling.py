@@ -22,7 +22,7 @@ from t1mini.evaluate import EvaluateConfig, pick_problems, respond, table
 from t1mini.fast import twins
 from t1mini.runs.folder import RunFolder, csv_text
 from t1mini.runs.settings import UserError, setting
-from t1mini.statistics import clustered_interval
+from t1mini.statistics import clustered_interval, paired_bootstrap
 from t1mini.tasks import TASKS, policy_for
 
 
@@ -31,7 +31,8 @@ class ScaleConfig(EvaluateConfig):
     init: tuple = setting(("data/tiny-sft", "data/tiny-rl"), "checkpoint folders, a curve for each",
                           qwen=("",))
     budgets: tuple = setting((16, 32, 48, 64, 96, 128, 160, 192), "tokens of thinking", "0 to 1_048_576",
-                             qwen=(64, 128, 256, 384, 512, 768, 1024))
+                             qwen=(64, 128, 256, 384, 512, 768, 1024),
+                             smollm=(16, 32, 64, 96, 128, 160, 192, 256))
     answer_tokens: int = setting(8, "tokens a forced answer may take", "1 to 65_536", qwen=32)
 
 
@@ -49,7 +50,7 @@ def run(config: ScaleConfig):
             thinking, _ = respond(*policy, problems, config)
             curves[path] = budget_curve(*policy, problems, thinking, config)
         write_curves(folder, curves, config.budgets)
-    print(curve_table(curves, config.budgets))
+    print(curve_table(curves, config.budgets), gains(curves, config.budgets, config.seed), sep="\n\n")
     print(f"wrote {folder.path}/budget_curve.csv")
 
 
@@ -107,3 +108,24 @@ def curve_table(curves, budgets):
     """Accuracies as plain text: a line a budget, a column a policy."""
     names = [f"{budget} tokens" for budget in budgets]
     return table({label: dict(zip(names, curve.mean(axis=(1, 2)))) for label, curve in curves.items()})
+
+
+def gains(curves: dict[str, np.ndarray], budgets, seed: int):
+    """What the curves say: differences on the same problems, in points, with paired 95% intervals.
+
+    Of each policy over the first, and of the last one's longest budget over its others.
+    """
+    (first, start), *others = curves.items()
+    end = [*curves.values()][-1]
+    columns = {f"{name} over {first}": (curve, start) for name, curve in others}
+    columns[f"{budgets[-1]} tokens over this"] = (np.broadcast_to(end[-1], end.shape), end)
+    width = max(26, *(len(name) + 2 for name in columns))
+    line = ("{:>17}" + f"{{:>{width}}}" * len(columns)).format
+    lines = [line("gain, in points", *columns)]
+    for i, budget in enumerate(budgets):
+        cells = []
+        for a, b in columns.values():
+            low, high = (100 * bound for bound in paired_bootstrap(a[i], b[i], seed))
+            cells.append(f"{100 * (a[i] - b[i]).mean():+.1f} ({low:+.1f} to {high:+.1f})")
+        lines.append(line(f"{budget} tokens", *cells))
+    return "\n".join(lines)

@@ -56,13 +56,14 @@ class SFTConfig(Teacher, TrainingConfig):
     intermediate: int = setting(256, "width of a new model's MLP", "1 to 65_536", gpu=1408)
     traces: int = setting(120_000, "chains of thought to learn from, at most", "1 to 100_000_000",
                           gpu=400_000, qwen=10**8)
-    epochs: int = setting(1, "times each is seen", "1 to 1000", gpu=2, qwen=3)
-    batch: int = setting(32, "traces an update", "1 to 65_536", gpu=256, qwen=32)
-    lr: float = setting(5.6e-3, "peak learning rate", "above 0, to 1", gpu=1e-3, qwen=1e-5)
-    warmup: int = setting(100, "updates of warm-up", "0 to 1_000_000", qwen=20)
+    epochs: int = setting(1, "times each is seen", "1 to 1000", gpu=2, qwen=3, smollm=1)
+    batch: int = setting(32, "traces an update", "1 to 65_536", gpu=256, qwen=32, smollm=16)
+    lr: float = setting(5.6e-3, "peak learning rate", "above 0, to 1", gpu=1e-3, qwen=1e-5,
+                        smollm=1e-4)
+    warmup: int = setting(100, "updates of warm-up", "0 to 1_000_000", qwen=20, smollm=10)
     weight_decay: float = setting(0.1, "AdamW weight decay of matrices", "0 to 10")
     micro_batch_tokens: int = setting(8192, "tokens of one forward and backward pass", "1 or more", gpu=65536,
-                                      qwen=16384)
+                                      qwen=16384, smollm=4096)
     state_every: int = setting(200, "updates between saves of the state to resume from", "1 or more", qwen=50)
 
 
@@ -152,13 +153,19 @@ def teacher_examples(problems, config, tokenizer, rng):
 
 
 def read_examples(path: str, tokenizer, positions=float("inf")):
-    """Mathematics: lines of {"question": ..., "response": ...}. UserError names file, lines and why."""
+    """Mathematics: lines of {"question": ..., "response": ...}, or problems with a worked solution.
+
+    UserError names file, lines and why.
+    """
 
     def parse(row, place):
         question, response = row.get("question"), row.get("response")
+        if response is None and {"answer", "solution", "problem"} & {*row}:
+            (question, answer) = maths.parse_row(row, place)
+            response = maths.worked_solution(row, answer)
         if not all(isinstance(text, str) and text.strip() for text in (question, response)):
-            raise UserError(f'{place}: want {{"question": "...", "response": "..."}}, '
-                            "as the collect stage writes")
+            raise UserError(f'{place}: want {{"question": "...", "response": "..."}}, as the collect stage '
+                            "writes, or a problem with a worked solution, as GSM8K's")
         trace = example(maths, maths.Problem(question, ""), response, tokenizer)
         if (length := sum(map(len, trace))) > positions:
             raise UserError(f"{place}: prompt and response have {length} tokens, and the model was made for "

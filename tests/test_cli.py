@@ -103,7 +103,7 @@ def test_every_stage_explains_its_flags(stage, capsys):
     assert stop.value.code == 0
     assert all(flag in printed for flag in ("--preset", "--out", "--seed", "--device", "--threads"))
     for f in dataclasses.fields(read([stage])):
-        assert set(f.metadata["values"]) <= {"default", "qwen", *PRESETS}
+        assert set(f.metadata["values"]) <= {"default", "qwen", "smollm", *PRESETS}
 
 
 @pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

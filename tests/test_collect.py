@@ -65,6 +65,12 @@ def test_a_trace_has_different_failures_then_a_success():
         assert extract_answer(trace) == "7"
 
 
+def test_some_traces_are_right_at_once():
+    traces = [make_trace(attempts("5", "6", "7"), 2, random.Random(seed), at_once=0.5) for seed in range(40)]
+    alone = [trace for trace in traces if trace.startswith("<think>\nI get 7.")]
+    assert 10 < len(alone) < 30 and all(trace.count("I get") == 1 and verify(trace, "7") for trace in alone)
+
+
 def test_traces_come_from_a_clean_failure_beside_a_clean_success_and_are_not_too_long():
     kept = attempts("1", "7")
     rows = [attempts("7", "7", "7"), attempts("1", "2"), kept, attempts("1" * 5000, "7"), attempts("1", finished=False) + attempts("7"),

@@ -9,7 +9,7 @@ from t1mini.tasks import countdown
 from t1mini import inference_scaling
 from t1mini.runs.checkpoint import load_policy
 from t1mini.evaluate import respond
-from t1mini.inference_scaling import ScaleConfig, budget_curve, truncate_thinking
+from t1mini.inference_scaling import ScaleConfig, budget_curve, gains, truncate_thinking
 from t1mini.rollout import generate
 
 END = 9
@@ -62,3 +62,11 @@ def test_an_answer_is_forced_from_the_cut_thinking(policy, monkeypatch):
         question = next(q for q in questions if forced[: len(q)] == q)
         assert forced[-1:] == opener and len(forced) <= len(question) + 25 + 1
         assert opener[0] not in forced[len(question) : -1]
+
+
+def test_gains_are_paired_differences_from_the_first_policy_and_from_the_longest_budget():
+    before, after = np.zeros((2, 4, 1)), np.array([[[0], [0], [1], [0]], [[1], [1], [1], [1]]], dtype=float)
+    header, short, long = gains({"sft": before, "rl": after}, (8, 16), seed=0).splitlines()
+    assert header.split() == "gain, in points rl over sft 16 tokens over this".split()
+    assert short.split()[:3] == ["8", "tokens", "+25.0"] and "+75.0 (" in short
+    assert " ".join(long.split()) == "16 tokens +100.0 (+100.0 to +100.0) +0.0 (+0.0 to +0.0)"

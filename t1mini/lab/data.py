@@ -6,17 +6,22 @@ Nothing in the files is random but the division of the sets of numbers, and that
 the same on every machine. Settings are chosen on validation; test is for the final figures. --numbers 4 makes
 a harder task.
 
+Problems in words come from others. --files looks into such files; with --out it makes one training set of
+them: each question once, without those of the files --without, which are to test on.
+
 Run it: python -m t1mini data --show 5
 """
 
 import random
-from collections import defaultdict
+import re
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
-from t1mini.runs.jsonl import excerpt
-from t1mini.runs.settings import StageConfig, setting
+from t1mini.runs.folder import json_lines, write_text
+from t1mini.runs.jsonl import excerpt, read_rows
+from t1mini.runs.settings import StageConfig, UserError, setting
 from t1mini.tasks import chains, countdown, maths
 from t1mini.tasks.teacher import Teacher, teach
 from t1mini.verifier import answers_equal, is_plain
@@ -27,12 +32,16 @@ class DataConfig(StageConfig):
     out: str = setting("", "folder to write to (default: data; of four numbers: data-4)")
     numbers: int = setting(3, "numbers that a problem gives", "3 to 4")
     show: int = setting(0, "also print this many of the teacher's traces", "0 to 1_000_000")
-    files: tuple = setting((), "look at these files of mathematical problems instead, and at what they share")
+    files: tuple = setting((), "look at these files of problems in words instead, and at what they share; "
+                           "with --out, divide them into train.jsonl and validation.jsonl there")
+    without: tuple = setting((), "files to test on: their questions are left out")
+    most_steps: int = setting(0, "most <<calculations>> in a solution; 0: any number", "0 or more")
+    validation: int = setting(200, "problems for validation, drawn at random", "1 or more")
 
 
 def run(config):
     if config.files:
-        return inspect(config.files)
+        return divide(config) if config.out else inspect(config.files)
     splits = write(Path(config.out or ("data" if config.numbers == 3 else "data-4")), config.numbers)
     print(f"{'split':12}{'problems':>10}{'chains':>10}{'solutions':>11}{'blind search in 10':>20}")
     for name, problems in splits.items():
@@ -69,6 +78,41 @@ def inspect(paths):
         for other, theirs in files.items():
             if other != path:
                 print(f"    {maths.shared(problems, theirs)} also in {other}")
+
+
+def divide(config):
+    """Writes the rows of --files, as they are, to train.jsonl and validation.jsonl. Prints what it left out."""
+    tests = [problem for path in config.without for problem in maths.load_problems(path)]
+    known, alike = ({key(problem) for problem in tests} for key in (maths.key, without_numbers))
+    counts, kept = Counter(), {}
+    both = lambda row, place: (maths.parse_row(row, place), row)
+    for problem, row in [pair for path in config.files for pair in read_rows(path, parse=both)]:
+        key = maths.key(problem)
+        reasons = {"asked in --without as well": key in known, "asked before": key in kept,
+                   f"of more than {config.most_steps} steps": 0 < config.most_steps < f"{row}".count("<<")}
+        if reason := next((reason for reason, holds in reasons.items() if holds), ""):
+            counts[f"left out: {reason}"] += 1
+        else:
+            kept[key] = row
+            counts["kept, though asked in --without with other numbers"] += without_numbers(problem) in alike
+    rows, n = list(kept.values()), config.validation
+    if len(rows) <= n:
+        raise UserError(f"--validation {n}: of --files there are only {len(rows)} questions left; lower it")
+    random.Random(config.seed).shuffle(rows)
+    folder = Path(config.out)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, part in {"train.jsonl": rows[n:], "validation.jsonl": rows[:n]}.items():
+        write_text(folder / name, json_lines(part))
+        counts[f"{folder / name}"] = len(part)
+    print("\n".join(f"{count:>8}  {what}" for what, count in counts.items()))
+
+
+def without_numbers(problem):
+    """
+    >>> without_numbers(maths.Problem("Tom has 3 apples, and buys 1,200.", ""))
+    'tomhas#applesandbuys#'
+    """
+    return re.sub(r"\d+", "#", maths.key(problem))
 
 
 def write(folder: Path, numbers=3):

@@ -1,4 +1,4 @@
-"""Memory: what an RL run will take on a GPU, before it is started.
+"""Memory: what a run of rl or sft will take, before it is started.
 
 Activations are not guessed by formula. The model, the engine, the sampler and `score` themselves run, at
 full size, on "fake" tensors, which have a shape and a dtype but no storage, while every allocation and every
@@ -9,16 +9,18 @@ release is counted; the largest sum is the peak. It takes seconds for a model of
     reference        its weights on the GPU, activations without gradient
     update           gradients (1 x), the activations of a micro-batch, the logits of a chunk of tokens
 
-The three last follow one another, so the run needs the first line and the largest of the others. Counted is
-what torch allocates; CUDA itself takes about half a gigabyte more, and its attention kernels may need
-workspace of their own. `generate` looks at its tokens to see which responses have ended, and fakes have none
-to show; so its largest moments, the prompts and the last token, are called one by one.
+The three last follow one another, so the run needs the first line and the largest of the others; SFT has no
+reference and no rollout. Counted is what torch allocates, in one process. CUDA itself takes about half a
+gigabyte more, and its attention kernels may need workspace of their own; on a CPU, Python and what the
+allocator keeps come to one or two more. `generate` looks at its tokens to see which responses have ended, and
+fakes have none to show; so its largest moments, the prompts and the last token, are called one by one.
 
 Run it: python -m t1mini memory --preset qwen2.5-0.5b --k 64 --max-new-tokens 1024
+        python -m t1mini memory --preset smollm2-135m --stage sft
 """
 
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -30,12 +32,12 @@ from t1mini.model import Qwen, QwenConfig
 from t1mini.rl import RLConfig
 from t1mini.runs.checkpoint import read_config
 from t1mini.runs.machine import autocast
-from t1mini.runs.settings import QWEN, from_flags, setting
+from t1mini.runs.settings import REAL, from_flags, setting
 from t1mini.sampler import sample
+from t1mini.sft import SFTConfig
 
 GPU_GB = (24, 40, 80, 141)
 HEADROOM_GB = 1.0  # CUDA's own share and fragments
-SIGNS = ("", "+", "+", "+", "or", "or", "=")  # before the parts
 NO_FIT = "fits none of the usual GPUs: lower --micro-batch-tokens (update) or --max-batch-tokens (rollout)"
 
 SHAPES = {
@@ -50,35 +52,45 @@ SHAPES = {
 
 @dataclass(frozen=True)
 class MemoryConfig(RLConfig):
+    stage: str = setting("rl", "what will run", choices=("rl", "sft"))
     device: str = setting("cpu", "not used: nothing is allocated anywhere")
-    prompt_tokens: int = setting(32, "tokens of a prompt", "1 to 1_048_576", qwen=256)
+    micro_batch_tokens: int = setting(0, "tokens of one forward and backward pass; 0: the stage's preset",
+                                      "0 or more")
+    prompt_tokens: int = setting(32, "tokens of a prompt", "1 to 1_048_576", qwen=256, smollm=160)
 
 
 def run(config):
+    own = from_flags({"rl": RLConfig, "sft": SFTConfig}[config.stage], {"preset": config.preset})
+    config = replace(config, micro_batch_tokens=config.micro_batch_tokens or own.micro_batch_tokens)
+    if config.stage == "sft":  # no groups
+        config = replace(config, prompts=own.batch, k=1)
     print(report(peaks(config, shape_of(config.preset, config.init and f"{config.init}/config.json"))))
 
 
 def shape_of(preset, file, default="tiny"):
     """That of a config.json, or without one the preset's, of a preset that has none the default's."""
-    return read_config(Path(file)) if file else SHAPES[preset if preset in QWEN else default]
+    return read_config(Path(file)) if file else SHAPES[preset if preset in REAL else default]
 
 
 def peaks(config, shape):
     """Bytes on the GPU: what is always there, the most that each part of a step adds to it, their peak."""
+    always, in_turn = {}, {}
     with ShapesOnly():
         policy = Qwen(shape)
-        with PeakBytes() as rollout:
-            fake_rollout(policy, config)
-        with PeakBytes() as reference, torch.no_grad():
-            fake_scoring(policy, config)
+        weights = sum(p.nbytes for p in policy.parameters())
+        always |= {"weights": weights, "AdamW": 2 * weights}
+        if config.stage == "rl":
+            away = weights * config.reference_on_cpu
+            always["reference"] = weights - away
+            with PeakBytes() as rollout:
+                fake_rollout(policy, config)
+            with PeakBytes() as reference, torch.no_grad():
+                fake_scoring(policy, config)
+            in_turn |= {"rollout": rollout.peak, "scoring by the reference": reference.peak + away}
         with PeakBytes() as update:
             logprobs, entropy, _ = fake_scoring(policy, config)
             (logprobs + entropy).sum().backward()
-    weights = sum(p.nbytes for p in policy.parameters())
-    away = weights * config.reference_on_cpu
-    always = {"weights": weights, "AdamW": 2 * weights, "reference": weights - away}
-    in_turn = {"rollout": rollout.peak, "scoring by the reference": reference.peak + away,
-               "update": update.peak}
+    in_turn["update"] = update.peak
     return always | in_turn | {"peak": sum(always.values()) + max(in_turn.values())}
 
 
@@ -132,6 +144,8 @@ class PeakBytes(_python_dispatch.TorchDispatchMode):
 
 def report(parts):
     """An addition: the parts, the peak, and the GPUs it fits."""
-    lines = [f"{sign:3}{name:32}{size / 1e9:8.2f} GB" for sign, (name, size) in zip(SIGNS, parts.items())]
+    sign = {"weights": "", "rollout": "+", "scoring by the reference": "or", "peak": "="}
+    sign["update"] = "or" if "rollout" in parts else "+"
+    lines = [f"{sign.get(name, '+'):3}{name:32}{size / 1e9:8.2f} GB" for name, size in parts.items()]
     needed = parts["peak"] / 1e9 + HEADROOM_GB
     return "\n".join([*lines, next((f"fits a GPU of {gb} GB" for gb in GPU_GB if needed <= gb), NO_FIT)])

@@ -22,7 +22,6 @@ from t1mini.runs.folder import RunFolder, read_rows
 from t1mini.runs.machine import Clock
 from t1mini.runs.settings import TrainingConfig, from_flags, setting
 from t1mini.runs.team import leads
-from t1mini.statistics import paired_bootstrap
 from t1mini.tasks import countdown
 
 
@@ -111,23 +110,6 @@ def write_results(folder, test, seconds, results, curves):
         "logprob_gap_max": max(gaps, default=None),
     })
     report = "\n\n".join([evaluate.table(results), inference_scaling.curve_table(curves, test.budgets),
-                          gains(curves, test.budgets, test.seed)])
+                          inference_scaling.gains(curves, test.budgets, test.seed)])
     folder.write_text("report.txt", report + "\n")
     return report
-
-
-def gains(curves: dict, budgets, seed):
-    """What the budget curves say: differences on the same problems, in points, with paired 95% intervals.
-
-    Each curve [budgets, problems, samples].
-    """
-    points = [100 * curves[name] for name in ("rl", "half", "sft")]
-    row = "{:>17}{:>26}{:>26}{:>26}".format
-    lines = [row("gain, in points", "RL over SFT", "half-way over SFT", f"RL, {budgets[-1]} over this")]
-    for budget, rl, half, sft in zip(budgets, *points):
-        cells = []
-        for a, b in ((rl, sft), (half, sft), (points[0][-1], rl)):
-            low, high = paired_bootstrap(a, b, seed)
-            cells.append(f"{a.mean() - b.mean():+.1f} ({low:+.1f} to {high:+.1f})")
-        lines.append(row(f"{budget} tokens", *cells))
-    return "\n".join(lines)

@@ -6,8 +6,9 @@ A stage declares its settings once, help text and range beside each:
     class RLConfig(StageConfig):
         k: int = setting(16, "responses sampled for each prompt", "2 to 65_536", gpu=64)
 
-The value in front is the `tiny` preset, `gpu=` the larger one, `qwen=` that of the four presets for Qwen
-checkpoints, which otherwise follow `gpu=`. From this `add_flags` makes `--k` with its help, `from_flags`
+The value in front is the `tiny` preset, `gpu=` the larger one, `qwen=` that of the presets for real
+checkpoints, which otherwise follow `gpu=`, `smollm=` that of the smallest of them, which is for two cores.
+From this `add_flags` makes `--k` with its help, `from_flags`
 checks the range before any work starts, and `to_dict` is what a run saves as config.json.
 
 `--resume RUN` takes every setting from RUN/config.json: a folder from elsewhere is checked like anything
@@ -24,9 +25,11 @@ import re
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-QWEN = ("qwen2.5-0.5b", "qwen2.5-1.5b", "qwen3-0.6b", "qwen3-1.7b")  # checkpoints with a preset of their own
+QWEN = ("qwen2.5-0.5b", "qwen2.5-1.5b", "qwen3-0.6b", "qwen3-1.7b")
+SMOLLM = "smollm2-135m"
+REAL = (SMOLLM, *QWEN)  # checkpoints with a preset of their own
 SMALL_CACHE = {"qwen3-0.6b": 80_000, "qwen3-1.7b": 80_000}  # tokens at once: their caches take 115 kB each
-PRESETS = ("tiny", "gpu", *QWEN)
+PRESETS = ("tiny", "gpu", *REAL)
 PRECISIONS = ("float32", "bfloat16")
 # what --resume may change: it decides memory, speed and what is kept, and at most the last digits of a result
 MAY_CHANGE = ("micro_batch_tokens", "max_batch_tokens", "recompute", "reference_on_cpu", "workers",
@@ -87,10 +90,11 @@ def is_within(x, within: str):
 class StageConfig:
     """What every stage takes."""
 
-    preset: str = setting("tiny", f"tiny for a CPU, others for a GPU: {', '.join(PRESETS)}", choices=PRESETS)
+    preset: str = setting("tiny", f"tiny and {SMOLLM} for a CPU, others for a GPU: {', '.join(PRESETS)}", choices=PRESETS)
     out: str = setting("", "folder to write to (default: runs/STAGE-PRESET-SEED)")
     seed: int = setting(0, "the run's one source of randomness", "0 to 2_147_483_647")
-    device: str = setting("cpu", "torch device, such as cpu, cuda or cuda:0", gpu="cuda")
+    device: str = setting("cpu", "torch device, such as cpu, cuda or cuda:0", gpu="cuda",
+                          smollm="cpu")
     threads: int = setting(0, "CPU threads; 0 means every core this process may use", "0 to 1024")
 
     def to_dict(self):
@@ -154,7 +158,8 @@ def from_flags(config_class: type, flags: dict):
 def checked(config_class: type, given: dict):
     """The settings `given`, others as in the preset. UserError names one of another type or out of range."""
     preset = given.get("preset")
-    names = ("default", "gpu", "qwen", preset) if preset in QWEN else ("default", preset)
+    names = ("default", "gpu", "qwen", preset) if preset in REAL else ("default", preset)
+    names += ("smollm",) * (preset == SMOLLM)
     settings = {f.name: f.metadata["values"][name] for name in names for f in fields(config_class)
                 if name in f.metadata["values"]}
     settings |= {name: tuple(x) if isinstance(x, list) else x for name, x in given.items()}

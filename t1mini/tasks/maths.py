@@ -44,8 +44,32 @@ def prompt_text(problem: Problem):
 
 def response_text(attempts, critiques, answer: str):
     """What it is taught to write: attempts, each followed by its critique, and the answer."""
-    answer = f"The final answer is \\boxed{{{answer}}}."
-    return "<think>\n" + merge(attempts, critiques, answer, opener="</think>", separator="\n\n")
+    return "<think>\n" + merge(attempts, critiques, told(answer), opener="</think>", separator="\n\n")
+
+
+def told(answer: str):
+    return f"The final answer is \\boxed{{{answer}}}."
+
+
+def worked_solution(row: dict, answer: str):
+    """A data set's own solution as a response: clean, without trial and error. "" where a row has none.
+
+    >>> print(worked_solution({"answer": "Half of 6 is 6/2 = <<6/2=3>>3.\\n#### 3"}, "3"))
+    <think>
+    Half of 6 is 6/2 = 3.
+    <BLANKLINE>
+    </think>
+    <BLANKLINE>
+    The final answer is \boxed{3}.
+    """
+    text = row.get("solution") or f"{row.get('answer')}".rpartition("####")[0]
+    solution = without_tags(re.sub("<<.*?>>", "", text))
+    return f"<think>\n{solution}\n\n</think>\n\n{told(answer)}" if solution else ""
+
+
+def without_tags(response: str):
+    """Thinking without tags, boxes and empty lines, to be a part of other thinking."""
+    return re.sub(r"\n+", "\n", re.sub(r"\\boxed\s*\{([^{}]*)\}|</?think>", r"\1", response)).strip()
 
 
 def prompt_ids(problem, tokenizer):

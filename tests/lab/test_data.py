@@ -1,4 +1,4 @@
-"""What `data --files` says of files that others wrote."""
+"""What `data --files` says of files that others wrote, and makes of them."""
 
 import json
 
@@ -22,3 +22,24 @@ def test_an_answer_that_is_a_sentence_is_counted_and_shown_unless_it_has_a_box(t
     out = said(tmp_path, capsys, ("a", "So we get $\\boxed{4}$."), ("b", "It is four."), ("c", "\\text{Evelyn}"), ("d", "5 square feet"), ("e", "x^2 + 2x + 1"))
     assert "1 have a sentence as answer, without a box, such as b -> It is four." in out
     assert said(tmp_path, capsys, ("a", "4"), ("b", "5")).count("\n") == 1
+
+
+def test_files_are_divided_each_question_once_and_none_of_the_test_problems(tmp_path, capsys):
+    def file(name, *rows):
+        (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return str(tmp_path / name)
+
+    gsm8k = [{"question": f"Sum {n}?", "answer": "<<1+1=2>>" * n + f" #### {n}"} for n in range(1, 9)]
+    more = file("b.jsonl", {"question": "sum 1", "answer": "1"}, {"question": "Tom has 5 apples.", "answer": "5"})
+    tests = file("t.jsonl", {"question": "SUM 2?", "answer": "2"}, {"question": "Tom has 17 apples?", "answer": "17"})
+    words = ["data", "--files", file("a.jsonl", *gsm8k), more, "--without", tests, "--most-steps", "6", "--out", str(tmp_path / "out")]
+    assert main([*words, "--validation", "2"]) == 0
+    said = {line[10:]: int(line[:8]) for line in capsys.readouterr().out.splitlines()}
+    assert said == {"left out: asked in --without as well": 1, "left out: of more than 6 steps": 2, "left out: asked before": 1,
+                    "kept, though asked in --without with other numbers": 6,
+                    f"{tmp_path}/out/train.jsonl": 4, f"{tmp_path}/out/validation.jsonl": 2}
+    parts = [[json.loads(line) for line in (tmp_path / "out" / name).open()] for name in ("train.jsonl", "validation.jsonl")]
+    key = lambda row: row["question"]
+    assert sorted(sum(parts, []), key=key) == sorted([gsm8k[0], *gsm8k[2:6], {"question": "Tom has 5 apples.", "answer": "5"}], key=key)
+    assert main([*words, "--validation", "6"]) == 2
+    assert "--validation 6" in capsys.readouterr().err

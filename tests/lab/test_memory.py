@@ -41,6 +41,14 @@ def test_what_is_always_there_is_counted_to_the_byte_and_recomputing_takes_less(
     assert other["update"] < 0.8 * parts["update"]
 
 
+def test_sft_takes_no_reference_and_no_rollout(capsys):
+    parts = peaks(replace(CONFIG, stage="sft"), SHAPE)
+    assert list(parts) == ["weights", "AdamW", "update", "peak"]
+    assert parts["update"] == peaks(CONFIG, SHAPE)["update"] and parts["peak"] == sum(parts.values()) - parts["peak"]
+    assert main("memory --stage sft --threads 1".split()) == 0
+    assert "+  update" in capsys.readouterr().out
+
+
 def test_a_preset_says_which_gpus_it_fits(capsys):
     assert main("memory --preset qwen2.5-0.5b --k 8 --micro-batch-tokens 512 --threads 1".split()) == 0
     assert "fits a GPU of 24 GB" in capsys.readouterr().out

@@ -11,6 +11,7 @@ from t1mini.inference_scaling import thoughts
 from t1mini.penalties import is_repetitive
 from t1mini.tasks.maths import Problem, key, load_problems, prompt_ids, repetition, response_text, shared
 from t1mini.runs.tokenizer import Tokenizer
+from t1mini.sft import read_examples
 from t1mini.verifier import verify
 
 GOLDEN = Path(__file__).parents[1] / "golden/qwen2-tiny"
@@ -53,6 +54,20 @@ def test_the_prompt_is_a_chat_and_the_taught_response_answers_itself():
     response = response_text(["It is 3.", "It is 2."], ["Wait, no.", "Right."], "2")
     assert response == "<think>\nIt is 3.\n\nWait, no.\n\nIt is 2.\n\nRight.\n\n</think>\n\nThe final answer is \\boxed{2}."
     assert verify(response, "2") and not verify(response, "3")
+
+
+@pytest.mark.parametrize("row, response", [
+    (GSM8K[0], "<think>\n2 + 3 =\n\n</think>\n\nThe final answer is \\boxed{5}."),
+    ({"problem": "q", "solution": "Half of 4, so \\boxed{2}."}, "<think>\nHalf of 4, so 2.\n\n</think>\n\nThe final answer is \\boxed{2}."),
+    ({"question": "q", "answer": "2"}, None), ({"question": "q"}, None), ({"question": "q", "response": "r"}, "r"),
+])
+def test_sft_learns_from_traces_and_from_worked_solutions(tmp_path, row, response):
+    path, tokenizer = write(tmp_path / "p.jsonl", [row]), Tokenizer.from_dir(GOLDEN)
+    if response:
+        assert tokenizer.decode(read_examples(path, tokenizer)[0].response) == response
+    else:
+        with pytest.raises(UserError, match='p.jsonl, line 1: want {"question": "...", "response": "..."}.* worked solution'):
+            read_examples(path, tokenizer)
 
 
 def test_the_thinking_ends_before_its_closing_tag_however_that_is_tokenised():
