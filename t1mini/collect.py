@@ -39,14 +39,14 @@ class CollectConfig(EvaluateConfig):
     task: str = setting("math", "what the problems are", choices=("math",))
     data: str = setting("", "file of problems, or folder of train.jsonl")
     split: str = setting("train", "which problems of a folder", choices=("train",))
-    samples: int = setting(16, "attempts at each problem", "1 to 65_536")
+    samples: int = setting(16, "attempts at each problem", "1 to 65_536", smollm=8)
     at_least: float = setting(0.0, "hard problems: least share of attempts that solve one", "0 to 1",
                               smollm=0.05)
     at_most: float = setting(0.3, "hard problems: largest share of attempts that solve one", "0 to 1",
                              smollm=0.7)
     failed: int = setting(2, "failed attempts in a trace, at most", "1 to 64", smollm=1)
     at_once: float = setting(0.0, "share of the traces whose first attempt is right", "0 to 1", smollm=0.4)
-    trace_tokens: int = setting(2048, "limit of a trace's length", "1 to 1_048_576", smollm=250)
+    trace_tokens: int = setting(2048, "limit of a trace's length", "1 to 1_048_576", smollm=192)
 
 
 def run(config: CollectConfig):

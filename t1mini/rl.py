@@ -59,8 +59,8 @@ class RLConfig(TrainingConfig):
     prompts: int = setting(32, "prompts an update", "1 to 65_536", gpu=64, qwen=32, smollm=16)
     k: int = setting(16, "responses sampled for each prompt", "2 to 65_536", gpu=64, smollm=8)
     max_new_tokens: int = setting(192, "limit of a response's length", "1 to 1_048_576", qwen=1024,
-                                  smollm=256)
-    temperature: float = setting(1.2, "sampling temperature tau", "0.001 to 100")
+                                  smollm=192)
+    temperature: float = setting(1.2, "sampling temperature tau", "0.001 to 100", smollm=1.0)
     min_p: float = setting(0.0, "sample only tokens with p >= min_p * the largest p (findings, F3)", "0 to 1")
     lr: float = setting(8e-4, "peak learning rate", "above 0, to 1", gpu=2e-4, qwen=1.5e-6,
                         smollm=2e-5)

@@ -59,7 +59,7 @@ class SFTConfig(Teacher, TrainingConfig):
     epochs: int = setting(1, "times each is seen", "1 to 1000", gpu=2, qwen=3, smollm=1)
     batch: int = setting(32, "traces an update", "1 to 65_536", gpu=256, qwen=32, smollm=16)
     lr: float = setting(5.6e-3, "peak learning rate", "above 0, to 1", gpu=1e-3, qwen=1e-5,
-                        smollm=1e-4)
+                        smollm=3e-4)
     warmup: int = setting(100, "updates of warm-up", "0 to 1_000_000", qwen=20, smollm=10)
     weight_decay: float = setting(0.1, "AdamW weight decay of matrices", "0 to 10")
     micro_batch_tokens: int = setting(8192, "tokens of one forward and backward pass", "1 or more", gpu=65536,

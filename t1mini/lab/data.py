@@ -36,6 +36,7 @@ class DataConfig(StageConfig):
                            "with --out, divide them into train.jsonl and validation.jsonl there")
     without: tuple = setting((), "files to test on: their questions are left out")
     most_steps: int = setting(0, "most <<calculations>> in a solution; 0: any number", "0 or more")
+    equations: bool = setting(False, "of a solution, keep only the <<calculations>>, a line each")
     validation: int = setting(200, "problems for validation, drawn at random", "1 or more")
 
 
@@ -81,19 +82,20 @@ def inspect(paths):
 
 
 def divide(config):
-    """Writes the rows of --files, as they are, to train.jsonl and validation.jsonl. Prints what it left out."""
+    """Writes the rows of --files, as they are, to train.jsonl and validation.jsonl. Prints what it drops."""
     tests = [problem for path in config.without for problem in maths.load_problems(path)]
     known, alike = ({key(problem) for problem in tests} for key in (maths.key, without_numbers))
     counts, kept = Counter(), {}
     both = lambda row, place: (maths.parse_row(row, place), row)
     for problem, row in [pair for path in config.files for pair in read_rows(path, parse=both)]:
-        key = maths.key(problem)
+        key, steps = maths.key(problem), f"{row}".count("<<")
         reasons = {"asked in --without as well": key in known, "asked before": key in kept,
-                   f"of more than {config.most_steps} steps": 0 < config.most_steps < f"{row}".count("<<")}
+                   f"of more than {config.most_steps} steps": 0 < config.most_steps < steps,
+                   "without <<calculations>>": config.equations and not steps}
         if reason := next((reason for reason, holds in reasons.items() if holds), ""):
             counts[f"left out: {reason}"] += 1
         else:
-            kept[key] = row
+            kept[key] = equations_only(row) if config.equations else row
             counts["kept, though asked in --without with other numbers"] += without_numbers(problem) in alike
     rows, n = list(kept.values()), config.validation
     if len(rows) <= n:
@@ -105,6 +107,16 @@ def divide(config):
         write_text(folder / name, json_lines(part))
         counts[f"{folder / name}"] = len(part)
     print("\n".join(f"{count:>8}  {what}" for what, count in counts.items()))
+
+
+def equations_only(row):
+    """
+    >>> equations_only({"answer": "He has 2+1=<<2+1=3>>3, then 3*3=<<3*3=9>>9.\\n#### 9"})
+    {'answer': '2+1 = 3\\n3*3 = 9\\n#### 9'}
+    """
+    solution, _, answer = row["answer"].rpartition("####")
+    lines = [equation.replace("=", " = ") for equation in re.findall("<<(.*?)>>", solution)]
+    return row | {"answer": "\n".join([*lines, f"#### {answer.strip()}"])}
 
 
 def without_numbers(problem):

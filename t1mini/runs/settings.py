@@ -90,7 +90,8 @@ def is_within(x, within: str):
 class StageConfig:
     """What every stage takes."""
 
-    preset: str = setting("tiny", f"tiny and {SMOLLM} for a CPU, others for a GPU: {', '.join(PRESETS)}", choices=PRESETS)
+    preset: str = setting("tiny", f"{', '.join(PRESETS)}; the first and {SMOLLM} for a CPU, others for a GPU",
+                          choices=PRESETS)
     out: str = setting("", "folder to write to (default: runs/STAGE-PRESET-SEED)")
     seed: int = setting(0, "the run's one source of randomness", "0 to 2_147_483_647")
     device: str = setting("cpu", "torch device, such as cpu, cuda or cuda:0", gpu="cuda",

@@ -28,6 +28,7 @@ from tqdm import tqdm
 
 from t1mini.runs.folder import (RunFolder, Stopped, Stopping, json_lines, read_rows, require_whole,
                                 whole_folder, write_text)
+from t1mini.runs.machine import GIVE_BACK_EVERY, give_back
 from t1mini.runs.optimiser import Optimiser
 from t1mini.runs.settings import UserError
 from t1mini.runs.team import Team
@@ -126,6 +127,8 @@ class TrainingState(Stopping):
     def after(self, step):
         """Update `step` is done: saves where it is time. Stopped, after saving, where a signal has come."""
         self.step = step
+        if step % GIVE_BACK_EVERY == 0:
+            give_back()
         signal = int(self.team.max(torch.tensor(self.number, device=self.config.device)))
         if self.folder and (signal or step % self.config.state_every == 0):
             self.save()
