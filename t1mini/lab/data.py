@@ -16,6 +16,7 @@ import random
 import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass
+from itertools import permutations, product
 from pathlib import Path
 from statistics import fmean
 
@@ -36,7 +37,8 @@ class DataConfig(StageConfig):
                            "with --out, divide them into train.jsonl and validation.jsonl there")
     without: tuple = setting((), "files to test on: their questions are left out")
     most_steps: int = setting(0, "most <<calculations>> in a solution; 0: any number", "0 or more")
-    equations: bool = setting(False, "of a solution, keep only the <<calculations>>, a line each")
+    equations: bool = setting(False, "solutions of equations alone, a line each: the <<calculations>> of "
+                             "a file that shows them, else one that is found in the question's numbers")
     validation: int = setting(200, "problems for validation, drawn at random", "1 or more")
 
 
@@ -91,11 +93,11 @@ def divide(config):
         key, steps = maths.key(problem), f"{row}".count("<<")
         reasons = {"asked in --without as well": key in known, "asked before": key in kept,
                    f"of more than {config.most_steps} steps": 0 < config.most_steps < steps,
-                   "without <<calculations>>": config.equations and not steps}
+                   "without an equation": config.equations and not (row := equations_only(row, problem))}
         if reason := next((reason for reason, holds in reasons.items() if holds), ""):
             counts[f"left out: {reason}"] += 1
         else:
-            kept[key] = equations_only(row) if config.equations else row
+            kept[key] = row
             counts["kept, though asked in --without with other numbers"] += without_numbers(problem) in alike
     rows, n = list(kept.values()), config.validation
     if len(rows) <= n:
@@ -109,13 +111,25 @@ def divide(config):
     print("\n".join(f"{count:>8}  {what}" for what, count in counts.items()))
 
 
-def equations_only(row):
-    """
-    >>> equations_only({"answer": "He has 2+1=<<2+1=3>>3, then 3*3=<<3*3=9>>9.\\n#### 9"})
+def equations_only(row, problem):
+    """The row with a line an equation as its solution; None where there are none to be had.
+
+    Where the file shows no calculations, it is one of two numbers of the question, if only one fits.
+
+    >>> equations_only({"answer": "He has 2+1=<<2+1=3>>3, then 3*3=<<3*3=9>>9.\\n#### 9"}, None)
     {'answer': '2+1 = 3\\n3*3 = 9\\n#### 9'}
+    >>> equations_only({"answer": "41"}, maths.Problem("Of 50 apples in 2 boxes Tom eats 9. What is left?", "41"))
+    {'answer': '50-9 = 41\\n#### 41'}
     """
-    solution, _, answer = row["answer"].rpartition("####")
-    lines = [equation.replace("=", " = ") for equation in re.findall("<<(.*?)>>", solution)]
+    solution, _, answer = f"{row.get('answer')}".rpartition("####")
+    equations = re.findall("<<(.*?)>>", solution)
+    if not equations:
+        found = {*re.findall(r"\d+(?:\.\d+)?", problem.question)}
+        equations = [f"{a}{op}{b}={answer.strip()}" for (a, b), op in product(permutations(found, 2), "+-*/")
+                     if (a > b or op in "-/") and answers_equal(f"{a}{op}{b}", answer)][:2]
+        if len(equations) != 1:
+            return None
+    lines = [equation.replace("=", " = ") for equation in equations]
     return row | {"answer": "\n".join([*lines, f"#### {answer.strip()}"])}
 
 

@@ -43,3 +43,14 @@ def test_files_are_divided_each_question_once_and_none_of_the_test_problems(tmp_
     assert sorted(sum(parts, []), key=key) == sorted([gsm8k[0], *gsm8k[2:6], {"question": "Tom has 5 apples.", "answer": "5"}], key=key)
     assert main([*words, "--validation", "6"]) == 2
     assert "--validation 6" in capsys.readouterr().err
+
+
+def test_solutions_become_equations_and_questions_of_which_none_or_several_fit_are_left_out(tmp_path, capsys):
+    rows = [{"question": "Of 50 in 2 boxes 9 are left. How many went?", "answer": "41"}, {"question": "2 and 2?", "answer": "4"},
+            {"question": "4 and 2 more?", "answer": "8"}, {"question": "4 by 2?", "answer": "7"},
+            {"question": "2.5 and 1?", "answer": "It is 2.5+1=<<2.5+1=3.5>>3.5.\n#### 3.5"}]
+    (tmp_path / "p.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert main(["data", "--files", str(tmp_path / "p.jsonl"), "--equations", "--validation", "1", "--out", str(tmp_path / "out")]) == 0
+    assert "2  left out: without an equation" in capsys.readouterr().out
+    kept = [json.loads(line)["answer"] for name in ("train", "validation") for line in (tmp_path / f"out/{name}.jsonl").open()]
+    assert sorted(kept) == ["2.5+1 = 3.5\n#### 3.5", "4*2 = 8\n#### 8", "50-9 = 41\n#### 41"]

@@ -1,0 +1,70 @@
+"""What tutorials/real_model.md says of its run: rows and paired differences from the folders its commands write.
+
+    RUNS/SEED/PROBLEMS-POLICY/responses.jsonl       of evaluate, such as runs/135m/0/svamp-rl
+
+A row a folder, in tutorials/findings/studies/real-model.csv:
+
+    pass@1, low, high       share of right responses, with the 95% interval over problems
+    turned, recovered       share of responses whose thinking turns round, and share of those that end right
+    gain, from, to          points over the policy `sft` on the same problems, with the paired 95% interval
+
+Run it: python tutorials/findings/real_model.py runs/135m
+"""
+
+import csv
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from t1mini.statistics import clustered_interval, crossed_bootstrap, paired_bootstrap
+
+TABLE = Path(__file__).parent / "studies/real-model.csv"
+TURNS = ("Wait,", "Hmm,", "Let me verify")  # how t1mini.tasks.critiques begins to doubt
+
+
+def main(runs: Path):
+    folders = sorted(path.parent for path in runs.glob("*/*/evaluation.json"))
+    scores, rows = {}, []
+    for folder in folders:
+        results = json.loads((folder / "evaluation.json").read_text())
+        responses = [json.loads(line) for line in (folder / "responses.jsonl").open()]
+        correct = np.array([row["correct"] for row in responses], dtype=float).reshape(-1, results["samples"])
+        turned = [row for row in responses if any(word in row["text"] for word in TURNS)]
+        problems, policy = folder.name.split("-", 1)
+        scores[problems, policy, folder.parent.name] = correct
+        row = {"seed": folder.parent.name, "problems": problems, "policy": policy, "n": len(correct),
+               "samples": results["samples"], "pass@1": correct.mean()}
+        row |= dict(zip(("low", "high"), clustered_interval(correct)))
+        row |= {name: value for name, value in results.items()
+                if name in ("length", "repetitive", "overlong", "garbled") or name.startswith(("pass@", "majority@"))
+                and not name.endswith("interval")}
+        row |= {"turned": len(turned) / len(responses),
+                "recovered": sum(row["correct"] for row in turned) / max(1, len(turned))}
+        start = scores.get((problems, "sft", row["seed"]))
+        rows.append(row | {"commit": results["made_by"]["commit"], "torch": results["made_by"]["torch"]})
+    for row in rows:
+        key, start = (row["problems"], row["policy"], row["seed"]), scores.get((row["problems"], "sft", row["seed"]))
+        if start is not None and row["policy"] != "sft":
+            low, high = paired_bootstrap(scores[key], start, 0)
+            row |= {"gain": row["pass@1"] - start.mean(), "from": low, "to": high}
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    with TABLE.open("w", newline="") as file:
+        writer = csv.DictWriter(file, names)
+        writer.writeheader()
+        writer.writerows({name: round(x, 4) if isinstance(x, float) else x for name, x in row.items()} for row in rows)
+    for problems in dict.fromkeys(row["problems"] for row in rows):
+        for policy in dict.fromkeys(row["policy"] for row in rows):
+            seeds = [seed for p, q, seed in scores if (p, q) == (problems, policy) and (p, "sft", seed) in scores]
+            if seeds and policy != "sft":
+                gains = np.array([(scores[problems, policy, seed] - scores[problems, "sft", seed]).mean(1) for seed in seeds])
+                low, high = crossed_bootstrap(gains, 0)
+                print(f"{problems:12} {policy:8} over sft, {len(seeds)} seed(s): "
+                      f"{100 * gains.mean():+.1f} points ({100 * low:+.1f} to {100 * high:+.1f})")
+    print(f"wrote {TABLE}")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
