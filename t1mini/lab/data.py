@@ -118,15 +118,16 @@ def equations_only(row, problem):
 
     >>> equations_only({"answer": "He has 2+1=<<2+1=3>>3, then 3*3=<<3*3=9>>9.\\n#### 9"}, None)
     {'answer': '2+1 = 3\\n3*3 = 9\\n#### 9'}
-    >>> equations_only({"answer": "41"}, maths.Problem("Of 50 apples in 2 boxes Tom eats 9. What is left?", "41"))
+    >>> equations_only({"answer": "41"}, maths.Problem("Of 50 in 2 boxes 9 go. What is left?", "41"))
     {'answer': '50-9 = 41\\n#### 41'}
     """
     solution, _, answer = f"{row.get('answer')}".rpartition("####")
     equations = re.findall("<<(.*?)>>", solution)
     if not equations:
         found = {*re.findall(r"\d+(?:\.\d+)?", problem.question)}
-        equations = [f"{a}{op}{b}={answer.strip()}" for (a, b), op in product(permutations(found, 2), "+-*/")
-                     if (a > b or op in "-/") and answers_equal(f"{a}{op}{b}", answer)][:2]
+        sums = [f"{a}{op}{b}" for (a, b), op in product(permutations(found, 2), "+-*/")
+                if a > b or op in "-/"]  # a sum or product in one order only
+        equations = [f"{left}={answer.strip()}" for left in sums if answers_equal(left, answer)]
         if len(equations) != 1:
             return None
     lines = [equation.replace("=", " = ") for equation in equations]

@@ -60,7 +60,7 @@ def worked_solution(row: dict, answer: str):
     <BLANKLINE>
     </think>
     <BLANKLINE>
-    The final answer is \boxed{3}.
+    The final answer is \\boxed{3}.
     """
     text = row.get("solution") or f"{row.get('answer')}".rpartition("####")[0]
     solution = without_tags(re.sub("<<.*?>>", "", text))
