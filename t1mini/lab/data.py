@@ -22,7 +22,7 @@ from statistics import fmean
 
 from t1mini.runs.folder import json_lines, write_text
 from t1mini.runs.jsonl import excerpt, read_rows
-from t1mini.runs.settings import StageConfig, UserError, setting
+from t1mini.runs.settings import StageConfig, UserError, flag, setting
 from t1mini.tasks import chains, countdown, maths
 from t1mini.tasks.teacher import Teacher, teach
 from t1mini.verifier import answers_equal, is_plain
@@ -43,8 +43,13 @@ class DataConfig(StageConfig):
 
 
 def run(config):
+    if config.files and config.out:
+        return divide(config)
+    for name in ("without", "most_steps", "equations"):
+        if getattr(config, name):
+            raise UserError(f"{flag(name)} is for --files with --out, a folder to write to")
     if config.files:
-        return divide(config) if config.out else inspect(config.files)
+        return inspect(config.files)
     splits = write(Path(config.out or ("data" if config.numbers == 3 else "data-4")), config.numbers)
     print(f"{'split':12}{'problems':>10}{'chains':>10}{'solutions':>11}{'blind search in 10':>20}")
     for name, problems in splits.items():
@@ -104,6 +109,8 @@ def divide(config):
         raise UserError(f"--validation {n}: of --files there are only {len(rows)} questions left; lower it")
     random.Random(config.seed).shuffle(rows)
     folder = Path(config.out)
+    if (folder / "train.jsonl").exists():
+        raise UserError(f"--out {folder}: it has a train.jsonl, which stays; name another folder")
     folder.mkdir(parents=True, exist_ok=True)
     for name, part in {"train.jsonl": rows[n:], "validation.jsonl": rows[:n]}.items():
         write_text(folder / name, json_lines(part))
