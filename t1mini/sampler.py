@@ -89,7 +89,8 @@ def scale(logits: Tensor, temperature: float, vocab_limit: int | None = None) ->
     if not temperature >= 0:
         raise ValueError(f"temperature must be at least 0, got {temperature}")
     z = logits[..., :vocab_limit]
-    return z.to(torch.promote_types(z.dtype, torch.float32)) / (temperature or 1.0)
+    z = z.to(torch.promote_types(z.dtype, torch.float32))
+    return z if temperature in (0, 1) else z / temperature  # of many rows the quotient is a pass over memory
 
 
 def require_valid(top_k: int, top_p: float, min_p: float):
