@@ -2,7 +2,7 @@
 
     RUNS/SEED/PROBLEMS-POLICY/responses.jsonl       of evaluate, such as runs/135m/0/svamp-rl
 
-A row a folder, in tutorials/findings/studies/real-model.csv:
+A row a folder, in tutorials/findings/real_model.csv:
 
     pass@1, low, high       share of right responses, with the 95% interval over problems
     turned, recovered       share of responses whose thinking turns round, and share of those that end right
@@ -21,7 +21,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from t1mini.statistics import clustered_interval, crossed_bootstrap, paired_bootstrap
 
-TABLE = Path(__file__).parent / "studies/real-model.csv"
+TABLE = Path(__file__).with_suffix(".csv")
 TURNS = ("Wait,", "Hmm,", "Let me verify")  # how t1mini.tasks.critiques begins to doubt
 
 
@@ -38,12 +38,10 @@ def main(runs: Path):
         row = {"seed": folder.parent.name, "problems": problems, "policy": policy, "n": len(correct),
                "samples": results["samples"], "pass@1": correct.mean()}
         row |= dict(zip(("low", "high"), clustered_interval(correct)))
-        row |= {name: value for name, value in results.items()
-                if name in ("length", "repetitive", "overlong", "garbled") or name.startswith(("pass@", "majority@"))
-                and not name.endswith("interval")}
+        shown = ("length", "repetitive", "overlong", "garbled", f"pass@{results['samples']}", f"majority@{results['samples']}")
+        row |= {name: results[name] for name in shown}
         row |= {"turned": len(turned) / len(responses),
                 "recovered": sum(row["correct"] for row in turned) / max(1, len(turned))}
-        start = scores.get((problems, "sft", row["seed"]))
         rows.append(row | {"commit": results["made_by"]["commit"], "torch": results["made_by"]["torch"]})
     for row in rows:
         key, start = (row["problems"], row["policy"], row["seed"]), scores.get((row["problems"], "sft", row["seed"]))
