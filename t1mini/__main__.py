@@ -1,14 +1,14 @@
 """The command line: python -m t1mini STAGE [--flags]. Flags and their help come from each stage's settings.
 
     train       everything: data, SFT, RL, evaluation, budget curve, in one run folder
-    data        write the Countdown problems
+    data        write the Countdown problems, or divide others' files
     sft         fine-tune on trial-and-error chains of thought
     rl          reinforce with the T1 step
     collect     a real model's own attempts, as traces for sft and hard problems for rl
     evaluate    accuracy on problems never seen, with intervals
     scale       accuracy against the thinking budget
     study       the paper's findings: one mechanism switched at a time, over several seeds
-    memory      what an RL run will take on a GPU
+    memory      what a run of rl or sft will take
     bench       what the fast paths buy
     sample      type a problem, read the model's thinking
     plot        figures of a run or a study

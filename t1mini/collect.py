@@ -1,4 +1,4 @@
-r"""Collect: a model's own attempts at every problem, and the two files they are good for.
+r"""Collect: a model's own attempts at every problem, and the files they are good for.
 
     attempts/        n responses to each problem, each judged as t1mini.evaluate does it; one whole file a
                      batch of problems, so that --resume finds what has been sampled

@@ -48,7 +48,7 @@ class EvaluateConfig(StageConfig):
     top_p: float = setting(1.0, "sample from the likeliest tokens that hold this mass", "above 0, to 1")
     min_p: float = setting(0.0, "sample only tokens with p >= min_p * the largest p", "0 to 1")
     max_new_tokens: int = setting(192, "limit of a response's length", "1 to 1_048_576", qwen=1024,
-                                  smollm=192)
+                                  smollm=160)
     repeat_limit: int = setting(4, "times an attempt, or a run of 20 tokens, may occur in a response",
                                 "1 or more")
     max_batch_tokens: int = setting(200_000, "tokens of all rows sampled at once, up to their limit",

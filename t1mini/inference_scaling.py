@@ -32,7 +32,7 @@ class ScaleConfig(EvaluateConfig):
                           qwen=("",))
     budgets: tuple = setting((16, 32, 48, 64, 96, 128, 160, 192), "tokens of thinking", "0 to 1_048_576",
                              qwen=(64, 128, 256, 384, 512, 768, 1024),
-                             smollm=(16, 32, 48, 64, 96, 128, 160, 192))
+                             smollm=(16, 32, 48, 64, 96, 128, 160))
     answer_tokens: int = setting(8, "tokens a forced answer may take", "1 to 65_536", qwen=32)
 
 

@@ -159,9 +159,10 @@ def read_examples(path: str, tokenizer, positions=float("inf")):
     """
 
     def parse(row, place):
+        row = {name.casefold(): value for name, value in row.items()}
         question, response = row.get("question"), row.get("response")
-        if response is None and {"answer", "solution", "problem"} & {*row}:
-            (question, answer) = maths.parse_row(row, place)
+        if response is None and {"answer", "solution"} & {*row}:
+            question, answer = maths.parse_row(row, place)
             response = maths.worked_solution(row, answer)
         if not all(isinstance(text, str) and text.strip() for text in (question, response)):
             raise UserError(f'{place}: want {{"question": "...", "response": "..."}}, as the collect stage '

@@ -119,26 +119,25 @@ def divide(config):
 
 
 def equations_only(row, problem):
-    """The row with a line an equation as its solution; None where there are none to be had.
+    """The problem with a line an equation as its solution; None where there are none to be had.
 
     Where the file shows no calculations, it is one of two numbers of the question, if only one fits.
 
-    >>> equations_only({"answer": "He has 2+1=<<2+1=3>>3, then 3*3=<<3*3=9>>9.\\n#### 9"}, None)
-    {'answer': '2+1 = 3\\n3*3 = 9\\n#### 9'}
-    >>> equations_only({"answer": "41"}, maths.Problem("Of 50 in 2 boxes 9 go. What is left?", "41"))
-    {'answer': '50-9 = 41\\n#### 41'}
+    >>> equations_only({"answer": "He has 2+1=<<2+1=3>>3, then 3*3=<<3*3=9>>9.\\n#### 9"}, maths.Problem("q", "9"))
+    {'question': 'q', 'answer': '2+1 = 3\\n3*3 = 9\\n#### 9'}
+    >>> equations_only({"answer": "41"}, maths.Problem("Of 50 in 2 bags 9 go. The rest?", "41"))
+    {'question': 'Of 50 in 2 bags 9 go. The rest?', 'answer': '50-9 = 41\\n#### 41'}
     """
-    solution, _, answer = f"{row.get('answer')}".rpartition("####")
-    equations = re.findall("<<(.*?)>>", solution)
+    equations = re.findall("<<(.*?)>>", f"{row.get('answer')}")
     if not equations:
         found = {*re.findall(r"\d+(?:\.\d+)?", problem.question)}
         sums = [f"{a}{op}{b}" for (a, b), op in product(permutations(found, 2), "+-*/")
                 if a > b or op in "-/"]  # a sum or product in one order only
-        equations = [f"{left}={answer.strip()}" for left in sums if answers_equal(left, answer)]
+        equations = [f"{left}={problem.answer}" for left in sums if answers_equal(left, problem.answer)]
         if len(equations) != 1:
             return None
     lines = [equation.replace("=", " = ") for equation in equations]
-    return row | {"answer": "\n".join([*lines, f"#### {answer.strip()}"])}
+    return {"question": problem.question, "answer": "\n".join([*lines, f"#### {problem.answer}"])}
 
 
 def without_numbers(problem):

@@ -8,8 +8,8 @@ A stage declares its settings once, help text and range beside each:
 
 The value in front is the `tiny` preset, `gpu=` the larger one, `qwen=` that of the presets for real
 checkpoints, which otherwise follow `gpu=`, `smollm=` that of the smallest of them, which is for two cores.
-From this `add_flags` makes `--k` with its help, `from_flags`
-checks the range before any work starts, and `to_dict` is what a run saves as config.json.
+From this `add_flags` makes `--k` with its help, `from_flags` checks the range before any work starts, and
+`to_dict` is what a run saves as config.json.
 
 `--resume RUN` takes every setting from RUN/config.json: a folder from elsewhere is checked like anything
 typed. Settings of MAY_CHANGE can be given anew; any
@@ -94,8 +94,7 @@ class StageConfig:
                           choices=PRESETS)
     out: str = setting("", "folder to write to (default: runs/STAGE-PRESET-SEED)")
     seed: int = setting(0, "the run's one source of randomness", "0 to 2_147_483_647")
-    device: str = setting("cpu", "torch device, such as cpu, cuda or cuda:0", gpu="cuda",
-                          smollm="cpu")
+    device: str = setting("cpu", "torch device, such as cpu, cuda or cuda:0", gpu="cuda", smollm="cpu")
     threads: int = setting(0, "CPU threads; 0 means every core this process may use", "0 to 1024")
 
     def to_dict(self):

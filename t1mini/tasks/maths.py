@@ -62,7 +62,9 @@ def worked_solution(row: dict, answer: str):
     <BLANKLINE>
     The final answer is \\boxed{3}.
     """
-    text = row.get("solution") or f"{row.get('answer')}".rpartition("####")[0]
+    text = row.get("solution")
+    if not isinstance(text, str):
+        text = f"{row.get('answer')}".rpartition("####")[0]
     solution = without_tags(re.sub("<<.*?>>", "", text))
     return f"<think>\n{solution}\n\n</think>\n\n{told(answer)}" if solution else ""
 

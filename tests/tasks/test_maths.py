@@ -59,7 +59,8 @@ def test_the_prompt_is_a_chat_and_the_taught_response_answers_itself():
 @pytest.mark.parametrize("row, response", [
     (GSM8K[0], "<think>\n2 + 3 =\n\n</think>\n\nThe final answer is \\boxed{5}."),
     ({"problem": "q", "solution": "Half of 4, so \\boxed{2}."}, "<think>\nHalf of 4, so 2.\n\n</think>\n\nThe final answer is \\boxed{2}."),
-    ({"question": "q", "answer": "2"}, None), ({"question": "q"}, None), ({"question": "q", "response": "r"}, "r"),
+    ({"Problem": "q", "Solution": "So 2: \\boxed{2}."}, "<think>\nSo 2: 2.\n\n</think>\n\nThe final answer is \\boxed{2}."),
+    ({"question": "q", "answer": "2", "solution": 5}, None), ({"question": "q", "answer": "2"}, None), ({"question": "q"}, None), ({"question": "q", "response": "r"}, "r"),
 ])
 def test_sft_learns_from_traces_and_from_worked_solutions(tmp_path, row, response):
     path, tokenizer = write(tmp_path / "p.jsonl", [row]), Tokenizer.from_dir(GOLDEN)
