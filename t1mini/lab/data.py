@@ -123,7 +123,7 @@ def equations_only(row, problem):
 
     Where the file shows no calculations, it is one of two numbers of the question, if only one fits.
 
-    >>> equations_only({"answer": "He has 2+1=<<2+1=3>>3, then 3*3=<<3*3=9>>9.\\n#### 9"}, maths.Problem("q", "9"))
+    >>> equations_only({"answer": "So 2+1=<<2+1=3>>3, 3*3=<<3*3=9>>9.\\n#### 9"}, maths.Problem("q", "9"))
     {'question': 'q', 'answer': '2+1 = 3\\n3*3 = 9\\n#### 9'}
     >>> equations_only({"answer": "41"}, maths.Problem("Of 50 in 2 bags 9 go. The rest?", "41"))
     {'question': 'Of 50 in 2 bags 9 go. The rest?', 'answer': '50-9 = 41\\n#### 41'}
