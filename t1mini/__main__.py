@@ -12,6 +12,7 @@
     bench       what the fast paths buy
     sample      type a problem, read the model's thinking
     plot        figures of a run or a study
+    view        one page that shows a run: curves, groups, thinking, budgets
 
 A user's mistake is one line on stderr and exit code 2. A signal ends a stage with 128 and its number.
 """
@@ -44,6 +45,7 @@ STAGES = {  # where its settings are
     "memory": "lab.memory.MemoryConfig",
     "sample": "lab.sample.SampleConfig",
     "plot": "lab.plot.PlotConfig",
+    "view": "lab.view.ViewConfig",
 }
 
 

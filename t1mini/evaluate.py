@@ -28,7 +28,7 @@ from t1mini.runs.folder import RunFolder, json_lines
 from t1mini.runs.settings import PRECISIONS, SMALL_CACHE, StageConfig, UserError, setting
 from t1mini.sampler import Sampling
 from t1mini.statistics import clustered_interval, majority_at_k, pass_at_k, wilson_interval
-from t1mini.tasks import TASKS, load_problems, policy_for
+from t1mini.tasks import TASKS, file_of, load_problems, policy_for
 from t1mini.tasks.countdown import SPLITS
 
 FORMATS = {"problems": "{}", "samples": "{}", "interval": "{0[0]:.1%} - {0[1]:.1%}",
@@ -102,28 +102,41 @@ def respond(policy, tokenizer, problems: list, config: EvaluateConfig, indices=N
 
 class HeldOut:
     """Problems kept out of training, which RL looks at every --eval-every updates: one response to each at
-    temperature 1, with the same noise every time. A look is a row of eval.csv.
+    temperature 1, with the same noise every time. A look is a row of eval.csv. At each checkpoint a few of
+    them are kept whole, for `python -m t1mini view`: thinking.jsonl.
     """
 
     def __init__(self, config):
         """`config` is RL's. UserError where its problems are missing."""
-        self.every, self.steps, self.problems, self.shown = config.eval_every, config.steps, [], {}
+        self.every, self.checkpoint_every, self.steps = config.eval_every, config.checkpoint_every, config.steps
+        self.problems, self.shown = [], {}
         source = config.eval_data or (config.data if os.path.isdir(config.data) else "")
         if self.every and not os.path.exists(source):
             raise UserError("--eval-every needs --eval-data, a file of problems that are not trained on; "
                             f"there is none at {source!r}")
-        if self.every:
+        if self.every or config.read_problems and os.path.exists(file_of(source, "validation")):
             kept = {field.name: getattr(config, field.name) for field in fields(EvaluateConfig)
                     if hasattr(config, field.name)}
             kept |= {"data": source, "split": "validation", "samples": 1,
                      "problems": config.eval_problems, "temperature": 1.0, "min_p": 0.0, "out": ""}
             self.config = EvaluateConfig(**kept)
-            self.problems = pick_problems(self.config)
+            self.problems = pick_problems(self.config, least=2 if self.every else 1)
+        self.read = self.problems[: config.read_problems]
 
     def look(self, step: int, policy, tokenizer, state):
-        """After `step` updates, where it is time. Each rank answers its share."""
-        if not self.every or step % self.every and step != self.steps:
-            return
+        """After `step` updates, where it is time."""
+        is_time = lambda every: step % every == 0 or step == self.steps
+        if self.every and is_time(self.every):
+            self.measure(step, policy, tokenizer, state)
+        if self.read and state.folder and is_time(self.checkpoint_every):
+            _, verdicts = respond(policy, tokenizer, self.read, self.config, progress="")
+            prompts = map(TASKS[self.config.task].prompt_text, self.read)
+            rows = zip(prompts, responses(self.read, verdicts))
+            state.folder.append("thinking.jsonl", json_lines({"step": step, "prompt": prompt, **row}
+                                                             for prompt, row in rows))
+
+    def measure(self, step: int, policy, tokenizer, state):
+        """A row of eval.csv. Each rank answers its share."""
         mine = state.team.share(range(len(self.problems)))
         names = "correct", "length", "repetitive", "overlong", "garbled"
         total = torch.zeros(len(names), dtype=torch.float64, device=policy.device)

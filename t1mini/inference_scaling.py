@@ -20,10 +20,13 @@ import numpy as np
 
 from t1mini.evaluate import EvaluateConfig, pick_problems, respond, table
 from t1mini.fast import twins
-from t1mini.runs.folder import RunFolder, csv_text
+from t1mini.runs.folder import RunFolder, csv_text, json_lines
 from t1mini.runs.settings import UserError, setting
 from t1mini.statistics import clustered_interval, paired_bootstrap
 from t1mini.tasks import TASKS, policy_for
+
+
+SHOWN = 8  # problems whose responses cuts.jsonl keeps
 
 
 @dataclass(frozen=True)
@@ -44,22 +47,26 @@ def run(config: ScaleConfig):
     problems = pick_problems(config)
     forced = longest + len(TASKS[config.task].FORCED_ANSWER) + config.answer_tokens
     policies = {path: policy_for(config, path, problems, forced) for path in config.init}
-    curves = {}
+    curves, cuts = {}, {}
     with RunFolder(config, "scale") as folder:
         for path, policy in policies.items():
             thinking, _ = respond(*policy, problems, config)
-            curves[path] = budget_curve(*policy, problems, thinking, config)
-        write_curves(folder, curves, config.budgets)
+            curves[path], cuts[path] = budget_curve(*policy, problems, thinking, config)
+        write_curves(folder, curves, config.budgets, cuts)
     print(curve_table(curves, config.budgets), gains(curves, config.budgets, config.seed), sep="\n\n")
     print(f"wrote {folder.path}/budget_curve.csv")
 
 
 def budget_curve(policy, tokenizer, problems: list, thinking, config: ScaleConfig):
-    """Correct or not at each budget, where the same `thinking` is cut: [budgets, problems, samples]"""
+    """Correct or not at each budget, where the same `thinking` is cut: [budgets, problems, samples]. And of
+    the first problems one response each, to be looked at, with its answer at each budget.
+    """
     task, (generate, _) = TASKS[config.task], twins(config)
     asked = [problem for problem in problems for _ in range(config.samples)]  # by the row
     opener = tokenizer.encode(task.FORCED_ANSWER)
-    correct = []
+    correct, kept = [], [{"prompt": task.prompt_text(problem), "cuts": [],
+                          "tokens": [tokenizer.decode([token]) for token in thinking.ids(i * config.samples)]}
+                         for i, problem in enumerate(problems[:SHOWN])]
     for step, budget in enumerate(config.budgets, 1):
         answers = [tokenizer.decode(ids) for ids in thinking.unpadded]
         cut = (~thinking.finished | (thinking.lengths > budget)).nonzero().flatten().tolist()
@@ -73,8 +80,11 @@ def budget_curve(policy, tokenizer, problems: list, thinking, config: ScaleConfi
                             progress=f"{budget} tokens")
             for row, ids in zip(cut, ends.unpadded):
                 answers[row] = task.FORCED_ANSWER + tokenizer.decode(ids)
-        correct += [task.is_correct(*pair) for pair in zip(asked, answers)]
-    return np.array(correct, dtype=float).reshape(-1, len(problems), config.samples)
+        correct.append([task.is_correct(*pair) for pair in zip(asked, answers)])
+        for row, response in zip(range(0, len(asked), config.samples), kept):
+            response["cuts"].append({"budget": budget, "forced": row in cut, "answer": answers[row][-200:],
+                                     "correct": correct[-1][row]})
+    return np.array(correct, dtype=float).reshape(-1, len(problems), config.samples), kept
 
 
 def thoughts(ids: list[int], budget: int, tokenizer, end: str):
@@ -96,12 +106,13 @@ def truncate_thinking(ids, budget: int, end_id: int):
     return ids[: min(budget, ids.index(end_id))] if end_id in ids else ids[:budget]
 
 
-def write_curves(folder, curves: dict[str, np.ndarray], budgets):
-    """budget_curve.csv: a row a policy and budget, with the 95% interval over problems."""
+def write_curves(folder, curves: dict[str, np.ndarray], budgets, cuts: dict[str, list]):
+    """budget_curve.csv: a row a policy and budget, with the 95% interval over problems; and cuts.jsonl."""
     header = "policy", "budget", "accuracy", "low", "high"
     rows = [dict(zip(header, (label, budget, scores.mean(), *clustered_interval(scores))))
             for label, curve in curves.items() for budget, scores in zip(budgets, curve)]
     folder.write_text("budget_curve.csv", csv_text(rows))
+    folder.write_text("cuts.jsonl", json_lines({"policy": label, **row} for label in cuts for row in cuts[label]))
 
 
 def curve_table(curves, budgets):

@@ -37,7 +37,7 @@ from t1mini.penalties import PATTERNS, judge_rollouts, rewards_of
 from t1mini.reference import EMAReference
 from t1mini.rollout import rows_to_score, score_rollouts
 from t1mini.runs.checkpoint import save_policy
-from t1mini.runs.folder import RunFolder
+from t1mini.runs.folder import RunFolder, json_lines
 from t1mini.runs.machine import DTYPES, Clock
 from t1mini.runs.optimiser import NotFinite, Optimiser
 from t1mini.runs.settings import SMALL_CACHE, TrainingConfig, setting
@@ -87,6 +87,10 @@ class RLConfig(TrainingConfig):
                                "1 or more")
     eval_every: int = setting(0, "updates between looks at problems held out, eval.csv; 0: none", "0 or more")
     eval_data: str = setting("", "file of those problems (default: validation.jsonl of the folder --data)")
+    group_every: int = setting(5, "updates between groups kept for view, groups.jsonl; 0: none", "0 or more",
+                               gpu=25, smollm=2)
+    read_problems: int = setting(4, "held-out problems whose thinking is kept at each checkpoint for view, "
+                                 "thinking.jsonl", "0 to 64")
     eval_problems: int = setting(64, "how many of them, drawn at random; 0 means all", "0 or more")
 
     def sampling(self, vocab_limit: int) -> Sampling:
@@ -99,8 +103,8 @@ class RLConfig(TrainingConfig):
 
 def t1_step(step: int, problems: Sequence, indices: Sequence[int], policy: Qwen, reference: EMAReference,
             optimiser: Optimiser, tokenizer: Tokenizer, config: RLConfig, generate: Callable,
-            score: Callable) -> tuple[dict[str, float], str]:
-    """One update on P problems, whose noise `indices` name. Returns its metrics row, and responses to read.
+            score: Callable) -> tuple[dict[str, float], StepRecord]:
+    """One update on P problems, whose noise `indices` name. Returns its metrics row, and what it computed.
 
     NotFinite, and nothing changed, where the update has to be refused.
     """
@@ -137,7 +141,7 @@ def t1_step(step: int, problems: Sequence, indices: Sequence[int], policy: Qwen,
     # 7. reference
     reference.update(policy)
     # 8. metrics
-    return record.metrics(step + 1, grad_norm, optimiser.team), record.text(step + 1)
+    return record.metrics(step + 1, grad_norm, optimiser.team), record
 
 
 def run(config: RLConfig):
@@ -172,12 +176,15 @@ def train(policy: Qwen, tokenizer: Tokenizer, problems: list, config: RLConfig, 
             indices = team.share(range(config.prompts))
             try:
                 with clock.part("seconds"):
-                    row, sample = t1_step(step, batch, indices, policy, reference, optimiser, tokenizer,
+                    row, record = t1_step(step, batch, indices, policy, reference, optimiser, tokenizer,
                                           config, generate, score)
             except NotFinite as refused:
                 state.refuse(done, *refused.args)
             else:
-                state.record(row, clock.take("seconds", "rollout", "score"), sample)
+                state.record(row, clock.take("seconds", "rollout", "score"), record.text(done))
+                if folder and config.group_every and done % config.group_every == 0:
+                    group = record.group(done, tokenizer) | {"problem": batch[record.shown]._asdict()}
+                    folder.append("groups.jsonl", json_lines([group]))
                 state.bar.set_postfix({name: f"{row[name]:.2f}" for name in SHOWN} | held_out.shown)
                 for sign in signs(row):
                     state.note(done, *sign)

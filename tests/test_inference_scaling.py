@@ -34,7 +34,7 @@ CONFIG = ScaleConfig(samples=3, budgets=(0, 25, 60, 192))
 def test_with_room_to_finish_the_curve_is_the_plain_accuracy(policy):
     model, tokenizer = policy
     rollouts = respond(model, tokenizer, PROBLEMS, CONFIG)[0]
-    scores = budget_curve(model, tokenizer, PROBLEMS, rollouts, CONFIG)
+    scores, _ = budget_curve(model, tokenizer, PROBLEMS, rollouts, CONFIG)
     finished = rollouts.finished.reshape(len(PROBLEMS), 3).numpy()
     plain = np.array([countdown.is_correct(PROBLEMS[r // 3], tokenizer.decode(rollouts.ids(r))) for r in range(len(rollouts.lengths))])
     assert scores.shape == (4, len(PROBLEMS), 3) and finished.mean() > 0.5

@@ -70,13 +70,13 @@ def test_the_gradient_of_a_step_is_that_of_the_whole_loss(entropy_coef, min_p, p
     made = []
     generate, score = twins(config)
     watched = lambda *a, **settings: made.append(generate(*a, **settings)) or made[-1]
-    row, text = t1_step(0, EASY[:3], range(3), policy, reference, optimiser, tokenizer, config, watched, score)
+    row, record = t1_step(0, EASY[:3], range(3), policy, reference, optimiser, tokenizer, config, watched, score)
     loss = written_out(policy, tokenizer, optimiser.rows, made[0], entropy_coef, min_p)
     loss.backward()
     assert optimiser.loss == pytest.approx(loss.item(), abs=1e-9) and optimiser.gap < 1e-9
     for got, p in zip(optimiser.gradients, policy.parameters(), strict=True):
         torch.testing.assert_close(got, p.grad, atol=1e-6, rtol=0)
-    assert row.keys() == METRICS.keys() and row["kl"] != 0 and text.startswith("--- step 1: make 30 from")
+    assert row.keys() == METRICS.keys() and row["kl"] != 0 and record.text(1).startswith("--- step 1: make 30 from")
     groups = torch.tensor([r["advantage"] for r in optimiser.rows]).view(3, 4)
     torch.testing.assert_close(groups.sum(-1), torch.zeros(3), atol=1e-5, rtol=0)  # both terms are centred
 

@@ -1,13 +1,14 @@
-"""Tables and figures of studies, and figures of runs of `train`, `rl` and `scale`.
+"""Tables and figures of studies, and figures of runs of `train`, `rl`, `sft` and `scale`.
 
     STUDY.svg           a study's variants, a dot a run (thinking-budget: budget curves), and RL on the way
     budget_curve.svg    accuracy against the thinking budget: SFT start, half-way, final policy
     learning.svg        accuracy, length and entropy over the updates, so far where a run goes on
+    sft.svg             the loss over SFT's updates
 
 Lines are means over runs, bands run from the lowest to the highest; over updates both are means of five.
 Colours are those of Okabe and Ito, which the colour-blind can tell apart, and every line has its own dashes
-for print. Drawing needs matplotlib (tutorials/requirements.txt). --text does not: it prints a study's
-variants, and its contrasts with 95% intervals.
+for print. Drawing needs matplotlib (tutorials/requirements.txt). --text does not: of a run it prints each
+column of metrics.csv as a line of bars, of a study its variants, and its contrasts with 95% intervals.
 
     accuracy    of scores on the same test problems; the interval is from a bootstrap over problems and seeds,
                 for both are samples of what could have been
@@ -42,11 +43,12 @@ LABELS = {
     "step": "RL update", "budget": "thinking budget (tokens)", "test": "accuracy on test problems (%)",
     "accuracy": "accuracy while sampling", "length": "tokens a response", "entropy": "entropy (nats a token)",
     "kl": "KL to the reference (nats a response)", "reward": "reward",
-    "repetitive": "share repetitive", "overlong": "share overlong", "garbled": "share garbled",
+    "loss": "loss (nats a token)", "repetitive": "share repetitive", "overlong": "share overlong", "garbled": "share garbled",
 }
 PANELS = {  # the columns that the panels of a figure show, x and y
     "budget_curve": "budget test",
     "learning": "step accuracy, step length, step entropy",
+    "sft": "step loss",
     "thinking-budget": "budget test, step accuracy, step length, step entropy",
     "penalties": "pass@1 variant, step length, step repetitive, step overlong, step garbled",
     "oversampling": "pass@1 variant, step accuracy, step length, kl reward",
@@ -57,24 +59,25 @@ PANELS = {  # the columns that the panels of a figure show, x and y
 
 @dataclass(frozen=True)
 class PlotConfig(StageConfig):
-    runs: tuple = setting(("runs/train-tiny-0",), "run folders of train, rl or scale, or studies",
+    runs: tuple = setting(("runs/train-tiny-0",), "run folders of train, rl, sft or scale, or studies",
                           positional=True)
     studies: str = setting("tutorials/findings/studies", "folder of the studies' CSV files")
-    text: bool = setting(False, "print studies as tables instead")
+    text: bool = setting(False, "print curves and tables instead")
     out: str = setting("figures", "folder to write the figures to")
 
 
 def run(config):
     studies = [name for name in config.runs if name in STUDIES]
     runs = [name for name in config.runs if name not in STUDIES]
-    if config.text and runs:
-        raise UserError(f"--text: {runs[0]} is no study ({', '.join(STUDIES)}); the text of a run is its "
-                        "report.txt")
-    for name in studies + ["budget_curve", "learning"] * bool(runs):
+    for name in studies + ["budget_curve", "learning", "sft"] * bool(runs):
         try:
             found = rows_of_study(name, config.studies) if name in STUDIES else rows_of_runs(runs)
+            if name in ("learning", "sft"):  # RL's metrics, or SFT's
+                found["step"] = [row for row in found["step"] if ("accuracy" in row) == (name == "learning")]
             if config.text:
-                print(table(name, found["pass@1"]), end="\n\n")
+                x = "budget" if name == "budget_curve" else "step"
+                text = table(name, found["pass@1"]) if name in STUDIES else sparklines(x, found[x])
+                print(text, end="\n\n" * bool(text))
             elif figure := draw(PANELS.get(name, PANELS["others"]), found):
                 save(figure, Path(config.out, f"{name}.svg"))
         except (csv.Error, LookupError, TypeError, ValueError) as error:
@@ -98,14 +101,37 @@ def rows_of_runs(runs):
     for run in runs:
         curve = read_rows(Path(run, "budget_curve.csv"))
         step = read_rows(Path(run, "rl/metrics.csv")) or read_rows(Path(run, "metrics.csv"))
-        step = [row for row in step if "accuracy" in row]  # those of sft have none
         if not (curve or step):
-            raise UserError(f"{run} is no run of train, rl or scale that has rows to draw, and no study: "
+            raise UserError(f"{run} is no run of train, rl, sft or scale that has rows to draw, and no study: "
                             f"those are {', '.join(STUDIES)}")
         curves += [row | {"variant": POLICIES.get(row["policy"], row["policy"]), "seed": run,
                           "test": 100 * float(row["accuracy"])} for row in curve]
         steps += [row | {"variant": "runs", "seed": run} for row in step]
     return {"budget": curves, "step": steps}
+
+
+def sparklines(x, rows):
+    """Of each run, and each policy on its budget curve, how a column moves: first, last, and bars between."""
+    lines = []
+    for run, of_run in groups(rows, "seed").items():
+        for variant, of in groups(of_run, "variant").items():
+            lines.append(f"{run}{f', {variant}' * (x == 'budget')}: {x} {of[0][x]} to {of[-1][x]}")
+            for column in ["accuracy"] if x == "budget" else [*of[0]][1:-2]:  # without step, variant, seed
+                values = [float(row[column]) for row in of]
+                lines.append(f"  {column:17}{values[0]:>10.4g}{values[-1]:>10.4g}  {bars(values)}")
+    return "\n".join(lines)
+
+
+def bars(values, width=60):
+    """A bar a value, from the lowest to the highest; of more values than `width`, a bar for several.
+
+    >>> bars([0, 1, 2, 7]), bars([1, 1]), bars([float("nan"), 0, 1])
+    ('▁▂▃█', '▁▁', ' ▁█')
+    """
+    means = [part.mean() for part in np.array_split(np.array(values), min(width, len(values)))]
+    known = [x for x in means if np.isfinite(x)] or [0]
+    low, span = min(known), max(known) - min(known) or 1
+    return "".join("▁▂▃▄▅▆▇█"[int(7 * (x - low) / span)] if np.isfinite(x) else " " for x in means)
 
 
 def groups(rows, column):

@@ -140,7 +140,7 @@ def figures(policy: Path, config):
     misses, `recovered` that of those which end right nevertheless.
     """
     problems = evaluate.pick_problems(config)
-    results, curve, verdicts = measure(policy, problems, config)
+    results, (curve, _), verdicts = measure(policy, problems, config)
     missed = [v.correct for problem, group in zip(problems, verdicts) for v in group
               if (attempts := countdown.attempts(v.text)) and not countdown.hits(problem, attempts[:1])]
     return {

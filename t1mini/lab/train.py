@@ -54,12 +54,12 @@ def run(config):
         test = stage_config(inference_scaling.ScaleConfig, config, data=problems)
         problems = evaluate.pick_problems(test)
         print(f"\nEvaluation: {len(problems)} test problems x {test.samples} responses")
-        results, curves = {}, {}
+        results, curves, cuts = {}, {}, {}
         for name, policy in {"sft": "sft/final", "half": f"rl/step-{half:04d}", "rl": "rl/final"}.items():
-            results[name], curves[name], _ = measure(run / policy, problems, test)
+            results[name], (curves[name], cuts[name]), _ = measure(run / policy, problems, test)
         clock.lap("evaluate")
         clock.seconds["total"] = sum(clock.seconds.values())
-        report = write_results(folder, test, clock.seconds, results, curves)
+        report = write_results(folder, test, clock.seconds, results, curves, cuts)
     print(f"\n{report}\n\n{clock.seconds['total'] / 60:.1f} minutes. Read the final policy's thinking:\n"
           f"python -m t1mini sample --init {run}/rl/final")
 
@@ -88,17 +88,17 @@ def resumed(config):
 
 
 def measure(policy: Path, problems, config):
-    """Evaluation, right or not at each budget [budgets, problems, samples], verdicts [problems][samples]."""
+    """Evaluation, what `budget_curve` returns, verdicts [problems][samples]."""
     policy = load_policy(policy, config.device)
     rollouts, verdicts = evaluate.respond(*policy, problems, config)
     curve = inference_scaling.budget_curve(*policy, problems, rollouts, config)
     return evaluate.summarise(countdown, problems, verdicts), curve, verdicts
 
 
-def write_results(folder, test, seconds, results, curves):
+def write_results(folder, test, seconds, results, curves, cuts):
     """Every file of results. Returns the report."""
     folder.write_results("evaluation.json", results)
-    inference_scaling.write_curves(folder, curves, test.budgets)
+    inference_scaling.write_curves(folder, curves, test.budgets, cuts)
     gaps = [float(row["logprob_gap"]) for row in read_rows(folder.path / "rl/metrics.csv")]
     folder.write_results("summary.json", {
         "seed": test.seed,

@@ -6,6 +6,8 @@
     timing.csv      a row an update: seconds of its parts (never the same again)
     events.csv      updates that were refused, and signs of ill health
     samples.txt     responses as text
+    groups.jsonl, thinking.jsonl    what python -m t1mini view shows: a prompt's responses token by token, and
+                    the same held-out problems answered at each checkpoint
     step-NNNN/, final/      checkpoints
     state/          what --resume needs (t1mini.runs.state)
     lock            held while a run writes here
@@ -38,7 +40,8 @@ try:
 except ImportError:  # Windows has other locks
     fcntl = None
 
-ROW, SAMPLE = rb"^(\d+),", rb"^--- step (\d+)"  # how an update's part of a log begins
+BEGINS = {".csv": rb"^(\d+),", ".txt": rb"^--- step (\d+)", ".jsonl": rb'^{"step": (\d+)'}  # a log's update
+LOGS = ("metrics.csv", "timing.csv", "events.csv", "eval.csv", "samples.txt", "groups.jsonl", "thinking.jsonl")
 
 
 class RunFolder(contextlib.AbstractContextManager):
@@ -99,10 +102,10 @@ class RunFolder(contextlib.AbstractContextManager):
 
     def cut_logs(self, step: int):
         """Drops what was logged of updates after `step`, and a last line without its end."""
-        for name in ("metrics.csv", "timing.csv", "events.csv", "eval.csv", "samples.txt"):
+        for name in LOGS:
             with contextlib.suppress(FileNotFoundError), (self.path / name).open("rb+") as file:
                 content = file.read()
-                parts = re.finditer(SAMPLE if name == "samples.txt" else ROW, content, re.MULTILINE)
+                parts = re.finditer(BEGINS[Path(name).suffix], content, re.MULTILINE)
                 later = (part.start() for part in parts if int(part[1]) > (step or -1))  # 0: all begins again
                 file.truncate(next(later, content.rfind(b"\n") + 1))
 

@@ -36,7 +36,7 @@ SPLITS = ("train", "validation", "test")
 _NUMBER = "[0-9]{1,2}"
 _ON = f" [-+*/] {_NUMBER}"  # from a number, or from a value, on to the next
 _STEP = f"{_NUMBER}{_ON} = {_NUMBER}"
-_ATTEMPT = re.compile(rf"\b{_STEP}(?:{_ON} = {_NUMBER})+\b")
+ATTEMPT = re.compile(rf"\b{_STEP}(?:{_ON} = {_NUMBER})+\b")
 _ANSWER = re.compile(rf"(?:.* )?answer \s*({_NUMBER}(?:{_ON}){{2,3}})\s*", re.DOTALL)  # the last of several
 
 
@@ -85,7 +85,7 @@ def attempts(response: str):
     >>> attempts("4 + 3 = 7 * 11 = 77 check 4 + 3 = 7 , 7 * 11 = 77 ok answer 4 + 3 * 11")
     [('3', '+', '4', '*', '11')]
     """
-    found = [re.sub(" = [0-9]+", "", attempt).split() for attempt in _ATTEMPT.findall(response)]
+    found = [re.sub(" = [0-9]+", "", attempt).split() for attempt in ATTEMPT.findall(response)]
     for keys in found:
         if keys[1] in "+*":
             keys[:3:2] = sorted(keys[:3:2], key=int)  # the numbers on both sides

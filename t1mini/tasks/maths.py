@@ -28,7 +28,7 @@ from t1mini.verifier import extract_answer, last_box, verify
 FORCED_ANSWER, END_OF_THINKING = "\n</think>\n\n\\boxed{", "</think>"
 NGRAM = 20  # tokens of a run that may not occur too often
 _NO_MATTER = re.compile(r"(?<=\w)-(?=[^\W\d_]{2})|(?<!\d)\.|\.(?!\d)|[^\w.+*/^=<>()|%-]|_")
-_TURNS = re.compile(r"\b(?:wait|alternatively|perhaps)\b", re.IGNORECASE)  # T1, section on inference scaling
+TURNS = re.compile(r"\b(?:wait|alternatively|perhaps)\b", re.IGNORECASE)  # T1, section on inference scaling
 
 
 class Problem(NamedTuple):
@@ -90,7 +90,7 @@ def final_answer(response):
 
 def attempts(response):
     """The words at which thinking turns round: wait, perhaps, alternatively."""
-    return _TURNS.findall(response)
+    return TURNS.findall(response)
 
 
 def hits(problem, tried):

@@ -45,6 +45,18 @@ def test_runs_of_rl_of_scale_and_runs_that_go_on_are_drawn_as_far_as_they_are(tm
         assert main(["plot", *(name if name == "start" else str(tmp_path / name) for name in names.split())]) == 0
         assert drawn == figures
         drawn.clear()
-    for name in ("sft", "begun", "evaluate"):
+    assert main(["plot", str(tmp_path / "sft")]) == 0 and drawn == ["sft"]
+    drawn.clear()
+    for name in ("begun", "evaluate"):
         assert main(["plot", str(tmp_path / name)]) == 2 and not drawn
-        assert f"{tmp_path / name} is no run of train, rl or scale that has rows to draw" in capsys.readouterr().err
+        assert f"{tmp_path / name} is no run of train, rl, sft or scale that has rows to draw" in capsys.readouterr().err
+
+
+def test_curves_in_a_terminal(tmp_path, capsys):
+    (tmp_path / "rl").mkdir()
+    (tmp_path / "budget_curve.csv").write_text("policy,budget,accuracy\nsft,16,0.1\nsft,32,0.2\nrl,16,0.1\nrl,32,0.5\n")
+    (tmp_path / "rl/metrics.csv").write_text("step,accuracy,length\n" + "".join(f"{i},{i},5\n" for i in range(8)))
+    assert main(["plot", str(tmp_path), "--text"]) == 0
+    said = capsys.readouterr().out
+    assert "accuracy                  0         7  ▁▂▃▄▅▆▇█" in said and "length                    5         5  ▁▁▁▁▁▁▁▁" in said
+    assert f"{tmp_path}, RL, final: budget 16 to 32" in said and f"{tmp_path}: step 0 to 7" in said

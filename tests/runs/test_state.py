@@ -81,7 +81,7 @@ def uncut(request, runs, monkeypatch):
 
 
 def assert_same(run: Path, uncut: Path):
-    for name in ("metrics.csv", "samples.txt", "final/model.safetensors", "eval.csv"):
+    for name in ("metrics.csv", "samples.txt", "final/model.safetensors", "eval.csv", "groups.jsonl", "thinking.jsonl"):
         assert (run / name).exists() == (uncut / name).exists()
         assert not (run / name).exists() or (run / name).read_bytes() == (uncut / name).read_bytes(), name
     found, expected = ([row["step"] for row in read_rows(folder / "timing.csv")] for folder in (run, uncut))
