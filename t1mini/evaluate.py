@@ -108,7 +108,7 @@ class HeldOut:
 
     def __init__(self, config):
         """`config` is RL's. UserError where its problems are missing."""
-        self.every, self.checkpoint_every, self.steps = config.eval_every, config.checkpoint_every, config.steps
+        self.every, self.keep_every, self.steps = config.eval_every, config.checkpoint_every, config.steps
         self.problems, self.shown = [], {}
         source = config.eval_data or (config.data if os.path.isdir(config.data) else "")
         if self.every and not os.path.exists(source):
@@ -128,7 +128,7 @@ class HeldOut:
         is_time = lambda every: step % every == 0 or step == self.steps
         if self.every and is_time(self.every):
             self.measure(step, policy, tokenizer, state)
-        if self.read and state.folder and is_time(self.checkpoint_every):
+        if self.read and state.folder and is_time(self.keep_every):
             _, verdicts = respond(policy, tokenizer, self.read, self.config, progress="")
             prompts = map(TASKS[self.config.task].prompt_text, self.read)
             rows = zip(prompts, responses(self.read, verdicts))

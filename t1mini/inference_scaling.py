@@ -112,7 +112,8 @@ def write_curves(folder, curves: dict[str, np.ndarray], budgets, cuts: dict[str,
     rows = [dict(zip(header, (label, budget, scores.mean(), *clustered_interval(scores))))
             for label, curve in curves.items() for budget, scores in zip(budgets, curve)]
     folder.write_text("budget_curve.csv", csv_text(rows))
-    folder.write_text("cuts.jsonl", json_lines({"policy": label, **row} for label in cuts for row in cuts[label]))
+    shown = ({"policy": label, **row} for label, of in cuts.items() for row in of)
+    folder.write_text("cuts.jsonl", json_lines(shown))
 
 
 def curve_table(curves, budgets):

@@ -6,7 +6,7 @@ over the whole step however many ranks there are, and however unequal their shar
 
 import math
 from dataclasses import dataclass
-from typing import Iterator
+from typing import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -37,7 +37,7 @@ METRICS = {
     "flipped": "tokens left out of it: one at min-p's border is kept now and was not, or the other way",
 }
 COLLAPSED = 0.03  # nats a token
-MOST_TOKENS_OF = 16  # responses that groups.jsonl has token by token
+MOST_TOKENS_OF = 16  # responses of a group that are kept token by token
 # nats a token that rounding explains in float32. A token at min-p's border has a probability of at most min_p
 # times the largest: kept or not, it moves the others' log-probabilities by at most log(1 + min_p)
 LARGEST_GAP = 1e-2
@@ -61,9 +61,7 @@ class StepRecord:
         nothing = torch.zeros((), device=self.rewards.device)
         self.loss = self.entropy = self.gap = self.tokens = self.flipped = nothing
         self.updated_rows = 0
-        uneven = [group for group, rewards in enumerate(self.rewards.tolist()) if len({*rewards}) > 1]
-        self.shown = next(iter(uneven), 0)  # the first group that has something to teach
-        self.entropies = {}  # of its rows that are updated
+        self.entropies = {}  # [T] each, by the row
 
     def add(self, rows: list[int], loss: Tensor, logprobs: Tensor, entropy: Tensor, mask: Tensor):
         """A micro-batch of the update: its rows, its loss, and what was scored, each [n, T]."""
@@ -74,9 +72,7 @@ class StepRecord:
         self.flipped = self.flipped + flipped.sum()
         self.loss, self.entropy = self.loss + loss.detach(), self.entropy + entropy.detach().sum()
         self.updated_rows, self.tokens = self.updated_rows + len(rows), self.tokens + mask.sum()
-        k = self.rewards.shape[1]
-        self.entropies |= {row: entropy[i].detach().clone() for i, row in enumerate(rows)
-                           if row // k == self.shown}
+        self.entropies |= zip(rows, entropy.detach())
 
     def quantities(self) -> dict[str, Tensor]:
         """What has to be finite, or the update is refused."""
@@ -104,32 +100,28 @@ class StepRecord:
         return {name: row[name] for name in METRICS}
 
     def rows(self) -> list[dict]:
-        """A row a response, for when the update was refused. Log-probability and KL in nats a response."""
+        """A row a response: its prompt, its verdict, and what moved it, log-probability and KL in nats."""
         columns = {"reward": self.rewards, "advantage": self.advantages,
                    "logprob": self.rollouts.logprobs.sum(-1), "kl": self.kl}
-        columns = {name: column.flatten().tolist() for name, column in columns.items()}
+        values = zip(*(column.flatten().tolist() for column in columns.values()))
         flat = [(prompt, verdict) for prompt, group in zip(self.prompts, self.verdicts) for verdict in group]
-        values = [dict(zip(columns, of_row)) for of_row in zip(*columns.values())]
-        return [{"prompt": prompt, "response": verdict.text, "length": verdict.length, **of_row}
+        return [{"prompt": prompt, **vars(verdict), **dict(zip(columns, of_row))}
                 for (prompt, verdict), of_row in zip(flat, values)]
 
-    def group(self, step: int, tokenizer: Tokenizer) -> dict:
-        """A prompt with all its responses, to be looked at: a line of groups.jsonl. Of the first 16, their
-        tokens, with log-probabilities under policy and reference and with entropies, in nats.
+    def group(self, step: int, problems: Sequence, tokenizer: Tokenizer) -> dict:
+        """A prompt with its responses, to be looked at: a line of groups.jsonl. It is the first whose rewards
+        differ. Of 16 responses, their tokens with log-probabilities and entropies, in nats; a row that was
+        not updated has no entropies.
         """
-        k = self.rewards.shape[1]
-        first, responses = self.shown * k, []
-        columns = self.rewards[self.shown], self.advantages[self.shown], self.kl[self.shown]
-        for i, (verdict, *values) in enumerate(zip(self.verdicts[self.shown], *map(Tensor.tolist, columns))):
-            responses.append(vars(verdict) | dict(zip(("reward", "advantage", "kl"), values)))
-            if i < MOST_TOKENS_OF:
-                n, row = verdict.length, first + i
-                nats = {"logprobs": self.rollouts.logprobs[row], "ref_logprobs": self.ref_logprobs[row],
-                        "entropies": self.entropies.get(row, torch.empty(0))}
-                responses[i] |= {name: [round(x, 3) for x in of[:n].tolist()] for name, of in nats.items()}
-                responses[i]["tokens"] = [tokenizer.decode([token], special=True)
-                                           for token in self.rollouts.ids(row)]
-        return {"step": step, "prompt": self.prompts[self.shown], "responses": responses}
+        p, k = int((self.rewards != self.rewards[:, :1]).any(-1).int().argmax()), self.rewards.shape[1]
+        responses = self.rows()[p * k : (p + 1) * k]
+        for row, response in enumerate(responses[:MOST_TOKENS_OF], p * k):
+            nats = {"logprobs": self.rollouts.logprobs[row], "ref_logprobs": self.ref_logprobs[row],
+                    "entropies": self.entropies.get(row, self.rewards[:0])}
+            response |= {name: [round(x, 3) for x in of[: response["length"]].tolist()]
+                         for name, of in nats.items()}
+            response["tokens"] = [tokenizer.decode([token], special=True) for token in self.rollouts.ids(row)]
+        return {"step": step, "problem": problems[p]._asdict(), "responses": responses}
 
     def text(self, step: int) -> str:
         """A prompt's first two responses, to be read."""

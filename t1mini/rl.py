@@ -87,11 +87,9 @@ class RLConfig(TrainingConfig):
                                "1 or more")
     eval_every: int = setting(0, "updates between looks at problems held out, eval.csv; 0: none", "0 or more")
     eval_data: str = setting("", "file of those problems (default: validation.jsonl of the folder --data)")
-    group_every: int = setting(5, "updates between groups kept for view, groups.jsonl; 0: none", "0 or more",
-                               gpu=25, smollm=2)
-    read_problems: int = setting(4, "held-out problems whose thinking is kept at each checkpoint for view, "
-                                 "thinking.jsonl", "0 to 64")
     eval_problems: int = setting(64, "how many of them, drawn at random; 0 means all", "0 or more")
+    read_problems: int = setting(4, "so many that view shows at each checkpoint, thinking.jsonl", "0 to 64")
+    group_every: int = setting(5, "updates between groups in groups.jsonl; 0: none", "0 or more", gpu=25)
 
     def sampling(self, vocab_limit: int) -> Sampling:
         return Sampling(self.temperature, min_p=self.min_p, vocab_limit=vocab_limit)
@@ -183,8 +181,7 @@ def train(policy: Qwen, tokenizer: Tokenizer, problems: list, config: RLConfig, 
             else:
                 state.record(row, clock.take("seconds", "rollout", "score"), record.text(done))
                 if folder and config.group_every and done % config.group_every == 0:
-                    group = record.group(done, tokenizer) | {"problem": batch[record.shown]._asdict()}
-                    folder.append("groups.jsonl", json_lines([group]))
+                    folder.append("groups.jsonl", json_lines([record.group(done, batch, tokenizer)]))
                 state.bar.set_postfix({name: f"{row[name]:.2f}" for name in SHOWN} | held_out.shown)
                 for sign in signs(row):
                     state.note(done, *sign)

@@ -175,7 +175,7 @@ def test_reward_rises(short_run):
 
 def test_a_run_leaves_what_its_folder_promises(short_run):
     path, policy, gap = short_run
-    assert {p.name for p in path.iterdir()} == {"config.json", "lock", "metrics.csv", "timing.csv", "samples.txt", "step-0006", "step-0012", "final", "state"}
+    assert {p.name for p in path.iterdir()} == {"config.json", "lock", "metrics.csv", "timing.csv", "samples.txt", "groups.jsonl", "thinking.jsonl", "step-0006", "step-0012", "final", "state"}
     rows = list(csv.DictReader((path / "metrics.csv").open()))
     assert list(rows[0]) == list(METRICS) and len(rows) == 12
     assert float(rows[0]["kl"]) == pytest.approx(0, abs=1e-4) and float(rows[-1]["kl"]) > 0

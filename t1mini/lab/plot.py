@@ -43,7 +43,8 @@ LABELS = {
     "step": "RL update", "budget": "thinking budget (tokens)", "test": "accuracy on test problems (%)",
     "accuracy": "accuracy while sampling", "length": "tokens a response", "entropy": "entropy (nats a token)",
     "kl": "KL to the reference (nats a response)", "reward": "reward",
-    "loss": "loss (nats a token)", "repetitive": "share repetitive", "overlong": "share overlong", "garbled": "share garbled",
+    "repetitive": "share repetitive", "overlong": "share overlong", "garbled": "share garbled",
+    "loss": "loss (nats a token)",
 }
 PANELS = {  # the columns that the panels of a figure show, x and y
     "budget_curve": "budget test",
@@ -102,8 +103,8 @@ def rows_of_runs(runs):
         curve = read_rows(Path(run, "budget_curve.csv"))
         step = read_rows(Path(run, "rl/metrics.csv")) or read_rows(Path(run, "metrics.csv"))
         if not (curve or step):
-            raise UserError(f"{run} is no run of train, rl, sft or scale that has rows to draw, and no study: "
-                            f"those are {', '.join(STUDIES)}")
+            raise UserError(f"{run} is no run of train, rl, sft or scale that has rows to draw, and no "
+                            f"study: those are {', '.join(STUDIES)}")
         curves += [row | {"variant": POLICIES.get(row["policy"], row["policy"]), "seed": run,
                           "test": 100 * float(row["accuracy"])} for row in curve]
         steps += [row | {"variant": "runs", "seed": run} for row in step]
@@ -116,7 +117,7 @@ def sparklines(x, rows):
     for run, of_run in groups(rows, "seed").items():
         for variant, of in groups(of_run, "variant").items():
             lines.append(f"{run}{f', {variant}' * (x == 'budget')}: {x} {of[0][x]} to {of[-1][x]}")
-            for column in ["accuracy"] if x == "budget" else [*of[0]][1:-2]:  # without step, variant, seed
+            for column in ["accuracy"] if x == "budget" else [*of[0]][1:-2]:  # not step, variant, seed
                 values = [float(row[column]) for row in of]
                 lines.append(f"  {column:17}{values[0]:>10.4g}{values[-1]:>10.4g}  {bars(values)}")
     return "\n".join(lines)

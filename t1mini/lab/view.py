@@ -14,34 +14,21 @@ files say is data in it, shown as text, and its policy forbids every address.
 Run it: python -m t1mini view runs/rl-tiny-0
 """
 
+import csv
 import json
-import math
-from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
 from t1mini.lab.marks import marks
+from t1mini.lab.plot import groups, rows_of_study
 from t1mini.metrics import METRICS
 from t1mini.runs.folder import read_rows, write_text
 from t1mini.runs.jsonl import parse_object, read_bytes, read_object
 from t1mini.runs.settings import StageConfig, UserError, setting
-from t1mini.tasks import countdown, maths
 
 LARGEST_FILE, LARGEST_PAGE = 2**29, 9_000_000  # bytes
-MOST_POINTS, MOST_RESPONSES = 1000, 200
-DEFINITIONS = METRICS | {
-    "held_out": "accuracy on problems held out, one response each at temperature 1 (eval.csv), with 95% interval",
-    "sft_loss": "SFT: mean negative log-probability of a trace's token, in nats",
-}
-VERDICT = {"text": "", "correct": False, "repetitive": False, "overlong": False, "garbled": False,
-           "length": 0.0, "reward": 0.0}
-PROBLEM = {"numbers": [0.0], "target": 0.0, "answer": ""}
-GROUP = {"step": 0.0, "prompt": "", "problem": PROBLEM, "responses": [VERDICT | {
-    "advantage": 0.0, "kl": 0.0, "tokens": [""], "logprobs": [0.0], "ref_logprobs": [0.0],
-    "entropies": [0.0]}]}
-ANSWERED = VERDICT | PROBLEM | {"step": 0.0, "prompt": "", "question": ""}
-CUTS = {"policy": "", "prompt": "", "tokens": [""],
-        "cuts": [{"budget": 0.0, "forced": False, "answer": "", "correct": False}]}
+MOST_ROWS = 1000  # of a table, or responses of an evaluation
 
 
 @dataclass(frozen=True)
@@ -60,140 +47,79 @@ def run(config):
 def page(runs: list[dict]) -> str:
     """The template with the runs in it. Of what is too much, every second row goes, until the rest fits."""
     while True:
-        data = json.dumps({"runs": runs, "definitions": DEFINITIONS})
+        data = json.dumps({"runs": runs, "definitions": METRICS})
         data = data.replace("<", "\\u003c")  # nothing in it ends the script it stands in
-        rows = [of for found in runs for of in found.values() if isinstance(of, list)]
-        if len(data) <= LARGEST_PAGE or not any(rows):
+        parts = [rows for found in runs for rows in found.values() if isinstance(rows, list) and rows]
+        if len(data) <= LARGEST_PAGE or not parts:
             return Path(__file__).with_suffix(".html").read_text("utf-8").replace("@DATA@", data)
-        for of in rows:
-            del of[1 if of[1:] else 0 :: 2]
+        for rows in parts:
+            del rows[1 if rows[1:] else 0 :: 2]
 
 
 def look_into(path: Path) -> list[dict]:
-    """What a folder has to show: of a study a set of curves a variant, else one run. UserError where nothing."""
-    if found := [*of_study(path)]:
-        return found
+    """What a folder has to show: of a study curves of each variant, else one run. UserError where nothing."""
+    if studies := sorted(path.glob("*-steps.csv")):
+        return [found for steps in studies for found in of_study(steps)]
     rl = path / "rl" if (path / "rl").is_dir() else path
     settings = read_object(rl / "config.json") if (rl / "config.json").exists() else {}
+    limit = settings.get("repeat_limit", 4)
     found = {
-        "name": str(path),
-        "variant": str(settings.get("variant", "")),
-        "settings": {name: str(value) for name, value in settings.items() if value not in ("", [], None)
-                     and not isinstance(value, dict)},
-        "made_by": {name: str(value) for name, value in fit(settings.get("made_by"), {}).items()},
-        "metrics": numbers(rl / "metrics.csv"),
-        "held_out": numbers(rl / "eval.csv"),
-        "events": [{"step": row["step"], "event": row["event"]} for row in plain_rows(rl / "events.csv")
-                   if {"step", "event"} <= row.keys()],
-        "sft": numbers(path / "sft/metrics.csv") if rl != path else [],
-        "budgets": [row for row in plain_rows(path / "budget_curve.csv") if "policy" in row],
-        "groups": [group for group in lines(rl / "groups.jsonl", GROUP) if group["responses"]],
-        "thinking": lines(rl / "thinking.jsonl", ANSWERED),
-        "cuts": lines(path / "cuts.jsonl", CUTS),
-        "responses": lines(path / "responses.jsonl", ANSWERED),
+        "metrics": table(rl / "metrics.csv"),
+        "eval": table(rl / "eval.csv"),
+        "events": table(rl / "events.csv"),
+        "sft": table(path / "sft/metrics.csv"),
+        "budgets": table(path / "budget_curve.csv"),
+        "groups": lines(rl / "groups.jsonl", lambda row: {"responses": [
+            response | marked(row["problem"], response, limit) for response in row["responses"]]}),
+        "thinking": lines(rl / "thinking.jsonl", lambda row: marked(row, row, limit)),
+        "cuts": lines(path / "cuts.jsonl", lambda row: {}),
+        "responses": lines(path / "responses.jsonl", lambda row: marked(row, row, limit)),
     }
-    if not any(of for of in found.values() if isinstance(of, list)):
+    if not any(found.values()):
         raise UserError(f"{path} is no folder of rl, train, sft, evaluate, scale or study that has something "
                         "to show yet")
-    limit = settings.get("repeat_limit")
-    limit = limit if isinstance(limit, int) else 4
-    for group in found["groups"]:
-        for response in group["responses"]:
-            mark(response, group["problem"], limit)
-    for response in [*found["thinking"], *found["responses"]]:
-        mark(response, response, limit)
-    return [found]
+    return [found | {"name": str(path), "settings": settings}]
 
 
-def of_study(path: Path):
-    """A study's variants: metrics as means over seeds, and budget curves."""
-    for steps in sorted(path.glob("*-steps.csv")):
-        curves = plain_rows(steps.with_name(steps.name.replace("-steps", "")))
-        variants = defaultdict(lambda: defaultdict(list))
-        for row in numbers(steps, also="variant"):
-            variants[row.pop("variant")][row.get("step")].append(row)
-        for name, of in variants.items():
-            means = [{column: mean([row.get(column) for row in rows]) for column in rows[0]} for rows in of.values()]
-            seeds = max(map(len, of.values()))
-            yield {"name": f"{steps.stem.removesuffix('-steps')}: {name} (mean of {seeds})", "metrics": means,
-                   "budgets": budgets_of([row for row in curves if row.get("variant") == name], name)}
-
-
-def budgets_of(rows, name):
-    """A variant's budget curve, as scale writes it: means over seeds, their range for an interval."""
+def of_study(steps: Path):
+    """A study's variants: metrics as means over seeds, and budget curves with the range of the seeds."""
+    name = steps.stem.removesuffix("-steps")
     try:
-        budgets = json.loads(rows[0]["budgets"])
-        curves = list(zip(*(json.loads(row["curve"]) for row in rows)))
-        return [{"policy": name, "budget": float(budget), "accuracy": sum(of) / len(of), "low": min(of),
-                 "high": max(of)} for budget, of in zip(budgets, curves)]
-    except (LookupError, TypeError, ValueError):
-        return []
+        found = rows_of_study(name, steps.parent)
+        for variant, rows in groups(found["step"], "variant").items():
+            columns = [column for column in rows[0] if column not in ("variant", "seed")]
+            metrics = [{column: fmean(float(row[column]) for row in of) for column in columns}
+                       for of in groups(rows, "step").values()]
+            tests = groups([row for row in found["budget"] if row["variant"] == variant], "budget")
+            tests = {budget: [row["test"] / 100 for row in of] for budget, of in tests.items()}
+            budgets = [{"policy": variant, "budget": budget, "accuracy": fmean(of), "low": min(of),
+                        "high": max(of)} for budget, of in tests.items()]
+            yield {"name": f"{name}: {variant}", "settings": {}, "metrics": metrics, "budgets": budgets}
+    except (LookupError, TypeError, ValueError) as error:
+        raise UserError(f"{steps}: its rows are not as study leaves them: {error!r}") from None
 
 
-def mark(response: dict, problem: dict, limit: int):
-    """Adds what marks.py finds in a response. Of a problem that is neither task's, nothing is known."""
-    given = [int(number) for number in problem["numbers"]]
-    asked = (countdown.Problem(tuple(given), int(problem["target"])) if given and problem["target"]
-             else maths.Problem("", problem["answer"]))
-    response["marks"] = marks(asked, response["text"], response.get("tokens", []), limit)
+def marked(problem: dict, response: dict, limit: int):
+    return {"marks": marks(problem, response["text"], response.get("tokens", []), limit)}
 
 
-def mean(values):
-    known = [x for x in values if x is not None]
-    return sum(known) / len(known) if known else None
-
-
-# --- files that may be of a run that goes on, or of anyone
-
-def plain_rows(file: Path):
-    """The rows of a CSV file, numbers where they are some: at most MOST_POINTS, evenly."""
-    read_bytes(file, LARGEST_FILE) if file.exists() else None  # says what is wrong with it
+def table(file: Path):
+    """The rows of a CSV file as they are, at most MOST_ROWS, evenly."""
     try:
         rows = read_rows(file)
-    except ValueError as error:
+    except (ValueError, csv.Error) as error:
         raise UserError(f"cannot read {file}: {error}") from None
-    rows = rows[:: -(-len(rows) // MOST_POINTS) or 1]
-    return [{f"{name}": number(value) for name, value in row.items()} for row in rows]
+    return rows[:: -(-len(rows) // MOST_ROWS) or 1]
 
 
-def numbers(file: Path, also=""):
-    """Those rows, what is no number left out, but for one column."""
-    return [{name: value for name, value in row.items() if not isinstance(value, str) or name == also}
-            for row in plain_rows(file)]
-
-
-def number(text):
-    """
-    >>> number("0.5"), number("nan"), number("sft")
-    (0.5, None, 'sft')
-    """
-    try:
-        value = float(text)
-    except (TypeError, ValueError):
-        return str(text)[:200]
-    return value if math.isfinite(value) else None
-
-
-def lines(file: Path, shape: dict):
-    """The objects of a .jsonl file, in that shape; a last line that is being written does not count."""
+def lines(file: Path, seen):
+    """The objects of a .jsonl file, with what is `seen` in them. A last line without end is left out."""
     whole, _, _ = (read_bytes(file, LARGEST_FILE) if file.exists() else b"").rpartition(b"\n")
-    rows = [line for line in whole.split(b"\n") if line.strip()]
-    if shape is ANSWERED:
-        rows = rows[:MOST_RESPONSES]
-    return [fit(parse_object(line, f"{file}, line {i}"), shape) for i, line in enumerate(rows, 1)]
-
-
-def fit(value, shape):
-    """`value` where it has a shape, parts of it that have another left out.
-
-    >>> fit({"step": 3, "text": 5, "more": 1}, {"step": 0.0, "text": "", "ids": [0.0]})
-    {'step': 3.0, 'text': '', 'ids': []}
-    """
-    if isinstance(shape, dict):
-        value = value if isinstance(value, dict) else {}
-        return {name: fit(value.get(name), of) for name, of in shape.items()} if shape else value
-    if isinstance(shape, list):
-        return [fit(x, shape[0]) for x in value] if isinstance(value, list) else []
-    if isinstance(shape, float):
-        return float(value) if isinstance(value, (int, float)) and abs(value) < 1e15 else 0.0
-    return value if isinstance(value, type(shape)) else shape
+    rows = []
+    for i, line in enumerate(whole.splitlines()[:MOST_ROWS], 1):
+        row = parse_object(line, f"{file}, line {i}")
+        try:
+            rows.append(row | seen(row))
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            raise UserError(f"{file}, line {i}: not as a run leaves it: {error!r}") from None
+    return rows

@@ -40,8 +40,9 @@ try:
 except ImportError:  # Windows has other locks
     fcntl = None
 
-BEGINS = {".csv": rb"^(\d+),", ".txt": rb"^--- step (\d+)", ".jsonl": rb'^{"step": (\d+)'}  # a log's update
-LOGS = ("metrics.csv", "timing.csv", "events.csv", "eval.csv", "samples.txt", "groups.jsonl", "thinking.jsonl")
+BEGINS = {".csv": rb"^(\d+),", ".txt": rb"^--- step (\d+)", ".jsonl": rb'^{"step": (\d+)'}  # an update
+LOGS = ("metrics.csv", "timing.csv", "events.csv", "eval.csv", "samples.txt", "groups.jsonl",
+        "thinking.jsonl")
 
 
 class RunFolder(contextlib.AbstractContextManager):

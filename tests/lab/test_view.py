@@ -12,8 +12,6 @@ from t1mini.__main__ import main
 from t1mini.lab import view
 from t1mini.lab.marks import marks
 from t1mini.runs.folder import json_lines
-from t1mini.tasks.countdown import Problem
-from t1mini.tasks import maths
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 HOSTILE = "</script><script>document.title='taken'</script><img src=http://a.test/x onerror=alert(1)><!-- \u2028\u202e\x1b[2J"
@@ -40,12 +38,12 @@ def page_of(*paths, out):
 
 def test_a_killed_run_shows_its_groups_its_thinking_and_its_curves(short, tmp_path):
     (run,) = data_of(page_of(short, out=tmp_path / "a.html"))["runs"]
-    assert [row["step"] for row in run["metrics"]] == [1, 2, 3] == [group["step"] for group in run["groups"]]
+    assert [int(row["step"]) for row in run["metrics"]] == [1, 2, 3] == [group["step"] for group in run["groups"]]
     assert {row["step"] for row in run["thinking"]} == {0, 2, 3} and len(run["thinking"]) == 12
     assert len({row["prompt"] for row in run["thinking"]}) == 4
-    assert [row["step"] for row in run["held_out"]] == [0, 3]
+    assert [row["step"] for row in run["eval"]] == ["0", "3"]
     for group, row in zip(run["groups"], run["metrics"]):
-        assert len(group["responses"]) == 4 and group["prompt"].startswith(f"make {group['problem']['target']:.0f} from")
+        assert len(group["responses"]) == 4 and group["responses"][0]["prompt"].startswith(f"make {group['problem']['target']} from")
         for r in group["responses"]:
             others = [other["reward"] for other in group["responses"] if other is not r]
             assert r["advantage"] == pytest.approx(r["reward"] - sum(others) / 3, abs=0.01)  # and a little KL
@@ -84,6 +82,9 @@ def test_a_study_is_shown_as_a_set_of_curves_a_variant():
     ("groups.jsonl", "no json\n", "groups.jsonl, line 1: not JSON"),
     ("metrics.csv", b"\xff\xfe\x00", "cannot read"),
     ("config.json", "[]", "config.json"),
+    ("groups.jsonl", '{"step": 1}\n', "groups.jsonl, line 1: not as a run leaves it"),
+    ("thinking.jsonl", '{"step": 1, "text": 5}\n', "thinking.jsonl, line 1: not as a run leaves it"),
+    ("x-steps.csv", "step,variant\n1,a\n", "x.csv: there are no rows"),
 ])
 def test_a_folder_that_is_no_run_is_one_line(file, content, says, tmp_path, capsys):
     (tmp_path / file).write_bytes(content if isinstance(content, bytes) else content.encode())
@@ -93,17 +94,17 @@ def test_a_folder_that_is_no_run_is_one_line(file, content, says, tmp_path, caps
 
 def hostile_run(path):
     path.mkdir()
-    response = {"text": HOSTILE, "reward": 1, "advantage": 0.5, "kl": 1e999, "tokens": [HOSTILE, 5], "logprobs": [-1, "x"],
-                "entropies": None, "correct": "yes"}
-    group = {"step": 1, "prompt": HOSTILE, "problem": {"numbers": [1, "2"], "target": 3, "answer": HOSTILE}, "responses": [response, 3, []]}
-    (path / "groups.jsonl").write_text(json_lines([group, {"step": HOSTILE}]).replace("Infinity", "7"))
+    response = {"prompt": HOSTILE, "text": HOSTILE, "reward": 1, "advantage": 0.5, "kl": 7, "tokens": [HOSTILE, HOSTILE], "logprobs": [-1, -2], "length": 2,
+                "ref_logprobs": [], "entropies": [], "correct": True}
+    group = {"step": 1, "problem": {"answer": HOSTILE}, "responses": [response]}
+    (path / "groups.jsonl").write_text(json_lines([group, group | {"step": HOSTILE}]))
     (path / "thinking.jsonl").write_text(json_lines([{"step": 0, "prompt": HOSTILE, "text": HOSTILE}]))
-    (path / "cuts.jsonl").write_text(json_lines([{"policy": HOSTILE, "prompt": HOSTILE, "tokens": [HOSTILE], "cuts": [{"budget": 3, "answer": HOSTILE}]}, {}]))
+    (path / "cuts.jsonl").write_text(json_lines([{"policy": HOSTILE, "prompt": HOSTILE, "tokens": [HOSTILE], "cuts": [{"budget": 3, "answer": HOSTILE}]}]))
     (path / "responses.jsonl").write_text(json_lines([{"question": HOSTILE, "answer": HOSTILE, "text": HOSTILE}]))
     (path / "metrics.csv").write_text("step,reward,kl,</script>\n1,nan,inf,</script>\n2,0.5,<b>,3\n")
     (path / "events.csv").write_text(f"step,event\n1,{HOSTILE.splitlines()[0]}\n")
     (path / "budget_curve.csv").write_text("policy,budget,accuracy\n</script><img src=x>,16,0.5\n")
-    (path / "config.json").write_text(json.dumps({"variant": HOSTILE, "task": HOSTILE, "repeat_limit": "x", "made_by": {"torch": HOSTILE}}))
+    (path / "config.json").write_text(json.dumps({"variant": HOSTILE, "task": HOSTILE, "made_by": {"torch": HOSTILE}}))
 
 
 def test_what_a_model_says_stays_text(tmp_path):
@@ -114,8 +115,8 @@ def test_what_a_model_says_stays_text(tmp_path):
     assert not re.search(r"src=|href=\"|@import|url\(", template) and "default-src 'none'" in template
     assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|eval\(|fetch\(", template)
     (run,) = data_of(page)["runs"]
-    assert run["groups"][0]["responses"][0]["text"] == HOSTILE and run["groups"][0]["prompt"] == HOSTILE
-    assert run["metrics"] == [{"step": 1, "reward": None, "kl": None}, {"step": 2, "reward": 0.5, "</script>": 3}]
+    assert run["groups"][0]["responses"][0]["text"] == HOSTILE and run["groups"][0]["problem"] == {"answer": HOSTILE}
+    assert run["metrics"][0]["</script>"] == "</script>"
 
 
 def test_a_page_of_a_long_run_has_a_limit(short, tmp_path, monkeypatch):
@@ -170,18 +171,18 @@ def test_every_view_works_in_a_browser(short, tmp_path):
 
 def test_marks_say_what_an_attempt_was_and_what_it_was_believed_to_be():
     text = "3 + 11 = 14 * 4 = 56 low 3 + 4 = 7 * 11 = 77 check 3 + 4 = 7 , 7 * 11 = 77 low 3 - 4 = 1 * 11 = 88 check 3 - 4 = 1 , 1 * 11 = 88 ok answer 3 + 4 * 11"
-    found = marks(Problem((3, 4, 11), 77), text, [], 4)
+    found = marks({"numbers": [3, 4, 11], "target": 77}, text, [], 4)
     assert [mark[2] for mark in found] == ["low", "belief", "belief", "answer"]
     assert [text[start:end] for start, end, *_ in found][1::2] == ["3 + 4 = 7 * 11 = 77", "3 + 4 * 11"]
     again = "1 + 2 = 3 + 3 = 6 low " * 3
-    assert [mark[2] for mark in marks(Problem((1, 2, 3), 9), again, [], 2)] == ["low", "repeat"] * 3
+    assert [mark[2] for mark in marks({"numbers": [1, 2, 3], "target": 9}, again, [], 2)] == ["low", "repeat"] * 3
 
 
 def test_marks_of_thinking_in_words():
     text = "5 + 3 = 9. Wait, 5 + 3 = 8.\n</think>\nThe final answer is \\boxed{8}."
-    found = marks(maths.Problem("", "8"), text, [], 4)
+    found = marks({}, text, [], 4)
     assert [(text[start:end][:4], kind) for start, end, kind, _ in found] == [("5 + ", "slip"), ("Wait", "try"), ("8", "answer")]
     assert found[0][3] == "5 + 3 is 8, not 9"
     tokens = list("abcdefghijklmnopqrst" * 3)
-    assert [kind for *_, kind, _ in marks(maths.Problem("", ""), "".join(tokens), tokens, 2)] == ["repeat", "try", "repeat", "repeat"]
-    assert "stray" in [kind for *_, kind, _ in marks(maths.Problem("", ""), "答案", [], 2)]
+    assert [kind for *_, kind, _ in marks({}, "".join(tokens), tokens, 2)] == ["repeat", "try", "repeat", "repeat"]
+    assert "stray" in [kind for *_, kind, _ in marks({}, "答案", [], 2)]
