@@ -1,0 +1,48 @@
+"""The real model's page: its drill is right, and its table says what the responses say."""
+
+import csv
+import json
+import random
+import re
+import sys
+from pathlib import Path
+
+from t1mini.runs.folder import json_lines
+from t1mini.tasks import maths
+
+TUTORIALS = Path(__file__).parents[2] / "tutorials"
+sys.path[:0] = [str(TUTORIALS), str(TUTORIALS.parent)]
+
+import drill  # noqa: E402
+from tutorials.findings import real_model  # noqa: E402
+
+
+def test_the_drill_calculates_and_reads_as_worked_solutions():
+    rng, seen = random.Random(3), set()
+    for _ in range(50):
+        row = drill.question(rng)
+        problem = maths.parse_row(row, "here")
+        lines = re.findall(r"(\d+)([-+*/])(\d+) = (\d+)", maths.worked_solution(row, problem.answer))
+        assert len(lines) == 12 and lines[-1][3] == problem.answer
+        for a, sign, b, value in lines:
+            assert {"+": int(a) + int(b), "-": int(a) - int(b), "*": int(a) * int(b), "/": int(a) / int(b)}[sign] == int(value)
+            assert f"{a}{sign}{b}" in row["question"]
+            seen.add(sign)
+    assert seen == {*"+-*/"}
+
+
+def test_the_table_has_gains_over_sft_on_the_same_problems(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(real_model, "TABLE", tmp_path / "rows.csv")
+    right = {"sft": [1, 0, 0, 0] * 10, "rl": [1, 1, 0, 0] * 10}
+    for seed, (policy, correct) in [(seed, item) for seed in "01" for item in right.items()]:
+        folder = tmp_path / seed / f"svamp-{policy}"
+        folder.mkdir(parents=True)
+        names = ("length", "repetitive", "overlong", "garbled", "pass@1", "majority@1")
+        (folder / "evaluation.json").write_text(json.dumps({name: 0.5 for name in names} | {"samples": 1, "made_by": {"commit": "c", "torch": "t"}}))
+        (folder / "responses.jsonl").write_text(json_lines({"text": "Wait, no." if c else "5", "correct": bool(c)} for c in correct))
+    real_model.main(tmp_path)
+    rows = list(csv.DictReader((tmp_path / "rows.csv").open()))
+    assert [(row["seed"], row["policy"], row["gain"]) for row in rows] == [("0", "rl", "0.25"), ("0", "sft", ""), ("1", "rl", "0.25"), ("1", "sft", "")]
+    assert all(0 < float(row["from"]) < 0.25 < float(row["to"]) < 0.5 for row in rows if row["gain"])
+    assert float(rows[0]["turned"]) == 0.5 and float(rows[0]["recovered"]) == 1
+    assert re.search(r"svamp +rl +over sft, 2 seed\(s\): \+25.0 points \(\+1[0-9]", capsys.readouterr().out)
