@@ -62,8 +62,7 @@ class RLConfig(TrainingConfig):
                                   smollm=160)
     temperature: float = setting(1.2, "sampling temperature tau", "0.001 to 100", smollm=1.0)
     min_p: float = setting(0.0, "sample only tokens with p >= min_p * the largest p (findings, F3)", "0 to 1")
-    lr: float = setting(8e-4, "peak learning rate", "above 0, to 1", gpu=2e-4, qwen=1.5e-6,
-                        smollm=3e-5)
+    lr: float = setting(8e-4, "peak learning rate", "above 0, to 1", gpu=2e-4, qwen=1.5e-6, smollm=3e-5)
     final_lr: float = setting(0.1, "last learning rate as a share of the peak", "0 to 1")
     warmup: int = setting(5, "updates of warm-up", "0 to 1_000_000")
     weight_decay: float = setting(0.0, "AdamW weight decay of matrices", "0 to 10")
@@ -89,7 +88,8 @@ class RLConfig(TrainingConfig):
     eval_data: str = setting("", "file of those problems (default: validation.jsonl of the folder --data)")
     eval_problems: int = setting(64, "how many of them, drawn at random; 0 means all", "0 or more")
     read_problems: int = setting(4, "so many that view shows at each checkpoint, thinking.jsonl", "0 to 64")
-    group_every: int = setting(5, "updates between groups in groups.jsonl; 0: none", "0 or more", gpu=25)
+    group_every: int = setting(5, "updates between groups in groups.jsonl; 0: none", "0 or more", gpu=25,
+                               smollm=4)
 
     def sampling(self, vocab_limit: int) -> Sampling:
         return Sampling(self.temperature, min_p=self.min_p, vocab_limit=vocab_limit)
