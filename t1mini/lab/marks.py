@@ -2,9 +2,10 @@
 
     [start, end, kind, note]        a part of the text, in characters
 
-    low, high, hit      attempts of Countdown that miss and that reach the target, whatever is said of them
-    belief              an attempt that is said to hit and does not, or the other way: believed wrongly
-    try, slip           stretches of thinking in words between its turning points; one with a wrong equation
+    low, high, hit      attempts of Countdown that end too low, too high, and at the target
+    belief              one that is judged wrongly, or that uses other numbers
+    try                 stretches of thinking in words, between its turning points
+    slip                an attempt or a stretch with an equation that does not hold
     answer              what counts as the answer
     repeat, stray       what occurs too often; characters that do not belong here
 
@@ -15,7 +16,7 @@ import re
 from collections import Counter
 
 from t1mini.penalties import is_garbled
-from t1mini.tasks import countdown, maths
+from t1mini.tasks import chains, countdown, maths
 from t1mini.tasks.critiques import equations
 from t1mini.verifier import extract_answer
 
@@ -43,12 +44,14 @@ def marks(problem: dict, text: str, tokens: list[str], repeat_limit: int) -> lis
 def of_countdown(problem, text, repeat_limit):
     found, tried = [], countdown.attempts(text)
     for attempt, keys in zip(countdown.ATTEMPT.finditer(text), tried):
-        value, times = int(attempt[0].split()[-1]), tried.count(keys)
-        truth = "hit" if countdown.hits(problem, [keys]) else "low" if value < problem.target else "high"
-        said = (_SAID.match(text, attempt.end()) or ["", "nothing"])[1]
-        wrongly = (said == "ok") != (truth == "hit") and said != "nothing"
-        note = f"{truth}: {value}, wanted is {problem.target}; it says {said}"
-        found.append([*attempt.span(), "belief" if wrongly else truth, note])
+        numbers = [*map(int, re.findall("[0-9]+", attempt[0]))]  # a, b, their value, c, the next value, ...
+        values, times = numbers[2::2], tried.count(keys)
+        slip = chains.values_of([numbers[0], *numbers[1::2]], re.findall("[-+*/]", attempt[0])) != values
+        truth = "ok" if values[-1] == problem.target else "low" if values[-1] < problem.target else "high"
+        said = (_SAID.match(text, attempt.end()) or ["", truth])[1]
+        wrongly = said != truth or truth == "ok" and not countdown.hits(problem, [keys])
+        kind = "slip" if slip else "belief" if wrongly else "hit" if truth == "ok" else truth
+        found.append([*attempt.span(), kind, f"{values[-1]}, wanted is {problem.target}; it says {said}"])
         if times > repeat_limit:
             found.append([*attempt.span(), "repeat", TOO_OFTEN.format(times, repeat_limit)])
     return found + answer_of(text, countdown.final_answer(text))
