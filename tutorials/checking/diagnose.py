@@ -96,7 +96,8 @@ def seen(task: Task, cases: Sequence[Case], expected: list[dict], outcomes: Sequ
              else f"; wrong in: {case.label}")
     if have["value"] is None and want["value"] is not None:
         return "it returns None" + (where if right else ": is a return missing?")
-    difference = (task.agrees or differs)(want["value"], have["value"])
+    difference = ((task.agrees or differs)(want["value"], have["value"])
+                  or task.same_dtype and compare(task, case, want, have))
     if difference and difference.startswith(("type", "length", "shape")):
         return shape_words(want["value"], have["value"]) + (where if right else "")
     ignored = [cases[j].varies for j in range(1, len(outcomes))
@@ -117,10 +118,14 @@ def shape_words(want, have) -> str:
         i = next(i for i, (a, b) in enumerate(zip(want, have)) if differs(a, b))
         return f"item {i + 1} of what it returns: {shape_words(want[i], have[i])}"
     if isinstance(want, torch.Tensor) and isinstance(have, torch.Tensor):
+        if have.shape == want.shape:
+            return f"it returns numbers of type {have.dtype}, they should be of {want.dtype}"
         says = f"the shape is {list(have.shape)}, it should be {list(want.shape)}"
         turned = have.ndim == 2 and have.T.shape == want.shape
         smaller = ": summed or averaged over too much?" if have.ndim < want.ndim else ""
         return says + (": transposed?" if turned else smaller)
+    if type(want) is list and isinstance(have, tuple):
+        return "it returns a tuple, it should be a list"
     if type(want) in (list, tuple) and isinstance(have, (list, tuple)):
         return f"it returns {len(have)} items, it should be {len(want)}"
     return (f"it returns {type_name(have)}, it should be "

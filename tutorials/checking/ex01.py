@@ -39,8 +39,11 @@ def rope_cases(seed: int) -> list[Case]:
 
 
 ROPE = Task(
-    "rope", rope_cases, rope, answers=("t1mini.model.rope",),
-    mistakes=(Mistake("pairs: x[i] turns with x[i + d/2] in Qwen's layout, yours with its neighbour x[i + 1]",
+    "rope", rope_cases, rope, answers=("t1mini.model.rope",), same_dtype=True,
+    mistakes=(Mistake("the result is of x's dtype; yours is float64, whatever x is: angles in float64 are fine, "
+                      "but come back with .to(x.dtype)",
+                      lambda x, pos: rope(x, pos).double()),
+              Mistake("pairs: x[i] turns with x[i + d/2] in Qwen's layout, yours with its neighbour x[i + 1]",
                       lambda x, pos: rope(x, pos, interleaved=True)),
               Mistake("direction: (a, b) becomes (a cos - b sin, b cos + a sin); yours turns the other way",
                       lambda x, pos: rope(x, pos, sign=-1)),

@@ -36,6 +36,8 @@ MIN_P = Task(
     "min_p_mask", mask_cases, min_p_mask,
     answers=("t1mini.sampler.truncate", "t1mini.sampler.sampling_distribution"),
     mistakes=(
+        Mistake("the mask is of truth values, dtype bool; yours is of numbers",
+                lambda logits, temperature, min_p: min_p_mask(logits, temperature, min_p).double()),
         _mask("temperature: p is softmax(logits / temperature); yours is that of temperature 1",
               at=lambda z, t: z),
         _mask("temperature: logits are divided by it, yours are multiplied", at=lambda z, t: z * t),

@@ -136,7 +136,9 @@ PAIRS = [("5", "5", True), ("5", "5.0", True), ("0.50", "1/2", True), (r"\frac{1
          ("x + 1", "x + 2", False), (r"\frac{1}{2}", r"\frac{2}{1}", False), ("1/0", "5", False),
          ("", "5", False), ("12", "1", False), ("1234567890123456789", "1234567890123456788", False),
          ("9**9**9**9", "1", False), ("__import__('time').sleep(60)", "1", False),
-         (r"-\frac{3}{4}", "-0.75", True), ("x", "x", True), ("0", "0.0", True)]
+         (r"-\frac{3}{4}", "-0.75", True), ("x", "x", True), ("0", "0.0", True), ("X", "x", False),
+         ("Paris", "paris", False), ("1e3", "1000", False), ("1_000", "1000", False), (".5", "0.5", True),
+         (".5", "5", False), ("1,234,567", "1234567", True), ("$1,000$ $", "1000", True), ("2/4", "1/2", True)]
 
 
 def read(text: str):
@@ -161,6 +163,14 @@ def _tolerant(far: float):
         return abs(x - y) < far if isinstance(x, Fraction) and isinstance(y, Fraction) else x == y
 
     return function
+
+
+def _fraction(text):
+    text = text.replace("$", "").replace(",", "").replace(" ", "")
+    try:
+        return Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        return read(text)
 
 
 def _without(pattern: str, to=None):
@@ -204,6 +214,17 @@ EQUAL = Task(
                 lambda a, b: equal(a, b) and (isinstance(read(a), Fraction) or a.strip() == b.strip())),
         Mistake("an answer that is not a number is compared as text; yours is equal to nothing",
                 lambda a, b: equal(a, b) and isinstance(read(a), Fraction)),
+        Mistake("capital letters count where an answer is compared as text: X is not x",
+                lambda a, b: equal(a.lower(), b.lower())),
+        Mistake("1e3 and 1_000 are no numbers as the exercise has them: Fraction(text), float and int read more than "
+                "digits, a point and a slash; look at the text first",
+                lambda a, b: _fraction(a) == _fraction(b)),
+        Mistake("every comma goes, not only the first: 1,234,567",
+                lambda a, b: equal(*(re.sub(",.*,", ",x,", x).replace(",", "", 1) for x in (a, b)))),
+        Mistake("every dollar sign goes, not only those at the ends",
+                lambda a, b: equal(*("text" + x if "$" in x.strip().strip("$") else x for x in (a, b)))),
+        Mistake(".5 is a half: the point in front is a part of the number, yours strips it",
+                lambda a, b: equal(a.strip(" ."), b.strip(" ."))),
         Mistake("the sign is lost", lambda a, b: equal(a.replace("-", ""), b.replace("-", ""))),
         Mistake("one answer that is contained in the other is not equal to it",
                 lambda a, b: a.replace(" ", "") in b.replace(" ", "") or equal(a, b)),

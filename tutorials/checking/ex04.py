@@ -201,6 +201,8 @@ MASK = Task(
              where=lambda row, t, start: END not in row[:t]),
         _sft("the row ends at the response's first end token; its length says where it ends",
              where=lambda row, t, start: END not in row[start:t]),
+        Mistake("the mask is of truth values, dtype bool; yours is of numbers",
+                lambda ids, prompt_len: sft_mask(ids, prompt_len).long()),
         Mistake("the mask is turned round: True means learned",
                 lambda ids, prompt_len: ~sft_mask(ids, prompt_len)),
         Mistake("every row has the prompt length of the first",

@@ -3,8 +3,8 @@
 import torch
 
 from checking.ex01 import randn
-from checking.tasks import Case, Mistake, Task
-from checking.values import Make
+from checking.tasks import Case, Mistake, Task, differs
+from checking.values import Make, Once, made
 
 # --- sequence_kl ----------------------------------------------------------------------------------
 
@@ -139,6 +139,8 @@ def ema_cases(seed: int) -> list[Case]:
             Case("decay 1: nothing moves", (list(ref), trained(), 1.0)),
             Case("decay 0: the policy itself", (list(ref), trained(), 0.0)),
             Case("a small difference", (*near, 0.9)),
+            Case("parameters that can be walked through once, as policy.parameters() can",
+                 (Make("once", (list(ref),)), Make("once", (trained(),)), 0.75)),
             Case("decay 1.5: raise ValueError", (list(ref), trained(), 1.5)),
             Case("decay -0.1: raise ValueError", (list(ref), trained(), -0.1))]
 
@@ -160,6 +162,34 @@ def tracked(ref, new, decay):
         r.copy_(decay * r + (1 - decay) * p)
 
 
+def twice(ref, new, decay):
+    if not 0 <= decay <= 1:
+        raise ValueError
+    with torch.no_grad():
+        for r in ref:
+            r.mul_(decay)
+        for r, p in zip(ref, new):
+            r.add_((1 - decay) * p)
+
+
+def looked(ref, new, decay):
+    return ema_update(ref, list(new) and new, decay)
+
+
+def measured(ref, new, decay):
+    return ema_update(ref, new, decay) if len(ref) == len(new) else None
+
+
+def policy_moved(cases, outcomes):
+    """What the policy's tensors, which have to stay, say of which of the two was moved."""
+    for case, outcome in zip(cases, outcomes):
+        before, after = made(case.args)[1], outcome["args"][1:2]
+        before = before.items if isinstance(before, Once) else before
+        if not outcome["error"] and after and differs(before, after[0]):
+            return "the policy is moved towards the reference: it is the reference that moves, the policy stays"
+    return None
+
+
 def nothing(ref, new, decay):
     if not 0 <= decay <= 1:
         raise ValueError
@@ -171,7 +201,7 @@ def ema_agrees(expected, got) -> str | None:
 
 
 EMA = Task(
-    "ema_update", ema_cases, ema_update, in_place=(0,), agrees=ema_agrees,
+    "ema_update", ema_cases, ema_update, in_place=(0,), agrees=ema_agrees, look=policy_moved,
     answers=("t1mini.reference.ema_update",),
     mistakes=(_ema("decay: it is the share of the reference that stays; yours is exchanged, so the reference "
                    "is the policy at once",
@@ -197,6 +227,14 @@ EMA = Task(
               Mistake("without torch.no_grad the reference becomes a part of the policy's graph, which grows "
                       "with every update",
                       tracked),
+              Mistake("parameters may come as a generator, such as policy.parameters(): walk through it once; yours "
+                      "does so twice, and the second time there is nothing",
+                      twice),
+              Mistake("parameters may come as a generator, such as policy.parameters(): walk through it once; yours "
+                      "does so twice, and the second time there is nothing",
+                      looked),
+              Mistake("parameters may come as a generator, such as policy.parameters(), which has no length",
+                      measured),
               Mistake("the update is applied twice",
                       lambda ref, new, decay:
                           (ema_update(ref, list(new), decay), ema_update(ref, list(new), decay)) and None),

@@ -146,6 +146,8 @@ WILSON = Task(
                       lambda c, n: _halves(c, n, 1, 0)),
               Mistake("only the half width is divided by 1 + z^2 / n; the centre is, too",
                       lambda c, n: _halves(c, n, 0, 1)),
+              Mistake("n is divided by, not n - 1: this is no standard deviation",
+                      lambda c, n: closed(c * (n - 1) / n, n - 1)),
               _wilson("z is 1.96 for 95%; yours is 1.645, for 90%", z=1.644854),
               _wilson("z is 1.96 for 95%; yours is 2.576, for 99%", z=2.575829),
               _wilson("z is 1.96 for 95%; yours is 2", z=2.0),

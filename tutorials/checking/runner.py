@@ -19,7 +19,7 @@ import torch
 from tqdm import tqdm
 
 import t1mini.rl  # noqa: F401  everything a submission may want to import is there once the process forks
-from checking.values import pack, unpack
+from checking.values import Once, pack, unpack
 
 MARK = "T1MINI_CHECK"
 NOTHING = {"args": (), "grads": None}  # of an outcome without a call
@@ -93,7 +93,8 @@ def call(function, args: tuple, kwargs: dict, grad: tuple[int | str, ...], path:
             outcome["error"], grads = again["error"], again["value"]
         else:
             grads = tuple(None for _ in leaves)
-    return outcome | {"args": tuple(args), "grads": grads}
+    after = tuple(arg.items if isinstance(arg, Once) else arg for arg in args)
+    return outcome | {"args": after, "grads": grads}
 
 
 def attempt(work, path: str) -> dict:

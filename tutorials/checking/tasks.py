@@ -51,6 +51,7 @@ class Task:
     mistakes: Sequence[Mistake] = ()
     answers: Sequence[str] = ()
     in_place: tuple[int, ...] = ()
+    same_dtype: bool = False  # as what is expected
     seeds: int = 3
     agrees: Callable[[Any, Any], str | None] | None = None
     across: Callable[[list[Case], list[dict]], str | None] | None = None
@@ -92,6 +93,8 @@ def compare(task: Task, case: Case, expected: dict, got: dict, tolerance: float 
                   else differs(expected["value"], got["value"], tolerance))
     if difference:
         return difference
+    if task.same_dtype and expected["value"].dtype != got["value"].dtype:
+        return f"type {got['value'].dtype}"
     for i in case.grad:
         k = case.grad.index(i)
         want, have = (outcome["grads"][k] if outcome["grads"] else None for outcome in (expected, got))
@@ -111,6 +114,8 @@ def no_gradient(grad) -> bool:
 
 def differs(expected: Any, got: Any, tolerance: float = TOLERANCE) -> str | None:
     """None where two values are the same within the tolerance, else what differs."""
+    if type(expected) is list and isinstance(got, tuple):
+        return "type tuple"
     if isinstance(expected, (tuple, list)) and not isinstance(expected, str):
         items = (list(got) if isinstance(got, (tuple, list)) else got.tolist()
                  if isinstance(got, (torch.Tensor, np.ndarray)) and got.ndim else None)
@@ -124,6 +129,8 @@ def differs(expected: Any, got: Any, tolerance: float = TOLERANCE) -> str | None
             return f"type {type_name(got)}"
         if expected.shape != got.shape:
             return f"shape {tuple(got.shape)}"
+        if expected.dtype == torch.bool != got.dtype:
+            return f"type {got.dtype}"
         return None if same_numbers(expected, got, tolerance) else "values"
     if expected is None or isinstance(expected, str):
         return (None if type(got) is type(expected) and got == expected else f"type {type_name(got)}"

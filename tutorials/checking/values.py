@@ -28,6 +28,16 @@ class Make(NamedTuple):
     args: tuple = ()
 
 
+class Once:
+    """What can be walked through once, and has no length: as `policy.parameters()` is."""
+
+    def __init__(self, items: list):
+        self.items, self.left = items, iter(items)
+
+    def __iter__(self):
+        return self.left
+
+
 class Other(NamedTuple):
     """A returned value of a type that no exercise asks for."""
 
@@ -103,7 +113,7 @@ def make(kind: str, args: list) -> Any:
                 "numpy.Generator": np.random.default_rng,
                 "Chain": lambda numbers, ops, values: Chain(tuple(numbers), ops, tuple(values)),
                 "Problem": lambda numbers, target: Problem(tuple(numbers), target),
-                "trained": lambda tensor: tensor.requires_grad_()}
+                "trained": lambda tensor: tensor.requires_grad_(), "once": Once}
     return builders[kind](*args)
 
 

@@ -29,7 +29,8 @@ def ema_update(ref_parameters: Iterable[Tensor], parameters: Iterable[Tensor], d
     """ref <- decay * ref + (1 - decay) * parameter, in place, for each pair.
     About 5 lines, 15 minutes, medium.
 
-    The reference's tensors are float32 and need no gradient; the policy's do, and stay as they are.
+    Both may be generators, as `policy.parameters()` is. All tensors are float32; the reference's need no
+    gradient, the policy's do, and stay as they are.
     ValueError unless 0 <= decay <= 1.
     """
     raise NotImplementedError

@@ -29,7 +29,7 @@ def answers_equal(a, b):
         text = re.sub(r"[$,\s]", "", text)
         text = re.sub(r"^(-?)\\frac\{(-?\d+)\}\{(-?\d+)\}$", r"\1\2/\3", text)
         try:
-            return Fraction(text)
+            return Fraction(text) if re.fullmatch(r"[-\d./]+", text) else text
         except (ValueError, ZeroDivisionError):
             return text
 

@@ -27,4 +27,4 @@ def sft_mask(ids, prompt_len):
     rows = []
     for row, start in zip(ids, prompt_len):
         rows.append([0] * start + [1] * (len(row) - start) + [0] * (width - len(row)))
-    return torch.tensor(rows)
+    return torch.tensor(rows).bool()

@@ -9,7 +9,7 @@ def truncate_thinking(ids, budget, end_id):
         if token == end_id or len(out) >= budget:
             break
         out.append(token)
-    return tuple(out)
+    return out
 
 
 def wilson_interval(c, n):
