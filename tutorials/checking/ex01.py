@@ -157,6 +157,8 @@ ATTEND = Task(
         _attend("scores are not brought to sum 1: softmax is missing", soft=lambda row: row),
         _attend("exp without dividing by its sum", soft=lambda row: row.exp()),
         _attend("sigmoid in place of softmax", soft=lambda row: row.sigmoid()),
+        Mistake("the mask comes before softmax, as -inf; after it, the weights that are left do not sum to 1",
+                lambda q, k, v, cache: wrong_axis(q, k, v, cache, late=True)),
         Mistake("softmax over queries in place of keys: the last axis is that of the keys",
                 lambda q, k, v, cache: wrong_axis(q, k, v, cache)),
         Mistake("keys and values are exchanged", lambda q, k, v, cache: exchanged(q, k, v, cache))
@@ -164,12 +166,14 @@ ATTEND = Task(
 )
 
 
-def wrong_axis(q, k, v, cache):
+def wrong_axis(q, k, v, cache, late=False):
     _, (keys, values) = attend(q, k, v, cache)
     grow = lambda x: x.repeat_interleave(q.shape[1] // k.shape[1], 1)
     scores = q @ grow(keys).transpose(-1, -2) / math.sqrt(q.shape[-1])
     S, T = scores.shape[-2:]
     hidden = torch.arange(T) > torch.arange(S)[:, None] + T - S
+    if late:
+        return scores.softmax(-1).masked_fill(hidden, 0) @ grow(values), (keys, values)
     return scores.masked_fill(hidden, -math.inf).softmax(-2).nan_to_num() @ grow(values), (keys, values)
 
 

@@ -119,6 +119,8 @@ EXTRACT = Task(
                 else extract(text)),
         Mistake("the answer's capital letters are to be kept",
                 lambda text: (found := extract(text)) and (found if "boxed" in text else found.lower())),
+        Mistake("the point within a number is no full stop: 2.5 is cut to 2",
+                lambda text: (found := extract(text)) and (found if "boxed" in text else found.split(".")[0])),
         Mistake("a full stop within a box belongs to the answer",
                 lambda text: (found := extract(text)) and found.rstrip(".")),
         Mistake("where there is no answer, return None and not an empty text",

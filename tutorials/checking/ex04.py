@@ -127,6 +127,8 @@ TRACE = Task(
               _trace("every wrong attempt is called high: compare its value with the target", low="high"),
               _trace("an attempt shows the value after each operation: 3 + 11 = 14 * 4 = 56", value=False),
               _trace("the wrong attempts are left out", order=lambda tried: []),
+              _trace("the first wrong attempt is left out", order=lambda tried: tried[1:]),
+              _trace("the last wrong attempt is left out", order=lambda tried: tried[:-1]),
               _trace("only the first wrong attempt is in it", order=lambda tried: tried[:1]),
               _trace("only the last wrong attempt is in it", order=lambda tried: tried[-1:]),
               _trace("wrong attempts need a verdict each: low or high", low="", high=""),

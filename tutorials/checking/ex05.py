@@ -141,6 +141,8 @@ SIGNAL = Task(
                 lambda row: row.sum() != 0),
         _signal("a mean between 0 and 1 is no test where rewards may be -1: max > min",
                 lambda row: 0 < row.mean() < 1),
+        _signal("any difference is enough: yours asks that all rewards of a group differ",
+                lambda row: len(set(row.tolist())) == len(row)),
         _signal("that is the share of groups with a mean above 0", lambda row: row.mean() > 0),
         _signal("only the first and the last reward of a group are compared", lambda row: row[0] != row[-1]),
         _signal("only the first two rewards of a group are compared", lambda row: row[0] != row[1]),

@@ -64,6 +64,10 @@ TASK = Task(
         Mistake("a constant within the logarithm, log(p + 1e-8), changes the entropy: leave it away and "
                 "handle p = 0",
                 lambda z: -(z.softmax(-1) * (z.softmax(-1) + 1e-3).log()).sum(-1)),
+        Mistake("a logit of -inf is a probability of 0: clamped to a finite number it gets a share",
+                lambda z: token_entropy(z.clamp_min(-10))),
+        Mistake("a logit of -inf is a probability of 0: clamped to a finite number it gets a share",
+                lambda z: token_entropy(z.clamp_min(-5))),
         Mistake("sign: the entropy is -sum p log p, never below 0", lambda z: -token_entropy(z)),
         Mistake("that is in bits; nats are asked for (natural logarithm)",
                 lambda z: token_entropy(z) / math.log(2)),

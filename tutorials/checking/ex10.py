@@ -213,6 +213,11 @@ def ends(expected, got) -> str | None:
     """How the interval differs, in words."""
     (a, b), (c, d) = expected, [float(x) for x in got]
     ratio, shift = (d - c) / max(b - a, 1e-9), ((c + d) - (a + b)) / 2 / max(b - a, 1e-9)
+    if 0 <= ratio < 0.5 and shift < -0.2:
+        return "np.percentile takes 2.5 and 97.5; 0.025 and 0.975 are for np.quantile"
+    if ratio > 3:
+        return ("the interval is that of single differences: draw as many problems as there are, take their mean, and "
+                "the percentiles of many such means")
     if abs(ratio - 1) > 0.1:
         return f"the interval is {ratio:.2g} times as wide as it should be"
     return f"the interval is shifted by {shift:+.2g} of its width"
