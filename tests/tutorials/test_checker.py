@@ -143,14 +143,18 @@ def test_the_gradescope_archive_writes_valid_results(tmp_path):
 
 def test_a_class_is_graded_whatever_is_in_it(tmp_path, capsys):
     two_of_three = (SOLUTIONS / "a05.py").read_text() + "\ngroup = lambda *x: __import__('os')._exit(3)\n"
-    for student, file, text in (("ann", "ex05_rollouts.py", two_of_three), ("bob", "notes", "")):
-        (tmp_path / "class" / student).mkdir(parents=True)
+    for student, file, text in (("ann", "work/EX05_Rollouts.py", two_of_three), ("bob", "notes", "")):
+        (tmp_path / "class" / student / file).parent.mkdir(parents=True)
         (tmp_path / "class" / student / file).write_text(text)
     grade_folder, target = importlib.import_module("grade_folder"), tmp_path / "grades.csv"
     for _ in range(2):  # the second time there is nothing left to do
         assert grade_folder.main([str(tmp_path / "class"), str(target), "05"]) == 0
         rows = [(row["student"], row["score"], row["of"]) for row in read_rows(target)]
         assert rows == [("ann", "2", "3"), ("bob", "0", "3")]
+        notes = [row["note"] for row in read_rows(target)]
+        assert notes == ["crashed: 05 group", "no file: 05 pass_at_k, 05 group, 05 signal_fraction"]
+    feedback = (tmp_path / "grades-feedback/ann.txt").read_text()
+    assert "05 pass_at_k: passed" in feedback and "05 group: the process ended by itself with code 3" in feedback
     assert grade_folder.main([str(tmp_path / "nowhere"), str(target)]) == 2
     assert "grade_folder.py: want" in capsys.readouterr().err
 

@@ -4,7 +4,9 @@ function.
     python tutorials/teachers/grade_folder.py SUBMISSIONS/ grades.csv [06 07 ...]
 
 Each student's folder is graded in a process of its own. Whatever happens there costs that student's checks,
-and the row says so. Rows are written as they come; run again, the command goes on where it stopped.
+and the row says why there is a zero: no file, not written, a crash, too slow, or wrong. What the student is to
+read stands in grades-feedback/STUDENT.txt beside grades.csv. Rows are written as they come; run again, the
+command goes on where it stopped.
 """
 
 import csv
@@ -41,10 +43,14 @@ def main(arguments: list[str]) -> int:
             if folder.name in done:
                 continue
             results, note = grade(folder, numbers)
+            note = note or zeros(results)
             scores = {test["name"]: f"{test['score']:g}" for test in results["tests"]}
             writer.writerow({"student": folder.name, "score": f"{results['score']:g}", "of": len(names),
                              **scores, "note": note})
             file.flush()
+            feedback = target.with_name(f"{target.stem}-feedback") / f"{folder.name}.txt"
+            feedback.parent.mkdir(exist_ok=True)
+            feedback.write_text(told(results), encoding="utf-8")
             print(f"{i} of {len(submissions)}: {folder.name} {results['score']:g} of {len(names)} {note}",
                   flush=True)
     return 0
@@ -60,6 +66,25 @@ def read_done(target: Path, columns: list[str]) -> set[str]:
             print(f"grade_folder.py: {target} has other columns; name another file", file=sys.stderr)
             sys.exit(2)
         return {row["student"] for row in reader}
+
+
+KINDS = {"no file": "there is no file", "not written": "written yet", "too slow": "no answer within",
+         "crashed": "the process ended", "not checked": "did not end"}
+
+
+def zeros(results: dict) -> str:
+    """Why there are zeros: functions by kind. What is merely wrong has its reason in the feedback."""
+    kinds = {}
+    for test in results["tests"]:
+        if test["score"] == 0:
+            kind = next((kind for kind, words in KINDS.items() if words in test["output"]), "wrong")
+            kinds.setdefault(kind, []).append(test["name"])
+    return "; ".join(f"{kind}: {', '.join(names)}" for kind, names in kinds.items())
+
+
+def told(results: dict) -> str:
+    """What a student reads: each function, and what is wrong with it."""
+    return "\n\n".join(f"{test['name']}: {test['output']}" for test in results["tests"]) + "\n"
 
 
 def grade(folder: Path, numbers: list[str]) -> tuple[dict, str]:
