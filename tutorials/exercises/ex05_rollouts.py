@@ -18,8 +18,8 @@ def pass_at_k(n: int, c: int, k: int) -> float:
 def group(rewards: Tensor, k: int) -> Tensor:
     """Rewards by prompt: [N] -> [P, k], N = P * k. About 3 lines, 5 minutes, easy.
 
-    Rows are prompt-major: the k responses to prompt 0 come first, then those to prompt 1. ValueError where N
-    is no multiple of k.
+    Rows are prompt-major: the k responses to prompt 0 come first, then those to prompt 1. The numbers and
+    their dtype stay as they are. ValueError where N is no multiple of k.
     """
     raise NotImplementedError
 
@@ -28,6 +28,6 @@ def signal_fraction(rewards: Tensor) -> float:
     """The share of prompts that teach anything: those whose K rewards are not all equal.
     About 2 lines, 10 minutes, easy.
 
-    rewards [P, K] -> between 0 and 1.
+    rewards [P, K], 1, 0 or -1 -> a Python float (or a tensor of one number) between 0 and 1.
     """
     raise NotImplementedError

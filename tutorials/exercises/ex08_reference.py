@@ -14,8 +14,8 @@ def sequence_kl(logprobs: Tensor, ref_logprobs: Tensor, mask: Tensor) -> Tensor:
     """How much likelier the policy finds its response than the reference does, in nats, detached.
     About 2 lines, 10 minutes, easy.
 
-    logprobs, ref_logprobs, mask [N, T] -> [N]: the sum over response tokens of log pi - log pi_ref. What
-    stands where the mask is False may be anything, even -inf.
+    logprobs, ref_logprobs, mask [N, T] -> [N], of the log-probabilities' dtype: the sum over response tokens
+    of log pi - log pi_ref. What stands where the mask is False may be anything, even -inf.
     """
     raise NotImplementedError
 

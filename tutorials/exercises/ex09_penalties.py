@@ -12,6 +12,7 @@ def is_repetitive(ids: Sequence, n: int, limit: int) -> bool:
     About 4 lines, 15 minutes, medium.
 
     ids may be whole numbers, or texts, or tuples such as attempts; fewer than n of them are not repetitive.
+    n and limit are at least 1.
     """
     raise NotImplementedError
 

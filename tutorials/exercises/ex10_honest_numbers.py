@@ -15,7 +15,7 @@ def truncate_thinking(ids: Sequence[int], budget: int, end_id: int) -> list[int]
 
 
 def wilson_interval(c: int, n: int) -> tuple[float, float]:
-    """95% interval (low, high) of the share c / n of n independent trials (Wilson 1927), z = 1.96.
+    """95% interval (low, high) of the share c / n of n independent trials (Wilson 1927), z = 1.96; n >= 1.
     About 5 lines, 15 minutes, medium.
 
     With p = c / n:  (p + z^2/2n  -+  z sqrt(p (1-p) / n + z^2/4n^2)) / (1 + z^2/n)
