@@ -60,7 +60,7 @@ PANELS = {  # the columns that the panels of a figure show, x and y
 
 @dataclass(frozen=True)
 class PlotConfig(StageConfig):
-    runs: tuple = setting(("runs/train-tiny-0",), "run folders of train, rl, sft or scale, or studies",
+    runs: tuple = setting(("runs/train-tiny-0",), "run folders of train, rl, sft or scale, or studies; all of these",
                           positional=True)
     studies: str = setting("tutorials/findings/studies", "folder of the studies' CSV files")
     text: bool = setting(False, "print curves and tables instead")
@@ -70,6 +70,9 @@ class PlotConfig(StageConfig):
 def run(config):
     studies = [name for name in config.runs if name in STUDIES]
     runs = [name for name in config.runs if name not in STUDIES]
+    if "all" in runs:  # the studies that have rows
+        studies = [name for name in STUDIES if Path(config.studies, f"{name}.csv").exists()]
+        runs.remove("all")
     for name in studies + ["budget_curve", "learning", "sft"] * bool(runs):
         try:
             found = rows_of_study(name, config.studies) if name in STUDIES else rows_of_runs(runs)
