@@ -22,7 +22,7 @@ LESSONS = {
     "06": "rloo_advantages logprobs_from_logits policy_gradient_loss",
     "07": "token_entropy",
     "08": "sequence_kl centred_kl ema_update",
-    "09": "is_repetitive is_overlong penalised_reward",
+    "09": "is_repetitive is_overlong penalised_reward is_garbled",
 }
 DEFINED = vars(loss) | vars(reference) | vars(penalties)
 LIBRARY = {name: DEFINED[name] for names in LESSONS.values() for name in names.split()}

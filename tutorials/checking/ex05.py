@@ -161,4 +161,53 @@ SIGNAL = Task(
     )
 )
 
-TASKS = (PASS, GROUP, SIGNAL)
+# --- hard_problems --------------------------------------------------------------------------------
+
+
+def hard_problems(correct, at_least, at_most, *, inside=lambda share, low, high: low <= share <= high):
+    return [i for i, row in enumerate(correct.tolist()) if inside(sum(row) / len(row), at_least, at_most)]
+
+
+def hard_cases(seed: int) -> list[Case]:
+    counts = [[3, 0, 8, 2, 1, 7, 4], [8, 1, 1, 0, 5, 2, 6, 3, 2]][seed]
+    rows = torch.tensor([[j < c for j in range(8)] for c in counts])
+    rows = torch.stack([row[torch.randperm(8, generator=torch.Generator().manual_seed(i))] for i, row in enumerate(rows)])
+    return [Case("8 samples a problem, at most a quarter right", (rows, 0.0, 0.25)),
+            Case("at most a half", (rows, 0.0, 0.5), varies="at_most"),
+            Case("an eighth to a half", (rows, 0.125, 0.5), varies="at_least"),
+            Case("none fits", (rows[:, :1] | True, 0.0, 0.25)),
+            Case("as many problems as samples", (rows[:4, :4], 0.25, 0.5))]
+
+
+def _hard(says: str, inside) -> Mistake:
+    return Mistake(says, lambda correct, low, high: hard_problems(correct, low, high, inside=inside))
+
+
+HARD = Task(
+    "hard_problems", hard_cases, hard_problems, seeds=2,
+    mistakes=(
+        _hard("a share of exactly `at_most` is still hard: <=", lambda share, low, high: low <= share < high),
+        _hard("a share of exactly `at_least` counts, too: >=", lambda share, low, high: low < share <= high),
+        _hard("both ends count: <=", lambda share, low, high: low < share < high),
+        _hard("`at_least` is not used", lambda share, low, high: share <= high),
+        _hard("`at_most` is not used", lambda share, low, high: low <= share),
+        _hard("those are the problems that are left out", lambda share, low, high: not low <= share <= high),
+        _hard("the share of wrong responses is compared; the share of right ones is asked for",
+              lambda share, low, high: low <= 1 - share <= high),
+        Mistake("problems are the rows: the share is over a row's samples (the last axis)",
+                lambda correct, low, high: hard_problems(correct.T, low, high)),
+        Mistake("the number of right responses is compared; the share of a problem's samples is asked for",
+                lambda correct, low, high: [i for i, row in enumerate(correct.tolist()) if low <= sum(row) <= high]),
+        Mistake("problems are numbered from 0",
+                lambda correct, low, high: [i + 1 for i in hard_problems(correct, low, high)]),
+        Mistake("the numbers of the problems are asked for, in their order; yours are sorted by their shares",
+                lambda correct, low, high: sorted(hard_problems(correct, low, high),
+                                                  key=lambda i: (sum(correct[i].tolist()), -i))),
+        Mistake("the numbers of the problems are asked for, not a truth value for each",
+                lambda correct, low, high: [i in hard_problems(correct, low, high) for i in range(len(correct))]),
+        Mistake("the numbers of the problems are asked for, not how many they are",
+                lambda correct, low, high: len(hard_problems(correct, low, high)))
+    )
+)
+
+TASKS = (PASS, GROUP, SIGNAL, HARD)

@@ -1,4 +1,4 @@
-"""Lesson 8: sequence_kl, centred_kl and ema_update."""
+"""Lesson 8: sequence_kl, centred_kl, ema_update and advantages."""
 
 import torch
 
@@ -241,4 +241,57 @@ EMA = Task(
               Mistake("a decay outside 0 ... 1 is a mistake of the caller: raise ValueError", unchecked))
 )
 
-TASKS = (SEQUENCE_KL, CENTRED, EMA)
+# --- advantages -----------------------------------------------------------------------------------
+
+
+def rloo(rewards):
+    return torch.stack([torch.stack([x - (sum(row) - x) / (len(row) - 1) for x in row]) for row in rewards])
+
+
+def advantages(rewards, kl, kl_coef):
+    return rloo(rewards) - kl_coef * centred_kl(kl)
+
+
+def advantage_cases(seed: int) -> list[Case]:
+    rewards = torch.tensor([[1.0, 0, 0, -1, 0], [0, 0, 0, 0, 0], [1, 1, -1, 0, 1]], dtype=torch.float64)
+    kl = randn(seed, 3, 5) + torch.tensor([[3.0], [0.0], [-2.0]])
+    return [Case("3 prompts, 5 responses", (rewards, kl, 0.25)),
+            Case("a larger kl_coef", (rewards, kl, 0.5), varies="kl_coef"),
+            Case("kl_coef 0: leave-one-out alone", (rewards, kl, 0.0)),
+            Case("float32, 2 responses", (rewards[:, :2].float(), kl[:, :2].float(), 0.25)),
+            Case("all rewards equal: the KL alone decides", (0 * rewards + 1, kl, 0.25))]
+
+
+def _mean(x):
+    return x.mean(-1, keepdim=True)
+
+
+ADVANTAGES = Task(
+    "advantages", advantage_cases, advantages,
+    mistakes=(
+        Mistake("the KL is not centred: its mean over the prompt's responses is to be taken away first",
+                lambda r, kl, c: rloo(r) - c * kl),
+        Mistake("sign: the KL is a cost, minus kl_coef * centred KL", lambda r, kl, c: rloo(r) + c * centred_kl(kl)),
+        Mistake("that is leave-one-out of r - kl_coef * KL, in which the KL counts K / (K - 1) times as much: take the "
+                "centred KL away from leave-one-out of the rewards",
+                lambda r, kl, c: rloo(r - c * kl)),
+        Mistake("the baseline is the mean of the OTHER rewards; yours has the response's own in it",
+                lambda r, kl, c: r - _mean(r) - c * centred_kl(kl)),
+        Mistake("divided by the standard deviation: T1 does not",
+                lambda r, kl, c: (r - _mean(r)) / (_std(r) + 1e-6) - c * centred_kl(kl)),
+        Mistake("the KL is not in it", lambda r, kl, c: rloo(r)),
+        Mistake("the rewards are not in it", lambda r, kl, c: -c * centred_kl(kl)),
+        Mistake("kl_coef weighs the KL alone, not the rewards", lambda r, kl, c: c * (rloo(r) - centred_kl(kl))),
+        Mistake("kl_coef is not used", lambda r, kl, c: rloo(r) - centred_kl(kl)),
+        Mistake("the KL's mean is over all prompts; each prompt has its own", lambda r, kl, c: rloo(r) - c * (kl - kl.mean())),
+        Mistake("the baseline is over all prompts; each prompt has its own",
+                lambda r, kl, c: rloo(r.reshape(1, -1)).view_as(r) - c * centred_kl(kl)),
+        Mistake("the rewards have no baseline: the mean of the others is to be taken away",
+                lambda r, kl, c: r - c * centred_kl(kl)),
+        Mistake("the KL's mean is taken away, and the KL itself is not in it", lambda r, kl, c: rloo(r) - c * _mean(kl)),
+        Mistake("only a penalty for a KL above the mean: it may be a bonus, too",
+                lambda r, kl, c: rloo(r) - c * centred_kl(kl).clamp_min(0))
+    )
+)
+
+TASKS = (SEQUENCE_KL, CENTRED, EMA, ADVANTAGES)

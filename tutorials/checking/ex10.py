@@ -306,4 +306,55 @@ def _means(x):
     return np.asarray(x, dtype=float).reshape(len(x), -1).mean(1)
 
 
-TASKS = (TRUNCATE, WILSON, BOOTSTRAP, *map(BugTask, BUGS))
+# --- accuracy_at ----------------------------------------------------------------------------------
+
+
+def accuracy_at(budget, lengths, finished, own, forced, *, keeps=lambda n, done, budget: done and n <= budget,
+                right=lambda kept, own, forced: own if kept else forced):
+    rows = zip(lengths.tolist(), finished.tolist(), own.tolist(), forced.tolist())
+    return sum(bool(right(keeps(n, done, budget), a, b)) for n, done, a, b in rows) / len(lengths)
+
+
+def accuracy_cases(seed: int) -> list[Case]:
+    lengths = np.array([12, 40, 64, 64, 64, 20, 33, 8, 50])
+    finished = np.array([1, 1, 1, 0, 0, 1, 1, 1, 1], dtype=bool)
+    own = np.array([1, 1, 1, 0, 1, 0, 1, 1, 0], dtype=bool)
+    forced = np.array([0, 0, 1, 1, 0, 1, 0, 1, 1], dtype=bool)
+    if seed:
+        rng = np.random.default_rng(seed)
+        lengths = rng.integers(1, 65, 41)
+        finished, own, forced = (rng.random(41) < p for p in (0.8, 0.6, 0.3))
+        lengths[~finished] = 64
+    return [Case(f"a budget of {budget} tokens", (budget, lengths, finished, own, forced)) for budget in (0, 8, 33, 50, 63, 64)]
+
+
+def _accuracy(says: str, **how) -> Mistake:
+    return Mistake(says, lambda *args: accuracy_at(*args, **how))
+
+
+ACCURACY = Task(
+    "accuracy_at", accuracy_cases, accuracy_at, seeds=3,
+    mistakes=(
+        _accuracy("a response of exactly `budget` tokens is within it: <=", keeps=lambda n, done, budget: done and n < budget),
+        _accuracy("a response that was cut off at its limit has no answer of its own: it is forced, too",
+                  keeps=lambda n, done, budget: n <= budget),
+        _accuracy("what had ended within the budget keeps its own answer; yours forces all", keeps=lambda n, done, budget: False),
+        _accuracy("what is longer than the budget is forced to answer; yours keeps every own answer", keeps=lambda n, done, budget: True),
+        _accuracy("`budget` is not used: only what had not ended is forced", keeps=lambda n, done, budget: done),
+        _accuracy("the two answers are exchanged: own within the budget, forced beyond it",
+                  right=lambda kept, own, forced: forced if kept else own),
+        _accuracy("one answer counts, not the better of two", right=lambda kept, own, forced: own or forced),
+        _accuracy("one answer counts, not both", right=lambda kept, own, forced: own and forced),
+        _accuracy("what is cut has a forced answer; yours counts it as wrong", right=lambda kept, own, forced: kept and own),
+        _accuracy("what had ended within the budget counts, too; yours counts it as wrong", right=lambda kept, own, forced: not kept and forced),
+        _accuracy("that is the share of wrong answers", right=lambda kept, own, forced: not (own if kept else forced)),
+        _accuracy("that is the share of responses within the budget", right=lambda kept, own, forced: kept),
+        Mistake("the number of right answers is to be divided by that of all responses",
+                lambda *args: accuracy_at(*args) * len(args[1])),
+        Mistake("the mean is over all responses, cut or not; yours is over those within the budget",
+                lambda budget, lengths, finished, own, forced:
+                    float(own[finished & (lengths <= budget)].mean()) if (finished & (lengths <= budget)).any() else 0.0)
+    )
+)
+
+TASKS = (TRUNCATE, WILSON, BOOTSTRAP, ACCURACY, *map(BugTask, BUGS))

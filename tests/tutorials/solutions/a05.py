@@ -15,3 +15,7 @@ def group(rewards, k):
 
 def signal_fraction(rewards):
     return (rewards.amax(-1) > rewards.amin(-1)).float().mean().item()
+
+def hard_problems(correct, at_least, at_most):
+    share = correct.double().mean(-1)
+    return ((share >= at_least) & (share <= at_most)).nonzero().flatten().tolist()

@@ -17,3 +17,8 @@ def ema_update(ref_parameters, parameters, decay):
         raise ValueError(decay)
     for r, p in zip(ref_parameters, parameters):
         r.lerp_(p, 1 - decay)
+
+def advantages(rewards, kl, kl_coef):
+    k = rewards.shape[-1]
+    baseline = (rewards.sum(-1, keepdim=True) - rewards) / (k - 1)
+    return rewards - baseline - kl_coef * (kl - kl.mean(-1, keepdim=True))

@@ -36,3 +36,7 @@ FOUND = {1: ("sign",
          9: ("detached", "objective = advantages.detach()[:, None] * logprobs"),
          10: ("limit", "return max(counts.values(), default=0) > limit"),
          11: ("kept set", "return truncate(z, min_p=min_p).scatter(-1, token_ids, z.gather(-1, token_ids))")}
+
+def accuracy_at(budget, lengths, finished, own, forced):
+    import numpy as np
+    return float(np.where(finished & (lengths <= budget), own, forced).mean())

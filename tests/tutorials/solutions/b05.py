@@ -23,3 +23,7 @@ def group(rewards, k):
 
 def signal_fraction(rewards):
     return (rewards.std(dim=1) > 0).double().mean()
+
+def hard_problems(correct, at_least, at_most):
+    n = correct.shape[1]
+    return [i for i in range(len(correct)) if at_least * n <= int(correct[i].sum()) <= at_most * n]

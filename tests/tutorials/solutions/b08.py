@@ -22,3 +22,7 @@ def ema_update(ref_parameters, parameters, decay):
     for r, p in zip(ref_parameters, parameters):
         r.data.mul_(decay).add_(p.detach() * (1 - decay))
     return None
+
+def advantages(rewards, kl, kl_coef):
+    k = rewards.shape[1]
+    return k / (k - 1) * (rewards - rewards.mean(1)[:, None]) - kl_coef * kl + kl_coef * kl.mean(1)[:, None]

@@ -21,3 +21,15 @@ def penalised_reward(reward, repetitive, overlong, garbled):
     if any([repetitive, overlong, garbled]):
         return -1
     return reward
+
+def is_garbled(text):
+    import unicodedata
+    letters = foreign = 0
+    for c in text:
+        kind = unicodedata.category(c)
+        if c == "\ufffd" or kind == "Cc" and c not in ("\n", "\r", "\t"):
+            return True
+        if c.isalpha():
+            letters += 1
+            foreign += unicodedata.name(c, "?").split()[0] not in ("LATIN", "GREEK")
+    return letters > 0 and foreign / letters > 0.1

@@ -32,3 +32,9 @@ FOUND = {1: ["sign", "    return -(objective * mask).sum() / normaliser"],
              "for group in self.adamw.param_groups:\n    pass\nself.adamw.step()\nself.model.zero_grad()"],
          7: ["overlong", "return not finished and length == max_new_tokens"],
          9: ["detached", "objective = advantages[:, None] * logprobs"]}
+
+def accuracy_at(budget, lengths, finished, own, forced):
+    right = 0
+    for n, done, a, b in zip(lengths, finished, own, forced):
+        right += a if done and n <= budget else b
+    return right / len(lengths)
