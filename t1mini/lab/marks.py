@@ -4,8 +4,8 @@
 
     low, high, hit      attempts of Countdown that end too low, too high, and at the target
     belief              one that is judged wrongly, or that uses other numbers
-    try                 stretches of thinking in words, between its turning points
-    slip                an attempt or a stretch with an equation that does not hold
+    try                 stretches of thinking in words, between its turning points, without a slip
+    slip                an equation that does not hold, or an attempt with one
     answer              what counts as the answer
     repeat, stray       what occurs too often; characters that do not belong here
 
@@ -60,9 +60,13 @@ def of_countdown(problem, text, repeat_limit):
 def of_words(text, tokens, repeat_limit):
     found, starts = [], [0, *(turn.start() for turn in maths.TURNS.finditer(text))]
     for start, end in zip(starts, [*starts[1:], len(text)]):
-        slips = "; ".join(f"{left} is {right}, not {said}"
-                          for left, said, right in equations(text[start:end]) if right)
-        found.append([start, end, "slip" if slips else "try", slips or "no wrong equation"])
+        slips = []
+        for left, said, right in equations(text[start:end]):
+            if right:
+                place = text.find(left, start)
+                after = text.find(said, place + len(left)) + len(said)
+                slips.append([place, after, "slip", f"{left} is {right}, not {said}"])
+        found += slips or [[start, end, "try", "no wrong equation"]]
     runs = Counter(zip(*(tokens[i:] for i in range(maths.NGRAM))))
     run, times = runs.most_common(1)[0] if runs else ("", 0)
     if times > repeat_limit and "".join(run).strip():

@@ -185,7 +185,7 @@ def test_marks_of_thinking_in_words():
     text = "5 + 3 = 9. Wait, 5 + 3 = 8.\n</think>\nThe final answer is \\boxed{8}."
     found = marks({}, text, [], 4)
     assert [(text[start:end][:4], kind) for start, end, kind, _ in found] == [("5 + ", "slip"), ("Wait", "try"), ("8", "answer")]
-    assert found[0][3] == "5 + 3 is 8, not 9"
+    assert found[0] == [0, 9, "slip", "5 + 3 is 8, not 9"]
     tokens = list("abcdefghijklmnopqrst" * 3)
     assert [kind for *_, kind, _ in marks({}, "".join(tokens), tokens, 2)] == ["repeat", "try", "repeat", "repeat"]
     assert "stray" in [kind for *_, kind, _ in marks({}, "答案", [], 2)]

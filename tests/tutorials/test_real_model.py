@@ -39,10 +39,11 @@ def test_the_table_has_gains_over_sft_on_the_same_problems(tmp_path, monkeypatch
         folder.mkdir(parents=True)
         names = ("length", "repetitive", "overlong", "garbled", "pass@1", "majority@1")
         (folder / "evaluation.json").write_text(json.dumps({name: 0.5 for name in names} | {"samples": 1, "made_by": {"commit": "c", "torch": "t"}}))
-        (folder / "responses.jsonl").write_text(json_lines({"text": "Wait, no." if c else "5", "correct": bool(c)} for c in correct))
+        (folder / "responses.jsonl").write_text(json_lines({"text": f"{'Wait, no. ' * c}2 + 3 = {6 - c}</think>", "answer": "5", "correct": bool(c)} for c in correct))
     real_model.main(tmp_path)
     rows = list(csv.DictReader((tmp_path / "rows.csv").open()))
     assert [(row["seed"], row["policy"], row["gain"]) for row in rows] == [("0", "rl", "0.25"), ("0", "sft", ""), ("1", "rl", "0.25"), ("1", "sft", "")]
     assert all(0 < float(row["from"]) < 0.25 < float(row["to"]) < 0.5 for row in rows if row["gain"])
+    assert float(rows[0]["planned"]) == 1 and float(rows[0]["calculated"]) == 0.5 and float(rows[1]["calculated"]) == 0.25
     assert float(rows[0]["turned"]) == 0.5 and float(rows[0]["recovered"]) == 1
     assert re.search(r"svamp +rl +over sft, 2 seed\(s\): \+25.0 points \(\+1[0-9]", capsys.readouterr().out)

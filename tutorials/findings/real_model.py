@@ -6,6 +6,7 @@ A row a folder, in tutorials/findings/real_model.csv:
 
     pass@1, low, high       share of right responses, with the 95% interval over problems
     turned, recovered       share of responses whose thinking turns round, and share of those that end right
+    planned, calculated     share whose last equation, worked out, is the answer, and share of those that hold
     gain, from, to          points over the policy `sft` on the same problems, with the paired 95% interval
 
 Run it: python tutorials/findings/real_model.py runs/135m
@@ -20,6 +21,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from t1mini.statistics import clustered_interval, crossed_bootstrap, paired_bootstrap
+from t1mini.tasks.critiques import equations
+from t1mini.verifier import answers_equal
 
 TABLE = Path(__file__).with_suffix(".csv")
 TURNS = ("Wait,", "Hmm,", "Let me verify")  # how t1mini.tasks.critiques begins to doubt
@@ -42,6 +45,7 @@ def main(runs: Path):
         row |= {name: results[name] for name in shown}
         row |= {"turned": len(turned) / len(responses),
                 "recovered": sum(row["correct"] for row in turned) / max(1, len(turned))}
+        row |= dict(zip(("planned", "calculated"), plans(responses)))
         rows.append(row | {"commit": results["made_by"]["commit"], "torch": results["made_by"]["torch"]})
     for row in rows:
         key, start = (row["problems"], row["policy"], row["seed"]), scores.get((row["problems"], "sft", row["seed"]))
@@ -62,6 +66,16 @@ def main(runs: Path):
                 print(f"{problems:12} {policy:8} over sft, {len(seeds)} seed(s): "
                       f"{100 * gains.mean():+.1f} points ({100 * low:+.1f} to {100 * high:+.1f})")
     print(f"wrote {TABLE}")
+
+
+def plans(responses):
+    """What the last equation of each response's thinking says: is it the one to work out, and does it hold?"""
+    holds = []
+    for row in responses:
+        for _, said, right in equations(row["text"].rpartition("</think>")[0])[-1:]:
+            if answers_equal(right or said, row["answer"]):
+                holds.append(not right)
+    return len(holds) / len(responses), sum(holds) / max(1, len(holds))
 
 
 if __name__ == "__main__":
