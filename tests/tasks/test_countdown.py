@@ -12,9 +12,10 @@ import pytest
 
 from t1mini import tasks
 from t1mini.runs.settings import UserError
+from t1mini.runs.tokenizer import Tokenizer
 from t1mini.tasks.chains import OPERATORS, Problem, all_chains, blind_success, solutions
 from t1mini.tasks.countdown import (SPLITS, attempts, final_answer, hits, is_correct, is_grammatical, load_problems, make_problem,
-                                    make_splits, prompt_text, save_problems)
+                                    make_splits, make_tokenizer, prompt_text, require_tokenizer, save_problems)
 from t1mini.tasks.teacher import Teacher, teach
 
 SPLIT, SPLIT4 = make_splits(), make_splits(4, largest=7)
@@ -169,3 +170,11 @@ def test_a_file_without_problems_or_with_a_bad_line_is_reported_by_name(content,
     with pytest.raises(UserError, match=message) as error:
         tasks.load_problems("countdown", path, "train")
     assert str(path) in str(error.value)
+
+
+def test_a_tokenizer_has_to_write_every_word():
+    language_models = Tokenizer.from_dir(DATA.parent / "tests/golden/qwen2-tiny")
+    for tokenizer in (make_tokenizer(), language_models):
+        require_tokenizer(tokenizer, "here")
+    with pytest.raises(UserError, match="here: its tokenizer cannot write Countdown's words"):
+        require_tokenizer(Tokenizer.for_words(["make", "from", 7]), "here")
