@@ -177,4 +177,4 @@ def test_a_tokenizer_has_to_write_every_word():
     for tokenizer in (make_tokenizer(), language_models):
         require_tokenizer(tokenizer, "here")
     with pytest.raises(UserError, match="here: its tokenizer cannot write Countdown's words"):
-        require_tokenizer(Tokenizer.for_words(["make", "from", 7]), "here")
+        require_tokenizer(Tokenizer.for_words(["make", "from", "7"]), "here")
