@@ -96,7 +96,7 @@ def hostile_run(path):
     path.mkdir()
     response = {"prompt": HOSTILE, "text": HOSTILE, "reward": 1, "advantage": 0.5, "kl": 7, "tokens": [HOSTILE, HOSTILE], "logprobs": [-1, -2], "length": 2,
                 "ref_logprobs": [], "entropies": [], "correct": True}
-    group = {"step": 1, "problem": {"answer": HOSTILE}, "responses": [response]}
+    group = {"step": 1, "problem": {"answer": HOSTILE}, "responses": [response, {"prompt": "", "text": "a 17th", "reward": 0, "advantage": -1, "kl": 0}]}
     (path / "groups.jsonl").write_text(json_lines([group, group | {"step": HOSTILE}]))
     (path / "thinking.jsonl").write_text(json_lines([{"step": 0, "prompt": HOSTILE, "text": HOSTILE}]))
     (path / "cuts.jsonl").write_text(json_lines([{"policy": HOSTILE, "prompt": HOSTILE, "tokens": [HOSTILE], "cuts": [{"budget": 3, "answer": HOSTILE}]}]))
@@ -140,7 +140,8 @@ addEventListener("load", () => setTimeout(() => {
   for (const select of document.querySelectorAll("select"))
     for (let i = 0; i < select.options.length; i++) { select.value = i; select.dispatchEvent(new Event("change")); }
   for (const range of document.querySelectorAll("input[type=range]")) { range.value = range.max; range.dispatchEvent(new Event("input")); }
-  for (const row of document.querySelectorAll("tr.pick, .token")) row.dispatchEvent(new Event("pointerenter"));
+  for (const row of document.querySelectorAll("tr.pick")) row.dispatchEvent(new Event("click"));
+  for (const token of document.querySelectorAll(".token")) token.dispatchEvent(new Event("pointerenter"));
   for (const picture of document.querySelectorAll("svg")) for (const kind of ["pointermove", "click"]) picture.dispatchEvent(new MouseEvent(kind));
   const found = {faults, steps, title: document.title, sections: [...document.querySelectorAll("section")].map(s => s.id),
                  images: document.images.length, scripts: document.scripts.length, milliseconds: performance.now()};
