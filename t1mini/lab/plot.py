@@ -60,7 +60,7 @@ PANELS = {  # the columns that the panels of a figure show, x and y
 
 @dataclass(frozen=True)
 class PlotConfig(StageConfig):
-    runs: tuple = setting(("runs/train-tiny-0",), "run folders of train, rl, sft or scale, or studies; or all",
+    runs: tuple = setting(("runs/train-tiny-0",), "run folders of train, rl, sft or scale; studies, or all",
                           positional=True)
     studies: str = setting("tutorials/findings/studies", "folder of the studies' CSV files")
     text: bool = setting(False, "print curves and tables instead")

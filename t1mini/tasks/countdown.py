@@ -120,7 +120,7 @@ def make_tokenizer():
 
 
 def require_tokenizer(tokenizer, folder):
-    """UserError unless it can write every word of Countdown and read it again: its own, or a language model's."""
+    """UserError unless it can write every word of Countdown and read it again, as a language model's can."""
     text = " ".join([*map(str, range(LARGEST_VALUE + 1)), *WORDS])
     if tokenizer.decode(tokenizer.encode(text)) != text:
         raise UserError(f"{folder}: its tokenizer cannot write Countdown's words; start from a model such as "
