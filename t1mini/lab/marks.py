@@ -3,9 +3,9 @@
     [start, end, kind, note]        a part of the text, in characters
 
     low, high, hit      attempts of Countdown that end too low, too high, and at the target
-    belief              one that is judged wrongly, or that uses other numbers
+    belief              one that is judged wrongly
     try                 stretches of thinking in words, between its turning points, without a slip
-    slip                an equation that does not hold, or an attempt with one
+    slip                an equation that does not hold, or an attempt with one, or with other numbers
     answer              what counts as the answer
     repeat, stray       what occurs too often; characters that do not belong here
 
@@ -46,11 +46,12 @@ def of_countdown(problem, text, repeat_limit):
     for attempt, keys in zip(countdown.ATTEMPT.finditer(text), tried):
         numbers = [*map(int, re.findall("[0-9]+", attempt[0]))]  # a, b, their value, c, the next value, ...
         values, times = numbers[2::2], tried.count(keys)
-        slip = chains.values_of([numbers[0], *numbers[1::2]], re.findall("[-+*/]", attempt[0])) != values
+        given = [numbers[0], *numbers[1::2]]
+        slip = chains.values_of(given, re.findall("[-+*/]", attempt[0])) != values
+        slip = slip or sorted(given) != sorted(problem.numbers)
         truth = "ok" if values[-1] == problem.target else "low" if values[-1] < problem.target else "high"
         said = (_SAID.match(text, attempt.end()) or ["", truth])[1]
-        wrongly = said != truth or truth == "ok" and not countdown.hits(problem, [keys])
-        kind = "slip" if slip else "belief" if wrongly else "hit" if truth == "ok" else truth
+        kind = "slip" if slip else "belief" if said != truth else "hit" if truth == "ok" else truth
         found.append([*attempt.span(), kind, f"{values[-1]}, wanted is {problem.target}; it says {said}"])
         if times > repeat_limit:
             found.append([*attempt.span(), "repeat", TOO_OFTEN.format(times, repeat_limit)])

@@ -172,12 +172,12 @@ def test_every_view_works_in_a_browser(short, tmp_path):
 
 def test_marks_say_what_an_attempt_was_and_what_it_was_believed_to_be():
     said = {"3 + 11 = 14 * 4 = 56 low": "low", "3 + 4 = 7 * 11 = 77 check 3 + 4 = 7 , 7 * 11 = 77 low": "belief", "3 * 4 = 12 * 11 = 32 low": "slip",
-            "3 + 4 = 7 * 11 = 77 check 3 + 4 = 7 , 7 * 11 = 77 ok": "hit", "4 * 11 = 44 - 3 = 41 high": "belief", "7 * 11 = 77 * 1 = 77 ok": "belief",
-            "11 * 4 = 44 * 2 = 88 high": "high", "answer 3 + 4 * 11": "answer"}
+            "3 + 4 = 7 * 11 = 77 check 3 + 4 = 7 , 7 * 11 = 77 ok": "hit", "4 * 11 = 44 - 3 = 41 high": "belief", "7 * 11 = 77 * 1 = 77 ok": "slip",
+            "11 * 4 = 44 * 2 = 88 high": "slip", "4 * 11 = 44 * 3 = 35 low": "slip", "11 - 4 = 7 * 3 = 21 low": "low", "answer 3 + 4 * 11": "answer"}
     text = " ".join(said)
     found = marks({"numbers": [3, 4, 11], "target": 77}, text, [], 4)
     assert [mark[2] for mark in found] == [*said.values()]
-    assert [text[start:end] for start, end, *_ in found][1::6] == ["3 + 4 = 7 * 11 = 77", "3 + 4 * 11"]
+    assert [text[start:end] for start, end, *_ in found][1::8] == ["3 + 4 = 7 * 11 = 77", "3 + 4 * 11"]
     again = "1 + 2 = 3 + 3 = 6 low " * 3
     assert [mark[2] for mark in marks({"numbers": [1, 2, 3], "target": 9}, again, [], 2)] == ["low", "repeat"] * 3
 
