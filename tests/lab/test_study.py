@@ -150,6 +150,6 @@ def test_recoveries_by_hand(monkeypatch):
     verdicts = [judge(countdown, problem, text, [0] * 9, finished=True, max_new_tokens=50, repeat_limit=4) for text in texts]
     monkeypatch.setattr(studies.evaluate, "pick_problems", lambda config: [problem])
     for some, missed, recovered in ((verdicts, 0.5, 0.5), (verdicts[:1], 0, 0)):
-        monkeypatch.setattr(studies, "measure", lambda *_: ({"interval": (0, 1)}, np.ones((2, 1, len(some))), [some]))
+        monkeypatch.setattr(studies, "measure", lambda *_: ({"interval": (0, 1)}, (np.ones((2, 1, len(some))), []), [some]))
         row = figures(Path(), inference_scaling.ScaleConfig())
         assert (row["missed_first"], row["recovered"], row["correct"]) == (missed, recovered, str(sum(v.correct for v in some)))
