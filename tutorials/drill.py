@@ -1,9 +1,9 @@
 """Calculations to practise, twelve a question, as worked solutions that `python -m t1mini sft` reads.
 
-    43-15 = 28      sums and differences of numbers of one to three digits, products and quotients with 2 to 12
+    43-15 = 28      sums and differences of one to three digits, products and quotients with 2 to 12
 
-A language model of 135 million weights writes 6-3 = 2, and word problems are too few to teach it otherwise. No
-result is negative or broken.
+A language model of 135 million weights writes 6-3 = 2, and word problems are too few to teach it otherwise.
+No result is negative or broken.
 
 Run it: python tutorials/drill.py > drill.jsonl
 """
@@ -17,7 +17,8 @@ def calculation(rng):
     >>> calculation(random.Random(0))
     ('43-15', 28)
     """
-    a, b = (rng.randrange(10 ** (digits - 1), 10**digits) for digits in (rng.randint(1, 3), rng.randint(1, 3)))
+    a, b = (rng.randrange(10 ** (digits - 1), 10**digits)
+            for digits in (rng.randint(1, 3), rng.randint(1, 3)))
     few, sign = rng.randint(2, 12), rng.choice("++--*/")
     if sign == "+":
         return f"{a}+{b}", a + b

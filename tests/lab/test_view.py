@@ -111,7 +111,7 @@ def test_what_a_model_says_stays_text(tmp_path):
     hostile_run(tmp_path / "run")
     page = page_of(tmp_path / "run", out=tmp_path / "a.html")
     template = view.Path(view.__file__).with_suffix(".html").read_text("utf-8")
-    assert page.count("<") == template.count("<") and page.isascii() == template.isascii()
+    assert page.count("<") == template.count("<")
     assert not re.search(r"src=|href=\"|@import|url\(", template) and "default-src 'none'" in template
     assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|eval\(|fetch\(", template)
     (run,) = data_of(page)["runs"]

@@ -40,8 +40,8 @@ def rope_cases(seed: int) -> list[Case]:
 
 ROPE = Task(
     "rope", rope_cases, rope, answers=("t1mini.model.rope",), same_dtype=True,
-    mistakes=(Mistake("the result is of x's dtype; yours is float64, whatever x is: angles in float64 are fine, "
-                      "but come back with .to(x.dtype)",
+    mistakes=(Mistake("the result is of x's dtype; yours is float64, whatever x is: angles in float64 are "
+                      "fine, but come back with .to(x.dtype)",
                       lambda x, pos: rope(x, pos).double()),
               Mistake("pairs: x[i] turns with x[i + d/2] in Qwen's layout, yours with its neighbour x[i + 1]",
                       lambda x, pos: rope(x, pos, interleaved=True)),

@@ -59,7 +59,7 @@ MIN_P = Task(
               keeps=lambda p, m: _top_p(p, 1 - m)),
         _mask("the threshold is min_p below the largest probability; it should be min_p times it",
               keeps=lambda p, m: p >= p.amax(-1, keepdim=True) - m),
-        Mistake("in logits the threshold is max z + temperature * log(min_p); in yours the logarithm is missing",
+        Mistake("in logits the threshold is max z + temperature * log(min_p); yours lacks the logarithm",
                 lambda z, t, m: z / t >= (z / t).amax(-1, keepdim=True) - m),
         Mistake("logits are compared in place of probabilities: z >= min_p * max z",
                 lambda logits, t, m: logits / t >= m * (logits / t).amax(-1, keepdim=True)),

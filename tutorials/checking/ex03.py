@@ -120,7 +120,8 @@ EXTRACT = Task(
         Mistake("the answer's capital letters are to be kept",
                 lambda text: (found := extract(text)) and (found if "boxed" in text else found.lower())),
         Mistake("the point within a number is no full stop: 2.5 is cut to 2",
-                lambda text: (found := extract(text)) and (found if "boxed" in text else found.split(".")[0])),
+                lambda text: (found := extract(text))
+                and (found if "boxed" in text else found.split(".")[0])),
         Mistake("a full stop within a box belongs to the answer",
                 lambda text: (found := extract(text)) and found.rstrip(".")),
         Mistake("where there is no answer, return None and not an empty text",
@@ -140,7 +141,8 @@ PAIRS = [("5", "5", True), ("5", "5.0", True), ("0.50", "1/2", True), (r"\frac{1
          ("9**9**9**9", "1", False), ("__import__('time').sleep(60)", "1", False),
          (r"-\frac{3}{4}", "-0.75", True), ("x", "x", True), ("0", "0.0", True), ("X", "x", False),
          ("Paris", "paris", False), ("1e3", "1000", False), ("1_000", "1000", False), (".5", "0.5", True),
-         (".5", "5", False), ("1,234,567", "1234567", True), ("$1,000$ $", "1000", True), ("2/4", "1/2", True)]
+         (".5", "5", False), ("1,234,567", "1234567", True), ("$1,000$ $", "1000", True),
+         ("2/4", "1/2", True)]
 
 
 def read(text: str):
@@ -218,8 +220,8 @@ EQUAL = Task(
                 lambda a, b: equal(a, b) and isinstance(read(a), Fraction)),
         Mistake("capital letters count where an answer is compared as text: X is not x",
                 lambda a, b: equal(a.lower(), b.lower())),
-        Mistake("1e3 and 1_000 are no numbers as the exercise has them: Fraction(text), float and int read more than "
-                "digits, a point and a slash; look at the text first",
+        Mistake("1e3 and 1_000 are no numbers as the exercise has them: Fraction(text), float and int read "
+                "more than digits, a point and a slash; look at the text first",
                 lambda a, b: _fraction(a) == _fraction(b)),
         Mistake("every comma goes, not only the first: 1,234,567",
                 lambda a, b: equal(*(re.sub(",.*,", ",x,", x).replace(",", "", 1) for x in (a, b)))),

@@ -171,7 +171,8 @@ def hard_problems(correct, at_least, at_most, *, inside=lambda share, low, high:
 def hard_cases(seed: int) -> list[Case]:
     counts = [[3, 0, 8, 2, 1, 7, 4], [8, 1, 1, 0, 5, 2, 6, 3, 2]][seed]
     rows = torch.tensor([[j < c for j in range(8)] for c in counts])
-    rows = torch.stack([row[torch.randperm(8, generator=torch.Generator().manual_seed(i))] for i, row in enumerate(rows)])
+    order = lambda i: torch.randperm(8, generator=torch.Generator().manual_seed(i))
+    rows = torch.stack([row[order(i)] for i, row in enumerate(rows)])
     return [Case("8 samples a problem, at most a quarter right", (rows, 0.0, 0.25)),
             Case("at most a half", (rows, 0.0, 0.5), varies="at_most"),
             Case("an eighth to a half", (rows, 0.125, 0.5), varies="at_least"),
@@ -197,14 +198,16 @@ HARD = Task(
         Mistake("problems are the rows: the share is over a row's samples (the last axis)",
                 lambda correct, low, high: hard_problems(correct.T, low, high)),
         Mistake("the number of right responses is compared; the share of a problem's samples is asked for",
-                lambda correct, low, high: [i for i, row in enumerate(correct.tolist()) if low <= sum(row) <= high]),
+                lambda correct, low, high: [i for i, row in enumerate(correct.tolist())
+                                            if low <= sum(row) <= high]),
         Mistake("problems are numbered from 0",
                 lambda correct, low, high: [i + 1 for i in hard_problems(correct, low, high)]),
         Mistake("the numbers of the problems are asked for, in their order; yours are sorted by their shares",
                 lambda correct, low, high: sorted(hard_problems(correct, low, high),
                                                   key=lambda i: (sum(correct[i].tolist()), -i))),
         Mistake("the numbers of the problems are asked for, not a truth value for each",
-                lambda correct, low, high: [i in hard_problems(correct, low, high) for i in range(len(correct))]),
+                lambda correct, low, high: [i in hard_problems(correct, low, high)
+                                            for i in range(len(correct))]),
         Mistake("the numbers of the problems are asked for, not how many they are",
                 lambda correct, low, high: len(hard_problems(correct, low, high)))
     )

@@ -186,7 +186,8 @@ def policy_moved(cases, outcomes):
         before, after = made(case.args)[1], outcome["args"][1:2]
         before = before.items if isinstance(before, Once) else before
         if not outcome["error"] and after and differs(before, after[0]):
-            return "the policy is moved towards the reference: it is the reference that moves, the policy stays"
+            return ("the policy is moved towards the reference: it is the reference that moves, the policy "
+                    "stays")
     return None
 
 
@@ -227,11 +228,11 @@ EMA = Task(
               Mistake("without torch.no_grad the reference becomes a part of the policy's graph, which grows "
                       "with every update",
                       tracked),
-              Mistake("parameters may come as a generator, such as policy.parameters(): walk through it once; yours "
-                      "does so twice, and the second time there is nothing",
+              Mistake("parameters may come as a generator, such as policy.parameters(): walk through it "
+                      "once; yours does so twice, and the second time there is nothing",
                       twice),
-              Mistake("parameters may come as a generator, such as policy.parameters(): walk through it once; yours "
-                      "does so twice, and the second time there is nothing",
+              Mistake("parameters may come as a generator, such as policy.parameters(): walk through it "
+                      "once; yours does so twice, and the second time there is nothing",
                       looked),
               Mistake("parameters may come as a generator, such as policy.parameters(), which has no length",
                       measured),
@@ -271,9 +272,10 @@ ADVANTAGES = Task(
     mistakes=(
         Mistake("the KL is not centred: its mean over the prompt's responses is to be taken away first",
                 lambda r, kl, c: rloo(r) - c * kl),
-        Mistake("sign: the KL is a cost, minus kl_coef * centred KL", lambda r, kl, c: rloo(r) + c * centred_kl(kl)),
-        Mistake("that is leave-one-out of r - kl_coef * KL, in which the KL counts K / (K - 1) times as much: take the "
-                "centred KL away from leave-one-out of the rewards",
+        Mistake("sign: the KL is a cost, minus kl_coef * centred KL",
+                lambda r, kl, c: rloo(r) + c * centred_kl(kl)),
+        Mistake("that is leave-one-out of r - kl_coef * KL, in which the KL counts K / (K - 1) times as "
+                "much: take the centred KL away from leave-one-out of the rewards",
                 lambda r, kl, c: rloo(r - c * kl)),
         Mistake("the baseline is the mean of the OTHER rewards; yours has the response's own in it",
                 lambda r, kl, c: r - _mean(r) - c * centred_kl(kl)),
@@ -281,14 +283,17 @@ ADVANTAGES = Task(
                 lambda r, kl, c: (r - _mean(r)) / (_std(r) + 1e-6) - c * centred_kl(kl)),
         Mistake("the KL is not in it", lambda r, kl, c: rloo(r)),
         Mistake("the rewards are not in it", lambda r, kl, c: -c * centred_kl(kl)),
-        Mistake("kl_coef weighs the KL alone, not the rewards", lambda r, kl, c: c * (rloo(r) - centred_kl(kl))),
+        Mistake("kl_coef weighs the KL alone, not the rewards",
+                lambda r, kl, c: c * (rloo(r) - centred_kl(kl))),
         Mistake("kl_coef is not used", lambda r, kl, c: rloo(r) - centred_kl(kl)),
-        Mistake("the KL's mean is over all prompts; each prompt has its own", lambda r, kl, c: rloo(r) - c * (kl - kl.mean())),
+        Mistake("the KL's mean is over all prompts; each prompt has its own",
+                lambda r, kl, c: rloo(r) - c * (kl - kl.mean())),
         Mistake("the baseline is over all prompts; each prompt has its own",
                 lambda r, kl, c: rloo(r.reshape(1, -1)).view_as(r) - c * centred_kl(kl)),
         Mistake("the rewards have no baseline: the mean of the others is to be taken away",
                 lambda r, kl, c: r - c * centred_kl(kl)),
-        Mistake("the KL's mean is taken away, and the KL itself is not in it", lambda r, kl, c: rloo(r) - c * _mean(kl)),
+        Mistake("the KL's mean is taken away, and the KL itself is not in it",
+                lambda r, kl, c: rloo(r) - c * _mean(kl)),
         Mistake("only a penalty for a KL above the mean: it may be a bonus, too",
                 lambda r, kl, c: rloo(r) - c * centred_kl(kl).clamp_min(0))
     )

@@ -235,13 +235,25 @@ def garbled(text, *, letter=lambda c: unicodedata.category(c)[0] == "L", too_man
 
 
 def garbled_cases(seed: int) -> list[Case]:
-    texts = {"plain": "The answer is 5.", "a Greek letter": "x = 5, so \u03b1 > 0", "a replacement character": "the \ufffd answer",
-             "three of nine letters": "so \u7b54\u6848\u662f five", "two of twenty letters": "abcdefghij abcdefgh \u7b54\u6848",
-             "two of nineteen letters": "abcdefghij abcdefg \u7b54\u6848", "a tenth of the characters, but most letters": "1234567890 1234567890 \u7b54\u6848 1234",
-             "accents": "na\u00efve caf\u00e9, se\u00f1or, \u00fcber", "Cyrillic": "\u043e\u0442\u0432\u0435\u0442 5", "a bell": "ring\x07 the bell",
-             "an escape": "red \x1b[31m text", "lines": "one\ntwo\r\n", "a tab": "two\tthree", "empty": "", "no letters": "3 + 4 = 7",
-             "Greek": "\u03b1\u03b2\u03b3 \u03b4", "one foreign letter in many": "a long sentence of many letters and one \u7b54 in it",
-             "a face": "well done \U0001f642\U0001f642", "signs": "5 \u00d7 3 \u2264 20 \u2014 yes"}
+    texts = {"plain": "The answer is 5.",
+             "a Greek letter": "x = 5, so \u03b1 > 0",
+             "a replacement character": "the \ufffd answer",
+             "three of nine letters": "so \u7b54\u6848\u662f five",
+             "two of twenty letters": "abcdefghij abcdefgh \u7b54\u6848",
+             "two of nineteen letters": "abcdefghij abcdefg \u7b54\u6848",
+             "a tenth of the characters, but most letters": "1234567890 1234567890 \u7b54\u6848 1234",
+             "accents": "na\u00efve caf\u00e9, se\u00f1or, \u00fcber",
+             "Cyrillic": "\u043e\u0442\u0432\u0435\u0442 5",
+             "a bell": "ring\x07 the bell",
+             "an escape": "red \x1b[31m text",
+             "lines": "one\ntwo\r\n",
+             "a tab": "two\tthree",
+             "empty": "",
+             "no letters": "3 + 4 = 7",
+             "Greek": "\u03b1\u03b2\u03b3 \u03b4",
+             "one foreign letter in many": "a long sentence of many letters and one \u7b54 in it",
+             "a face": "well done \U0001f642\U0001f642",
+             "signs": "5 \u00d7 3 \u2264 20 \u2014 yes"}
     return [Case(f"{label}: {text!r}", (text,)) for label, text in texts.items()]
 
 
@@ -253,8 +265,10 @@ GARBLED = Task(
     "is_garbled", garbled_cases, garbled, seeds=1, answers=("t1mini.penalties.is_garbled",),
     mistakes=(
         _garbled("the share is of the letters, yours is of all characters", of=True),
-        _garbled("a few foreign letters are allowed: more than a tenth is too many", too_many=lambda n, of: n > 0),
-        _garbled("exactly a tenth is still allowed: more than a tenth is too many", too_many=lambda n, of: n and 10 * n >= of),
+        _garbled("a few foreign letters are allowed: more than a tenth is too many",
+                 too_many=lambda n, of: n > 0),
+        _garbled("exactly a tenth is still allowed: more than a tenth is too many",
+                 too_many=lambda n, of: n and 10 * n >= of),
         _garbled("more than a tenth is too many; yours allows a half", too_many=lambda n, of: 2 * n > of),
         _garbled("more than a tenth is too many; yours allows a fifth", too_many=lambda n, of: 5 * n > of),
         _garbled("foreign letters are not looked at", too_many=lambda n, of: False),
@@ -266,9 +280,11 @@ GARBLED = Task(
         _garbled("digits and signs are no letters: they do not make foreign letters fewer, or more",
                  letter=lambda c: not c.isspace()),
         Mistake("letters with accents are Latin: by their names, not by being ASCII",
-                lambda text: garbled(text) or 10 * sum(c.isalpha() and not c.isascii() and not "\u0370" <= c < "\u0400" for c in text)
+                lambda text: garbled(text) or 10 * sum(c.isalpha() and not c.isascii()
+                                                       and not "\u0370" <= c < "\u0400" for c in text)
                 > sum(c.isalpha() for c in text)),
-        Mistake("what is not ASCII may belong there: look at the letters' names", lambda text: not text.isascii() or garbled(text)),
+        Mistake("what is not ASCII may belong there: look at the letters' names",
+                lambda text: not text.isascii() or garbled(text)),
         Mistake("a text without letters has none that are foreign: 0 / 0",
                 lambda text: garbled(text) or 1 / len([c for c in text if c.isalpha()]) < 0),
         Mistake("the result is turned round: True means garbled", lambda text: not garbled(text)),

@@ -216,8 +216,8 @@ def ends(expected, got) -> str | None:
     if 0 <= ratio < 0.5 and shift < -0.2:
         return "np.percentile takes 2.5 and 97.5; 0.025 and 0.975 are for np.quantile"
     if ratio > 3:
-        return ("the interval is that of single differences: draw as many problems as there are, take their mean, and "
-                "the percentiles of many such means")
+        return ("the interval is that of single differences: draw as many problems as there are, take "
+                "their mean, and the percentiles of many such means")
     if abs(ratio - 1) > 0.1:
         return f"the interval is {ratio:.2g} times as wide as it should be"
     return f"the interval is shifted by {shift:+.2g} of its width"
@@ -325,7 +325,8 @@ def accuracy_cases(seed: int) -> list[Case]:
         lengths = rng.integers(1, 65, 41)
         finished, own, forced = (rng.random(41) < p for p in (0.8, 0.6, 0.3))
         lengths[~finished] = 64
-    return [Case(f"a budget of {budget} tokens", (budget, lengths, finished, own, forced)) for budget in (0, 8, 33, 50, 63, 64)]
+    return [Case(f"a budget of {budget} tokens", (budget, lengths, finished, own, forced))
+            for budget in (0, 8, 33, 50, 63, 64)]
 
 
 def _accuracy(says: str, **how) -> Mistake:
@@ -335,25 +336,32 @@ def _accuracy(says: str, **how) -> Mistake:
 ACCURACY = Task(
     "accuracy_at", accuracy_cases, accuracy_at, seeds=3,
     mistakes=(
-        _accuracy("a response of exactly `budget` tokens is within it: <=", keeps=lambda n, done, budget: done and n < budget),
+        _accuracy("a response of exactly `budget` tokens is within it: <=",
+                  keeps=lambda n, done, budget: done and n < budget),
         _accuracy("a response that was cut off at its limit has no answer of its own: it is forced, too",
                   keeps=lambda n, done, budget: n <= budget),
-        _accuracy("what had ended within the budget keeps its own answer; yours forces all", keeps=lambda n, done, budget: False),
-        _accuracy("what is longer than the budget is forced to answer; yours keeps every own answer", keeps=lambda n, done, budget: True),
-        _accuracy("`budget` is not used: only what had not ended is forced", keeps=lambda n, done, budget: done),
+        _accuracy("what had ended within the budget keeps its own answer; yours forces all",
+                  keeps=lambda n, done, budget: False),
+        _accuracy("what is longer than the budget is forced to answer; yours keeps every own answer",
+                  keeps=lambda n, done, budget: True),
+        _accuracy("`budget` is not used: only what had not ended is forced",
+                  keeps=lambda n, done, budget: done),
         _accuracy("the two answers are exchanged: own within the budget, forced beyond it",
                   right=lambda kept, own, forced: forced if kept else own),
         _accuracy("one answer counts, not the better of two", right=lambda kept, own, forced: own or forced),
         _accuracy("one answer counts, not both", right=lambda kept, own, forced: own and forced),
-        _accuracy("what is cut has a forced answer; yours counts it as wrong", right=lambda kept, own, forced: kept and own),
-        _accuracy("what had ended within the budget counts, too; yours counts it as wrong", right=lambda kept, own, forced: not kept and forced),
-        _accuracy("that is the share of wrong answers", right=lambda kept, own, forced: not (own if kept else forced)),
+        _accuracy("what is cut has a forced answer; yours counts it as wrong",
+                  right=lambda kept, own, forced: kept and own),
+        _accuracy("what had ended within the budget counts, too; yours counts it as wrong",
+                  right=lambda kept, own, forced: not kept and forced),
+        _accuracy("that is the share of wrong answers",
+                  right=lambda kept, own, forced: not (own if kept else forced)),
         _accuracy("that is the share of responses within the budget", right=lambda kept, own, forced: kept),
         Mistake("the number of right answers is to be divided by that of all responses",
                 lambda *args: accuracy_at(*args) * len(args[1])),
         Mistake("the mean is over all responses, cut or not; yours is over those within the budget",
                 lambda budget, lengths, finished, own, forced:
-                    float(own[finished & (lengths <= budget)].mean()) if (finished & (lengths <= budget)).any() else 0.0)
+                    own[within := finished & (lengths <= budget)].sum() / max(1, within.sum()))
     )
 )
 

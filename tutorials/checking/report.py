@@ -36,9 +36,10 @@ def tasks_of(number: str) -> Sequence:
 
 
 def exercise_file(number: str, folder: Path = EXERCISES) -> Path | None:
-    """The exercise's file in a folder or a folder in it: exNN_*.py, in any letter case, the least deep first."""
+    """The exercise's file in a folder or a folder in it: exNN_*.py in any letter case, the least deep."""
     found = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
-    of_number = [path for path in found if re.fullmatch(rf"ex_?{number}(?!\d).*\.py", path.name, re.IGNORECASE)]
+    name = re.compile(rf"ex_?{number}(?!\d).*\.py", re.IGNORECASE)
+    of_number = [path for path in found if name.fullmatch(path.name)]
     return min(of_number, key=lambda path: (len(path.parts), str(path)), default=None)
 
 

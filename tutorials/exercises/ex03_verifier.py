@@ -24,7 +24,8 @@ def answers_equal(a: str, b: str) -> bool:
     r"""True if two answers say the same. About 15 lines, 25 minutes, medium.
 
     "$", "," and spaces do not matter, wherever they stand. Whole numbers, decimals, "1/2" and "\frac{1}{2}",
-    each perhaps with a minus in front, are compared as numbers, exactly: 0.5 = 1/2 = .5, but 0.333 is not 1/3.
-    Anything else, such as 1e3 or 1_000, is compared as text, capital letters and all. It never raises, and never runs what it reads.
+    each perhaps with a minus in front, are compared as numbers, exactly: 0.5 = 1/2 = .5, but 0.333 is not
+    1/3. Anything else, such as 1e3 or 1_000, is compared as text, capital letters and all. It never raises,
+    and never runs what it reads.
     """
     raise NotImplementedError

@@ -37,7 +37,8 @@ def hard_problems(correct: Tensor, at_least: float, at_most: float) -> list[int]
     """The problems that are worth training on, by how often the policy solves them already.
     About 3 lines, 10 minutes, easy.
 
-    correct [P, n] bool: n samples of each of P problems, right or not -> the numbers, from 0 and in their order,
-    of those whose share of right samples is at_least to at_most, both ends included. (T1: 0 to 0.3 of 16.)
+    correct [P, n] bool: n samples of each of P problems, right or not -> the numbers, from 0 and in their
+    order, of those whose share of right samples is at_least to at_most, both ends included. (T1: 0 to 0.3
+    of 16.)
     """
     raise NotImplementedError

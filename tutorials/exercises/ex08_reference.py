@@ -37,10 +37,10 @@ def ema_update(ref_parameters: Iterable[Tensor], parameters: Iterable[Tensor], d
 
 
 def advantages(rewards: Tensor, kl: Tensor, kl_coef: float) -> Tensor:
-    """What moves the policy, put together: leave-one-out of the rewards r', minus kl_coef times the centred KL.
+    """What moves the policy: leave-one-out of the rewards r', minus kl_coef times the centred KL.
     About 3 lines, 10 minutes, easy.
 
-    rewards [P, K], 1, 0 or -1, and kl [P, K], in nats; K >= 2 -> [P, K]. `t1mini.loss.rloo_advantages` is lesson
-    6's; your own centred_kl will do.
+    rewards [P, K], 1, 0 or -1, and kl [P, K], in nats; K >= 2 -> [P, K]. `t1mini.loss.rloo_advantages` is
+    lesson 6's; your own centred_kl will do.
     """
     raise NotImplementedError

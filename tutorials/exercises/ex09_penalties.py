@@ -37,9 +37,9 @@ def penalised_reward(reward: float, repetitive: bool, overlong: bool, garbled: b
 def is_garbled(text: str) -> bool:
     """True if a response has what does not belong into it. About 8 lines, 20 minutes, medium.
 
-    That is: the replacement character U+FFFD; a control character (unicodedata.category "Cc") other than line feed,
-    carriage return and tab; or letters (category "L...") of which more than a tenth are neither Latin nor Greek, as
-    unicodedata.name begins. Digits, signs and faces are no letters, and a text without letters has none that are
-    foreign.
+    That is: the replacement character U+FFFD; a control character (unicodedata.category "Cc") other than line
+    feed, carriage return and tab; or letters (category "L...") of which more than a tenth are neither Latin
+    nor Greek, as unicodedata.name begins. Digits, signs and faces are no letters, and a text without letters
+    has none that are foreign.
     """
     raise NotImplementedError

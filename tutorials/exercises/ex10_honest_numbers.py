@@ -34,13 +34,14 @@ def paired_bootstrap(a: np.ndarray, b: np.ndarray, generator: np.random.Generato
     raise NotImplementedError
 
 
-def accuracy_at(budget: int, lengths: np.ndarray, finished: np.ndarray, own: np.ndarray, forced: np.ndarray) -> float:
-    """A point of the budget curve: the share of N responses that are right if thinking may take `budget` tokens.
+def accuracy_at(budget: int, lengths: np.ndarray, finished: np.ndarray, own: np.ndarray,
+                forced: np.ndarray) -> float:
+    """A point of the budget curve: the share of N responses that are right if thinking may take so long.
     About 3 lines, 10 minutes, easy.
 
-    lengths [N], end token counted; finished [N]: whether a response has its end token; own [N]: whether its own
-    answer is right; forced [N]: whether the one that it gives when it is cut at this budget is. What has ended within
-    the budget keeps its own answer; all else is cut, and forced.
+    lengths [N], end token counted; finished [N]: whether a response has its end token; own [N]: whether its
+    own answer is right; forced [N]: whether the one is that it gives when it is cut at this budget. What has
+    ended within `budget` tokens keeps its own answer; all else is cut, and forced.
     """
     raise NotImplementedError
 

@@ -1,5 +1,4 @@
-"""The lessons' experiments: each a function that a lesson calls small, and that this command runs at full
-size.
+"""The lessons' experiments: functions that this command runs at full size, and most lessons at a small one.
 
     python tutorials/findings/experiments.py variance passk ...  rows to experiments/NAME.csv beside this file
     python tutorials/findings/experiments.py all --draw          figures/NAME.svg from the rows (matplotlib)

@@ -1,4 +1,4 @@
-"""What tutorials/real_model.md says of its run: rows and paired differences from the folders its commands write.
+"""What tutorials/real_model.md says of its run: rows and paired differences, from its commands' folders.
 
     RUNS/SEED/PROBLEMS-POLICY/responses.jsonl       of evaluate, such as runs/135m/0/svamp-rl
 
@@ -41,14 +41,16 @@ def main(runs: Path):
         row = {"seed": folder.parent.name, "problems": problems, "policy": policy, "n": len(correct),
                "samples": results["samples"], "pass@1": correct.mean()}
         row |= dict(zip(("low", "high"), clustered_interval(correct)))
-        shown = ("length", "repetitive", "overlong", "garbled", f"pass@{results['samples']}", f"majority@{results['samples']}")
+        shown = ("length", "repetitive", "overlong", "garbled",
+                 *(f"{name}@{results['samples']}" for name in ("pass", "majority")))
         row |= {name: results[name] for name in shown}
         row |= {"turned": len(turned) / len(responses),
                 "recovered": sum(row["correct"] for row in turned) / max(1, len(turned))}
         row |= dict(zip(("planned", "calculated"), plans(responses)))
         rows.append(row | {"commit": results["made_by"]["commit"], "torch": results["made_by"]["torch"]})
     for row in rows:
-        key, start = (row["problems"], row["policy"], row["seed"]), scores.get((row["problems"], "sft", row["seed"]))
+        key = row["problems"], row["policy"], row["seed"]
+        start = scores.get((row["problems"], "sft", row["seed"]))
         if start is not None and row["policy"] != "sft":
             low, high = paired_bootstrap(scores[key], start, 0)
             row |= {"gain": row["pass@1"] - start.mean(), "from": low, "to": high}
@@ -56,12 +58,15 @@ def main(runs: Path):
     with TABLE.open("w", newline="") as file:
         writer = csv.DictWriter(file, names)
         writer.writeheader()
-        writer.writerows({name: round(x, 4) if isinstance(x, float) else x for name, x in row.items()} for row in rows)
+        writer.writerows({name: round(x, 4) if isinstance(x, float) else x for name, x in row.items()}
+                         for row in rows)
     for problems in dict.fromkeys(row["problems"] for row in rows):
         for policy in dict.fromkeys(row["policy"] for row in rows):
-            seeds = [seed for p, q, seed in scores if (p, q) == (problems, policy) and (p, "sft", seed) in scores]
+            seeds = [seed for p, q, seed in scores
+                     if (p, q) == (problems, policy) and (p, "sft", seed) in scores]
             if seeds and policy != "sft":
-                gains = np.array([(scores[problems, policy, seed] - scores[problems, "sft", seed]).mean(1) for seed in seeds])
+                pairs = [(scores[problems, policy, seed], scores[problems, "sft", seed]) for seed in seeds]
+                gains = np.array([(a - b).mean(1) for a, b in pairs])
                 low, high = crossed_bootstrap(gains, 0)
                 print(f"{problems:12} {policy:8} over sft, {len(seeds)} seed(s): "
                       f"{100 * gains.mean():+.1f} points ({100 * low:+.1f} to {100 * high:+.1f})")
@@ -69,7 +74,7 @@ def main(runs: Path):
 
 
 def plans(responses):
-    """What the last equation of each response's thinking says: is it the one to work out, and does it hold?"""
+    """Of the last equation of each response's thinking: is it the one to work out, and does it hold?"""
     holds = []
     for row in responses:
         for _, said, right in equations(row["text"].rpartition("</think>")[0])[-1:]:

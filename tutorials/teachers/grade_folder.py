@@ -4,9 +4,9 @@ function.
     python tutorials/teachers/grade_folder.py SUBMISSIONS/ grades.csv [06 07 ...]
 
 Each student's folder is graded in a process of its own. Whatever happens there costs that student's checks,
-and the row says why there is a zero: no file, not written, a crash, too slow, or wrong. What the student is to
-read stands in grades-feedback/STUDENT.txt beside grades.csv. Rows are written as they come; run again, the
-command goes on where it stopped.
+and the row says why there is a zero: no file, not written, a crash, too slow, or wrong. What the student is
+to read stands in grades-feedback/STUDENT.txt beside grades.csv. Rows are written as they come; run again,
+the command goes on where it stopped.
 """
 
 import csv
