@@ -37,7 +37,7 @@ FORMATS = {"problems": "{}", "samples": "{}", "interval": "{0[0]:.1%} - {0[1]:.1
 
 @dataclass(frozen=True)
 class EvaluateConfig(StageConfig):
-    task: str = setting("countdown", "what the problems are", choices=tuple(TASKS), qwen="math")
+    task: str = setting("countdown", "countdown, math, or the file of your own", qwen="math")
     init: str = setting("data/tiny-rl", "checkpoint folder to evaluate", qwen="")
     data: str = setting("data", "file of problems, or folder of SPLIT.jsonl", qwen="")
     split: str = setting("test", "which problems of a folder", choices=SPLITS)

@@ -52,7 +52,7 @@ SHOWN = ("reward", "accuracy", "length", "entropy")  # beside the progress bar
 
 @dataclass(frozen=True)
 class RLConfig(TrainingConfig):
-    task: str = setting("countdown", "what the problems are", choices=tuple(TASKS), qwen="math")
+    task: str = setting("countdown", "countdown, math, or the file of your own", qwen="math")
     init: str = setting("data/tiny-sft", "checkpoint folder to start from", qwen="")
     data: str = setting("data", "file of problems, or folder of train.jsonl", qwen="")
     steps: int = setting(70, "updates", "1 to 1_000_000", gpu=300, smollm=24)

@@ -4,6 +4,8 @@
     order 9 2 5 7 :   ->   try 2 9 5 7 no try 2 5 7 9 yes answer 2 5 7 9
 
 Run it: python tutorials/own_task.py [OUT]
+
+It leaves what every stage can go on with: --task tutorials/own_task.py --data runs/own-task.
 """
 
 import random
@@ -20,7 +22,6 @@ from t1mini.model import Qwen, QwenConfig  # noqa: E402
 from t1mini.runs.checkpoint import load_policy, save_policy  # noqa: E402
 from t1mini.runs.jsonl import read_rows  # noqa: E402
 from t1mini.runs.tokenizer import Tokenizer  # noqa: E402
-from t1mini.tasks import TASKS  # noqa: E402
 
 FORCED_ANSWER, END_OF_THINKING = "answer ", "answer"
 
@@ -44,7 +45,6 @@ hits = lambda problem, tried: sum(attempt.strip() == in_order(problem) for attem
 repetition = lambda response, ids: (attempts(response), 1)  # the same attempt, again and again
 is_grammatical = lambda response: response.startswith("try ") and response.count("answer") == 1
 require_tokenizer = lambda tokenizer, folder: None
-TASKS["order"] = sys.modules[__name__]
 
 
 # --- what it learns from before it may explore ----------------------------------------------------
@@ -67,18 +67,20 @@ def main(out: str = "runs/own-task", traces: int = 30_000, steps: int = 60,
     draw = lambda n: [Problem(tuple(rng.sample(range(20), 4))) for _ in range(n)]
     train, test = draw(2000), draw(problems)
     folder.mkdir(parents=True)
-    (folder / "train.jsonl").write_text("".join(f'{{"numbers": {list(p.numbers)}}}\n' for p in train))
+    for split, drawn in (("train", train), ("test", test)):
+        lines = [f'{{"numbers": {list(p.numbers)}}}\n' for p in drawn]
+        (folder / f"{split}.jsonl").write_text("".join(lines))
     tokenizer = Tokenizer.for_words([*map(str, range(20)), "order", ":", "try", "no", "yes", "answer"])
     policy = Qwen(QwenConfig(tokenizer.size, 48, 128, 2, 2, 1, 24, initializer_range=0.06)).initialise(0)
     examples = [sft.Example(prompt_ids(p, tokenizer), [*tokenizer.encode(trace(p, rng)), tokenizer.eos_id])
                 for p in rng.choices(train, k=traces)]
-    sft.train(policy, tokenizer, examples, rng, sft.SFTConfig(task="order", out=out, workers=1), None)
+    sft.train(policy, tokenizer, examples, rng, sft.SFTConfig(task=__file__, out=out, workers=1), None)
     save_policy(policy, tokenizer, folder / "sft")
-    rl.run(rl.RLConfig(task="order", init=str(folder / "sft"), data=str(folder), out=str(folder / "rl"),
+    rl.run(rl.RLConfig(task=__file__, init=str(folder / "sft"), data=str(folder), out=str(folder / "rl"),
                        steps=steps, prompts=16, k=8, max_new_tokens=64, workers=1))
     accuracy = []
     for model in (folder / "sft", folder / "rl/final"):
-        config = evaluate.EvaluateConfig(task="order", max_new_tokens=64)
+        config = evaluate.EvaluateConfig(task=__file__, max_new_tokens=64)
         _, verdicts = evaluate.respond(*load_policy(str(model), "cpu"), test, config)
         accuracy.append(sum(v.correct for group in verdicts for v in group) / sum(map(len, verdicts)))
         print(f"{model}: {accuracy[-1]:.1%} right")

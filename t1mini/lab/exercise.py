@@ -8,15 +8,13 @@ Run it: python -m t1mini rl --exercise tutorials/exercises/ex06_policy_gradient.
 """
 
 import contextlib
-import os
-import runpy
 import sys
 import traceback
 from itertools import product
 from types import FunctionType
 
 from t1mini import loss, penalties, reference
-from t1mini.runs.settings import UserError
+from t1mini.runs.settings import UserError, own_file
 
 LESSONS = {
     "06": "rloo_advantages logprobs_from_logits policy_gradient_loss",
@@ -45,12 +43,7 @@ def exercise(path: str):
 
     UserError where it has none, or where they fail, naming the line. Whether they are right check.py tells.
     """
-    if not os.path.isfile(path):
-        raise UserError(f"--exercise {path}: there is no such file; the stubs are in tutorials/exercises")
-    try:
-        found = runpy.run_path(path)
-    except (Exception, SystemExit) as error:  # the reader's code may raise anything
-        raise UserError(f"--exercise {path}: {type(error).__name__}: {error}") from None
+    found = own_file("--exercise", path, "there is no such file; the stubs are in tutorials/exercises")
     own = {name: f for name, f in found.items() if name in LIBRARY and isinstance(f, FunctionType)
            and f.__code__.co_names != ("NotImplementedError",)}  # the one name that a blank one speaks of
     if not own:
@@ -62,7 +55,7 @@ def exercise(path: str):
     try:
         with in_place(own):
             yield
-    except (Exception, SystemExit) as error:  # as above
+    except (Exception, SystemExit) as error:  # the reader's code may raise anything
         frames = traceback.extract_tb(error.__traceback__)
         if "train" not in [frame.name for frame in frames] or isinstance(error, OSError):
             raise  # not of the step

@@ -22,6 +22,7 @@ import argparse
 import json
 import os
 import re
+import runpy
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
@@ -132,7 +133,7 @@ def from_flags(config_class: type, flags: dict):
     UserError names a flag that is out of range, or not the run's and not of MAY_CHANGE.
     """
     if "resume" not in flags:
-        if flags.get("task") == "math":  # the problems at hand are Countdown's
+        if flags.get("task", "countdown") != "countdown":  # the problems at hand are Countdown's
             flags = {"data": ""} | flags
         return checked(config_class, flags.get("settings", flags))
     run = flags["resume"]
@@ -184,6 +185,16 @@ def default_out(config, stage):
 def usable_cores():
     """Cores this process may run on, which on a shared machine can be fewer than it has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def own_file(flag, path: str, instead: str):
+    """The names that a reader's Python file defines. UserError where there is none, or where it fails."""
+    if not os.path.isfile(path):
+        raise UserError(f"{flag} {path}: {instead}")
+    try:
+        return runpy.run_path(path)
+    except (Exception, SystemExit) as error:  # the reader's code may raise anything
+        raise UserError(f"{flag} {path}: {type(error).__name__}: {error}") from None
 
 
 def flag(name):

@@ -1,6 +1,6 @@
 """Tasks: what the stages need to know about a task, and nothing else.
 
-A task is a module. Both have the same functions, and a third task would be a third module with them:
+A task is a module. Both have the same functions, and a third is a file with them, --task my_task.py:
 
     load_problems(path)                 its problems from a file
     prompt_ids(problem, tokenizer)      the question as the model reads it;  prompt_text(problem) as we do
@@ -18,13 +18,29 @@ See a whole third task: python tutorials/own_task.py
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 from t1mini.runs.checkpoint import load_policy
 from t1mini.runs.jsonl import MOST_NAMED, read_rows
-from t1mini.runs.settings import UserError
+from t1mini.runs.settings import UserError, own_file
 from t1mini.tasks import countdown, maths
 
-TASKS = {"countdown": countdown, "math": maths}
+
+class Tasks(dict):
+    def __missing__(self, path: str):
+        """The task of a file. UserError where it is none."""
+        remedy = f"choose one of {', '.join(self)}, or a file (tutorials/own_task.py)"
+        found = own_file("--task", path, remedy)
+        if missing := [name for name in NEEDED if name not in found]:
+            raise UserError(f"--task {path}: it has no {', '.join(missing[:MOST_NAMED])} "
+                            "(tutorials/your_own_task.md)")
+        self[path] = SimpleNamespace(**found)
+        return self[path]
+
+
+NEEDED = """load_problems prompt_ids prompt_text is_correct final_answer attempts hits repetition
+            is_grammatical FORCED_ANSWER END_OF_THINKING require_tokenizer""".split()
+TASKS = Tasks(countdown=countdown, math=maths)
 
 
 def policy_for(config, folder: str, problems=(), new: int = 0):
@@ -58,8 +74,8 @@ def file_of(path: str, split: str):
 
 def load_problems(task: str, path: str, split: str) -> list:
     """The problems of a file, or of SPLIT.jsonl in a folder. UserError where there are none."""
-    file = file_of(path, split)
-    problems = TASKS[task].load_problems(file) if os.path.exists(file) else []
+    file, task = file_of(path, split), TASKS[task]
+    problems = task.load_problems(file) if os.path.exists(file) else []
     if not problems:
         where = f"there are no problems at {file}" if path else "--data is missing"
         raise UserError(f"{where}; --data takes a file or folder of problems (data/README.md says where to "

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from t1mini.__main__ import read
+from t1mini.__main__ import main, read
 from t1mini.runs.folder import read_rows
 from t1mini.runs.settings import UserError
 
@@ -97,3 +97,8 @@ def test_a_task_of_your_own_trains(tmp_path):
     assert 0 <= before <= 1 and 0 <= after <= 1
     assert own_task.is_correct(own_task.Problem((9, 2, 5)), "try 2 9 5 no answer 2 5 9")
     assert not own_task.is_correct(own_task.Problem((9, 2)), "answer 9 2")
+    shared = ["--task", "tutorials/own_task.py", "--data", str(tmp_path / "own"), "--max-new-tokens", "64"]
+    for words in ("rl --init {0}/sft --steps 1 --prompts 2 --workers 1", "evaluate --init {0}/rl/final",
+                  "scale --init {0}/rl/final --budgets 8 16"):
+        stage = words.format(tmp_path / "own").split()
+        assert main([*stage, *shared, "--out", str(tmp_path / stage[0])]) == 0
