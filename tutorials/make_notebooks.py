@@ -1,5 +1,6 @@
 """Writes the lessons as notebooks, tutorials/notebooks/NN_name.ipynb, for Jupyter and Colab. The Markdown is
-the source: do not edit them.
+the source: do not edit them. After a lesson's exercise come two cells, one to write an answer in and one that
+checks it.
 
 Run it: python tutorials/make_notebooks.py [FOLDER]
 """
@@ -10,9 +11,10 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE)]
+sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 from checking.lessons import LESSONS, ROOT, blocks  # noqa: E402
+from checking.report import exercise_file  # noqa: E402
 
 REPOSITORY = "t1mini"
 SETUP = f"""\
@@ -26,24 +28,41 @@ places = [place for place in places if (place / "t1mini/rl.py").exists()]
 assert places, "t1mini is not here: clone the project, then run this again from within it"
 os.chdir(places[0])
 sys.path[:0] = [str(places[0])]
+os.makedirs("runs", exist_ok=True)
 """
+CHECK = "!{{sys.executable}} tutorials/check.py {number} --submission runs/{name}"
+AFTER_IT = "## The lines"  # the heading that follows the exercise
 
 
 def notebook(path: Path) -> dict:
     """A lesson as nbformat 4: prose and quotes as Markdown cells, code as code cells."""
-    cells = [cell("code", SETUP, 0)]
-    for i, block in enumerate(blocks(path), 1):
+    cells = [("code", SETUP)]
+    for block in blocks(path):
+        before, heading, after = block.text.partition(AFTER_IT)
         if block.kind == "code":
-            cells.append(cell("code", block.text, i))
-        elif block.kind == "prose":
-            cells.append(cell("markdown", re.sub(r"\]\((?!https?:|#)", "](../", block.text), i))
+            cells.append(("code", block.text))
+        elif block.kind != "prose":
+            cells.append(("markdown", f"```{'python' if block.kind == 'quote' else ''}\n{block.text}\n```"))
+        elif heading:
+            cells += [prose(before), *answer_cells(path.stem[:2]), prose(heading + after)]
         else:
-            cells.append(cell("markdown",
-                              f"```{'python' if block.kind == 'quote' else ''}\n{block.text}\n```", i))
-    return {"cells": cells,
+            cells.append(prose(block.text))
+    return {"cells": [cell(kind, text, i) for i, (kind, text) in enumerate(cells) if text.strip()],
             "metadata": {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
                          "language_info": {"name": "python"}},
             "nbformat": 4, "nbformat_minor": 5}
+
+
+def prose(text: str) -> tuple[str, str]:
+    """Markdown whose links lead out of the notebooks' folder."""
+    return "markdown", re.sub(r"\]\((?!https?:|#)", "](../", text.strip())
+
+
+def answer_cells(number: str) -> list[tuple[str, str]]:
+    """The exercise's stub, to be filled in: running it writes a file, which the second cell checks."""
+    stub = exercise_file(number)
+    return [("code", f"%%writefile runs/{stub.name}\n{stub.read_text(encoding='utf-8').strip()}"),
+            ("code", CHECK.format(number=number, name=stub.name))]
 
 
 def cell(kind: str, text: str, number: int) -> dict:

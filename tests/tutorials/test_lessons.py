@@ -80,9 +80,15 @@ def test_notebooks_execute(tmp_path):
         book = json.loads(path.read_text(encoding="utf-8"))
         assert book["nbformat"] == 4 and all({"id", "metadata"} <= cell.keys() for cell in book["cells"])
         code = ["".join(cell["source"]) for cell in book["cells"] if cell["cell_type"] == "code"]
-        assert code[1:] == [block.text for block in lessons.blocks(lesson) if block.kind == "code"]
+        write, check = (next(text for text in code if text.startswith(sign)) for sign in ("%%writefile ", "!"))
+        assert code.index(check) == code.index(write) + 1
+        plain = [text for text in code if text not in (write, check)]
+        assert plain[1:] == [block.text for block in lessons.blocks(lesson) if block.kind == "code"]
+        file, stub = write.removeprefix("%%writefile ").split("\n", 1)
+        assert stub == report.exercise_file(lesson.stem[:2]).read_text(encoding="utf-8").strip()
+        assert check.format(sys=sys).split()[1:] == ["tutorials/check.py", lesson.stem[:2], "--submission", file]
         if lesson.name.startswith("03"):
-            exec("\n".join(code), {})
+            exec("\n".join(plain), {})
 
 
 def test_figures_come_from_committed_rows():
