@@ -98,6 +98,21 @@ def test_the_librarys_functions_agree_with_what_is_expected_and_can_be_blocked()
         assert finding.passed, (name, finding)
 
 
+@pytest.mark.parametrize("text, says", [
+    ("def rloo_advantages(rewards):\n    rewards.data -= rewards.mean(-1, keepdim=True)\n    return rewards",
+     ("own reward", "also changes its argument number 1")),
+    ("def rloo_advantages(rewards):\n    k, own = rewards.shape[-1], rewards.clone()\n    rewards.data.zero_()\n"
+     "    return own - (own.sum(-1, keepdim=True) - own) / (k - 1 or {}[k])", ("KeyError", "argument number 1")),
+    ("def answers_equal(a, b):\n    a, b = (x.translate({36: None, 44: None, 32: None}) for x in (a, b))\n"
+     "    try:\n        return a == b or eval(a, {'__builtins__': {}}) == eval(b, {'__builtins__': {}})\n"
+     "    except Exception:\n        return False", ("frac", "eval runs anything")),
+], ids=["data", "only data", "eval"])
+def test_a_second_mistake_is_named_beside_the_first(text, says, tmp_path):
+    (tmp_path / "ex.py").write_text(text)
+    finding, _ = report.check_task(tmp_path / "ex.py", TASKS[text.split("(")[0].removeprefix("def ")], 30.0)
+    assert not finding.passed and all(words in finding.says for words in says), finding.says
+
+
 RIGHT = "def is_overlong(length, finished, limit):\n    return length >= limit and not finished\n"
 BODIES, FILES = json.loads((SOLUTIONS.parent / "hostile.json").read_text())
 HOSTILE = {f"{RIGHT}def penalised_reward(reward, *p):\n    {body}\n": says for body, says in BODIES.items()}

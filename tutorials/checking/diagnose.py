@@ -41,13 +41,15 @@ def judge(task: Task, outcomes: Sequence[dict], ended: str = "") -> Finding:
     i = (wrong or changed)[0]
     if why := refusal(outcomes[i]):
         return Finding(False, why)
-    if not wrong:
-        says = ("the function changes its argument number "
-                f"{changed_argument(task, cases[i], outcomes[i]) + 1}, which should stay as it is")
-    else:
+    says = ""
+    if wrong:
         says = task.look(cases, outcomes) if task.look else None
         says = (says or known(task, cases, expected, outcomes, wrong)
                 or seen(task, cases, expected, outcomes, wrong))
+    if changed:
+        number = changed_argument(task, cases[changed[0]], outcomes[changed[0]]) + 1
+        says += (f"{'; it also changes' if wrong else 'the function changes'} its argument number {number}, "
+                 "which should stay as it is: in place, or through .data?")
     return Finding(False, says, cases[i].label, show(outcomes[i], cases[i], expected[i]),
                    show(expected[i], cases[i], expected[i]))
 

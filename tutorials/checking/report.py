@@ -21,6 +21,7 @@ EXERCISES = Path(__file__).resolve().parent.parent / "exercises"
 NUMBERS = tuple(f"{i:02d}" for i in range(1, 11))
 AT_ONCE = 2
 SECONDS = 5.0  # a function may take
+EVALUATES = "it evaluates what it reads: eval runs anything that stands there, however long that takes"
 
 
 class Result(NamedTuple):
@@ -51,11 +52,11 @@ def check_task(path: Path, task: Task, seconds: float) -> tuple[Finding, str]:
     cases, _ = cases_of(task)
     found, ended, printed = sandbox.outcomes(path, task.name, task.answers, [case[1:4] for case in cases],
                                              seconds)
-    if ended and evaluates(path):
-        ended += (" (it evaluates what it reads: eval runs anything that stands there, however long that "
-                  "takes)")
     try:
-        return judge(task, found, ended), printed
+        finding = judge(task, found, ended)
+        if finding.case and evaluates(path):
+            finding = finding._replace(says=f"{finding.says} ({EVALUATES})")
+        return finding, printed
     # a returned value of a kind that nobody has thought of costs this check and no other
     except Exception as error:
         return Finding(False,
