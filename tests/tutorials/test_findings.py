@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from t1mini.__main__ import main
+from t1mini.runs.folder import read_rows
 
 ROOT = Path(__file__).parents[2]
 FINDINGS = ROOT / "tutorials/findings"
@@ -31,6 +32,19 @@ def test_every_interval_of_the_table_is_made_from_the_rows(capsys, monkeypatch):
     said = [m.groups() for row in rows for m in re.finditer(TRIPLE, row)]
     assert len(rows) == 9 and len(said) > 35 and len(made) > 100
     assert [triple for triple in said if not any(all(map(near, triple, figures)) for figures in made)] == []
+
+
+def test_the_table_names_the_commits_that_made_the_rows():
+    lines = [line for line in (FINDINGS / "README.md").read_text("utf-8").splitlines() if re.match(r"\| F\d", line)]
+    for line in lines:
+        last = line.rsplit("|", 2)[1]
+        files = [file for name in re.findall("`(.+?)`", last) for file in (FINDINGS / "studies").glob(f"**/{name}.csv")]
+        if "four" not in last:
+            files = [file for file in files if file.parent.name == "studies"]
+        made = {(row["commit"][:7], row["torch"][:4], row["device"][:3]) for file in files for row in read_rows(file)}
+        assert {commit for commit, *_ in made} == set(re.findall(r"\b[0-9a-f]{7}\b", last)), line[:6]
+        assert any(torch == "2.11" and device == "cpu" for _, torch, device in made) == ("(c)" in last), line[:6]
+        assert any(device != "cpu" for *_, device in made) == ("(g)" in last), line[:6]
 
 
 @pytest.mark.parametrize("seed", range(3))
