@@ -65,12 +65,15 @@ STUDIES = {
     "penalties": Study(
         "F4: penalties hold length and quality",
         {"all penalties": {}, "none": {"penalties": False}}
-        | {f"only {name}": {"patterns": (name,)} for name in PATTERNS},
+        | {f"only {name}": {"patterns": (name,)} for name in PATTERNS}
+        | {"overlong masked": {"patterns": ("repetitive", "garbled"), "variant": "masked"}},
         """
         accuracy, all penalties - none
         accuracy, all penalties - only repetitive
         accuracy, all penalties - only overlong
         accuracy, all penalties - only garbled
+        accuracy, overlong masked - all penalties
+        accuracy, overlong masked - none
         length, none - all penalties
         repetitive, none - all penalties
         overlong, none - all penalties
@@ -138,11 +141,14 @@ STUDIES = {
         {"leave-one-out": {},
          "group mean": {"variant": "mean"},
          "over the standard deviation": {"variant": "std"},
-         "shared out over tokens": {"variant": "length"}},
+         "shared out over tokens": {"variant": "length"},
+         "SFT": START,
+         "another prompt's rewards": {"variant": "random"}},
         """
         accuracy, group mean - leave-one-out
         accuracy, over the standard deviation - leave-one-out
         accuracy, shared out over tokens - leave-one-out
+        accuracy, another prompt's rewards - SFT
         length, group mean - leave-one-out
         length, over the standard deviation - leave-one-out
         length, shared out over tokens - leave-one-out

@@ -179,6 +179,23 @@ def standardised_advantages(rewards):
     return mean_advantages(rewards) / rewards.std(-1, keepdim=True).clamp_min(1e-6)
 
 
+def others_advantages(rewards):
+    """Leave-one-out of the rewards that another prompt's responses earned: a control, for it says nothing.
+
+    >>> others_advantages(torch.tensor([[1.0, 0.0], [0.0, 0.0]]))
+    tensor([[ 0.,  0.],
+            [ 1., -1.]])
+    """
+    return LIBRARY["rloo_advantages"](rewards.roll(1, 0))
+
+
+def without_cut_off(config, logprobs, advantages, mask, **others):
+    """The loss of responses that end: one cut off at the limit gives no gradient, whatever it earned (DAPO,
+    overlong filtering)."""
+    ended = mask.sum(-1, keepdim=True) < config.max_new_tokens
+    return LIBRARY["policy_gradient_loss"](logprobs, advantages, mask & ended, **others)
+
+
 def shared_out(config, logprobs, advantages, mask, *, normaliser, **bonus):
     """The loss with A * mean length / length: a response's tokens share its advantage, long or short."""
     mean_length = normaliser / (config.prompts * config.k)
@@ -193,8 +210,10 @@ def variant(config):
         "mean": {"rloo_advantages": mean_advantages},
         "std": {"rloo_advantages": standardised_advantages},
         "length": {"policy_gradient_loss": partial(shared_out, config)},
+        "random": {"rloo_advantages": others_advantages},
+        "masked": {"policy_gradient_loss": partial(without_cut_off, config)},
     }
     name = getattr(config, "variant", "")
     if name not in known:
-        raise UserError(f"--variant {name}: choose one of mean, std, length")
+        raise UserError(f"--variant {name}: choose one of {', '.join(filter(None, known))}")
     return known[name]

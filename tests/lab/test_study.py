@@ -123,6 +123,17 @@ def test_variants_give_credit_otherwise():
     assert found == pytest.approx((3.0 - 1.0) / 2)  # the mean over responses of A * mean over its tokens
 
 
+def test_what_is_cut_off_gives_no_gradient_and_anothers_reward_teaches_nothing():
+    config = rl.RLConfig(prompts=2, k=2, max_new_tokens=3, variant="masked")
+    logprobs, advantages = torch.zeros(4, 3, requires_grad=True), torch.tensor([1.0, -1.0, 2.0, -2.0])
+    mask = torch.tensor([[1, 1, 1], [1, 1, 0], [1, 0, 0], [1, 1, 1]]).bool()
+    variant(config)["policy_gradient_loss"](logprobs, advantages, mask, normaliser=4).backward()
+    assert torch.equal(logprobs.grad, torch.tensor([[0, 0, 0], [0.25, 0.25, 0], [-0.5, 0, 0], [0, 0, 0]]))
+    rewards = torch.tensor([[1.0, 0.0, 0.0], [1.0, 1.0, 0.0]])
+    control = variant(replace(config, variant="random"))["rloo_advantages"](rewards)
+    assert torch.equal(control, loss.rloo_advantages(rewards).flip(0))
+
+
 def made(variant: str, seed: int, correct: np.ndarray, curve: list[np.ndarray] = (), **figures) -> dict:
     return {"variant": variant, "seed": str(seed), "samples": "4", "correct": digits(correct), "budgets": "[48, 192]",
             "curve_correct": " ".join(map(digits, curve)), **{name: str(x) for name, x in figures.items()}}
