@@ -7,6 +7,7 @@ wrong shape, a flipped sign, an argument that makes no difference, a gradient th
 
 from typing import NamedTuple, Sequence
 
+import numpy as np
 import torch
 
 from checking.tasks import (TOLERANCE, Case, Task, cases_of, compare, differs, mistaken, no_gradient,
@@ -45,6 +46,7 @@ def judge(task: Task, outcomes: Sequence[dict], ended: str = "") -> Finding:
     if wrong:
         says = task.look(cases, outcomes) if task.look else None
         says = (says or known(task, cases, expected, outcomes, wrong)
+                or task.last and task.last(cases, outcomes)
                 or seen(task, cases, expected, outcomes, wrong))
     if changed:
         number = changed_argument(task, cases[changed[0]], outcomes[changed[0]]) + 1
@@ -89,7 +91,8 @@ def seen(task: Task, cases: Sequence[Case], expected: list[dict], outcomes: Sequ
     case, want, have = cases[i], expected[i], outcomes[i]
     if have["error"]:
         kind, message, line, text = have["error"]
-        return (f"{kind}: {message or 'no message'}" + (f", at line {line}: {text}" if line else "")
+        asked = f"{want['error'][0]} is asked for; yours raises " if want["error"] else ""
+        return (f"{asked}{kind}: {message or 'no message'}" + (f", at line {line}: {text}" if line else "")
                 + f", in the case: {case.label}")
     if want["error"]:
         return f"it should raise {want['error'][0]} in the case: {case.label}"
@@ -109,7 +112,10 @@ def seen(task: Task, cases: Sequence[Case], expected: list[dict], outcomes: Sequ
         return f"{ignored[0]} makes no difference to your result, and it should"
     if difference:
         words = (task.describes or number_words)(want["value"], have["value"])
-        return words + (where if right else "") if words else where.removeprefix("; ")
+        if words and right:
+            return (f"where it is wrong first, {case.label}, {words}; right in {right} of {len(outcomes)} "
+                    "cases")
+        return words or where.removeprefix("; ")
     if compare(task, case, want, have).endswith("grad"):
         return "what it changes in place asks for a gradient afterwards: work under torch.no_grad()"
     return gradient_words(case, want, have) or "what it changes in place is not what it should be" + where
@@ -153,7 +159,7 @@ def number_words(want, have) -> str | None:
     if a is None or b is None:
         return None
     if not b.isfinite().all() and a.isfinite().all():
-        return "there is NaN or infinity in it: a log of 0, 0 / 0, or 0 * inf?"
+        return "there is NaN or infinity in it: a log of 0, 0 / 0, 0 * inf, or an exp that overflows?"
     if torch.is_tensor(want) and want.dtype == torch.bool:
         return "every True is False and every False is True" if same_numbers(1 - a, b) else None
     if not b.any() and a.any():
@@ -201,6 +207,7 @@ def gradient_words(case: Case, want: dict, have: dict) -> str | None:
 def changed_argument(task: Task, case: Case, outcome: dict) -> int | None:
     """The number of an argument that the function has changed and should not have."""
     for i, (before, after) in enumerate(zip(made(case.args), outcome["args"])):
+        before, after = (torch.from_numpy(x) if isinstance(x, np.ndarray) else x for x in (before, after))
         if (i not in task.in_place and isinstance(before, (torch.Tensor, list)) and not outcome["error"]
             and differs(before, after)):
             return i

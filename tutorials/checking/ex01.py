@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from checking.tasks import Case, Mistake, Task
+from checking.tasks import Case, Mistake, Task, differs
 
 
 def randn(seed: int, *shape: int, dtype=torch.float64) -> torch.Tensor:
@@ -14,13 +14,14 @@ def randn(seed: int, *shape: int, dtype=torch.float64) -> torch.Tensor:
 # --- rope -----------------------------------------------------------------------------------------
 
 
-def rope(x, pos, *, base=10_000.0, interleaved=False, sign=1, shift=0, exponent=2, ends=slice(None), axis=1):
+def rope(x, pos, *, base=10_000.0, interleaved=False, sign=1, shift=0, exponent=2, ends=slice(None), axis=1,
+         first=0):
     """Pair by pair, as complex numbers: (a + ib) * e^(i angle)."""
     d = x.shape[-1]
     y = x.clone()
     pairs = [(2 * i, 2 * i + 1) if interleaved else (i, i + d // 2) for i in range(d // 2)]
     for i, (a, b) in list(enumerate(pairs))[ends]:
-        angle = sign * (pos.double() + shift) * base ** (-exponent * i / d)  # [S]
+        angle = sign * (pos.double() + shift) * base ** (-exponent * (i + first) / d)  # [S]
         angle = angle[:, None] if axis == 1 else angle[: x.shape[2]][None, :]
         turned = torch.complex(x[..., a].double(), x[..., b].double()) * torch.polar(
             torch.ones_like(angle), angle
@@ -35,11 +36,20 @@ def rope_cases(seed: int) -> list[Case]:
             Case("positions that start at 5", (x, torch.arange(5, 12)), varies="pos"),
             Case("float32, positions in no order",
                  (randn(seed + 9, 1, 4, 5, 6, dtype=torch.float32), torch.tensor([3, 0, 90, 7]))),
-            Case("one pair a head", (randn(seed + 5, 1, 3, 2, 2), torch.arange(3)))]
+            Case("one pair a head", (randn(seed + 5, 1, 3, 2, 2), torch.arange(3))),
+            Case("bfloat16, positions up to 1000",
+                 (randn(seed + 6, 1, 3, 2, 4, dtype=torch.bfloat16), torch.tensor([1, 301, 1000])))]
+
+
+def turned_alike(expected, got) -> str | None:
+    """bfloat16 has 8 bits, and may be rounded on the way more than once."""
+    if isinstance(got, torch.Tensor) and got.dtype == expected.dtype == torch.bfloat16:
+        return differs(expected, got, 0.03)
+    return differs(expected, got)
 
 
 ROPE = Task(
-    "rope", rope_cases, rope, answers=("t1mini.model.rope",), same_dtype=True,
+    "rope", rope_cases, rope, answers=("t1mini.model.rope",), same_dtype=True, agrees=turned_alike,
     mistakes=(Mistake("the result is of x's dtype; yours is float64, whatever x is: angles in float64 are "
                       "fine, but come back with .to(x.dtype)",
                       lambda x, pos: rope(x, pos).double()),
@@ -56,6 +66,12 @@ ROPE = Task(
                       lambda x, pos: rope(x, pos, exponent=1)),
               Mistake("frequencies: theta^(-2i/d) for pair i; yours is theta^(-4i/d)",
                       lambda x, pos: rope(x, pos, exponent=4)),
+              Mistake("frequencies: pairs are counted from 0, so the first turns by pos itself; yours counts "
+                      "from 1",
+                      lambda x, pos: rope(x, pos, first=1)),
+              Mistake("angles in x's own dtype: in bfloat16 a position above 256 is rounded; float32 or "
+                      "float64, and .to(x.dtype) at the end",
+                      lambda x, pos: rope(x, pos.to(x.dtype))),
               Mistake("every pair turns by the same angle: pair i has the frequency theta^(-2i/d)",
                       lambda x, pos: rope(x, pos, exponent=0)),
               Mistake("frequencies: the exponent is positive, it should be -2i/d",
@@ -132,6 +148,9 @@ ATTEND = Task(
         _attend("scale: scores are divided by sqrt(d); yours are not", scale=lambda d: 1.0),
         _attend("scale: scores are divided by sqrt(d); yours by d", scale=lambda d: 1 / d),
         _attend("scale: scores are divided by sqrt(d); yours are multiplied by it", scale=lambda d: d**0.5),
+        Mistake("scale: scores are divided by sqrt(d), the size of a head; yours by the root of the number "
+                "of heads",
+                lambda q, k, v, cache: attend(q, k, v, cache, scale=lambda d: q.shape[1] ** -0.5)),
         _attend("causality: a token sees itself and what stands before it; yours sees what comes after, too",
                 sees=lambda s, t, before: True),
         _attend("causality with a cache: new token s stands at cached + s, so it sees the whole cache; yours "
@@ -159,6 +178,13 @@ ATTEND = Task(
         _attend("sigmoid in place of softmax", soft=lambda row: row.sigmoid()),
         Mistake("the mask comes before softmax, as -inf; after it, the weights that are left do not sum to 1",
                 lambda q, k, v, cache: wrong_axis(q, k, v, cache, late=True)),
+        Mistake("hidden scores have to be -inf before softmax; at 0 they keep a share",
+                lambda q, k, v, cache: wrong_axis(q, k, v, cache, hide=0.0)),
+        Mistake("grouped heads: keys and values go the same way (repeat_interleave); in yours only one of "
+                "them does",
+                lambda q, k, v, cache: wrong_axis(q, k, v, cache, turns=True)),
+        Mistake("the cache is (keys, values), in this order",
+                lambda q, k, v, cache: (lambda out, kv: (out, kv[::-1]))(*attend(q, k, v, cache))),
         Mistake("softmax over queries in place of keys: the last axis is that of the keys",
                 lambda q, k, v, cache: wrong_axis(q, k, v, cache)),
         Mistake("keys and values are exchanged", lambda q, k, v, cache: exchanged(q, k, v, cache))
@@ -166,12 +192,16 @@ ATTEND = Task(
 )
 
 
-def wrong_axis(q, k, v, cache, late=False):
+def wrong_axis(q, k, v, cache, late=False, hide=None, turns=False):
     _, (keys, values) = attend(q, k, v, cache)
     grow = lambda x: x.repeat_interleave(q.shape[1] // k.shape[1], 1)
     scores = q @ grow(keys).transpose(-1, -2) / math.sqrt(q.shape[-1])
     S, T = scores.shape[-2:]
     hidden = torch.arange(T) > torch.arange(S)[:, None] + T - S
+    if hide is not None or turns:
+        seen = scores.masked_fill(hidden, -math.inf if hide is None else hide)
+        there = values.repeat(1, q.shape[1] // k.shape[1], 1, 1) if turns else grow(values)
+        return seen.softmax(-1) @ there, (keys, values)
     if late:
         return scores.softmax(-1).masked_fill(hidden, 0) @ grow(values), (keys, values)
     return scores.masked_fill(hidden, -math.inf).softmax(-2).nan_to_num() @ grow(values), (keys, values)

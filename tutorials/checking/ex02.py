@@ -28,6 +28,10 @@ def mask_cases(seed: int) -> list[Case]:
             Case("logits in the thousands", (logits[:, :5] + 3000, 0.7, 0.1))]
 
 
+def _overflowing(z):
+    return z.exp() / z.exp().sum(-1, keepdim=True)
+
+
 def _mask(says: str, **how) -> Mistake:
     return Mistake(says, lambda logits, temperature, min_p: min_p_mask(logits, temperature, min_p, **how))
 
@@ -41,6 +45,13 @@ MIN_P = Task(
         _mask("temperature: p is softmax(logits / temperature); yours is that of temperature 1",
               at=lambda z, t: z),
         _mask("temperature: logits are divided by it, yours are multiplied", at=lambda z, t: z * t),
+        Mistake("the largest probability is that at the temperature, too; yours is that of temperature 1",
+                lambda z, t, m: (z.double() / t).softmax(-1)
+                >= m * z.double().softmax(-1).amax(-1, keepdim=True)),
+        Mistake("exp of logits in the thousands overflows: take the largest away first, or use softmax",
+                lambda z, t, m: _overflowing(z / t) >= m * _overflowing(z / t).amax(-1, keepdim=True)),
+        Mistake("exp of logits in the thousands overflows: take the largest away first, or use softmax",
+                lambda z, t, m: ~(_overflowing(z / t) < m * _overflowing(z / t).amax(-1, keepdim=True))),
         _mask("the threshold is min_p times the largest probability; yours is min_p itself",
               keeps=lambda p, m: p >= m),
         _mask("the largest probability is that of the row (the last axis); yours is that of all rows",
@@ -100,14 +111,13 @@ def drawn_from(expected: torch.Tensor, got) -> str | None:
     """Compares a distribution with one, or with ids drawn from one."""
     if not isinstance(got, torch.Tensor):
         return f"type {type(got).__name__}"
-    if got.shape == expected.shape and got.is_floating_point():
-        return None if (got - expected).abs().max() < 1e-9 else "values"
-    if got.shape != (ROWS,):
-        return f"shape {tuple(got.shape)}"
-    if (got.is_floating_point() and not torch.equal(got, got.round()) or (got < 0).any()
+    known = got.shape == expected.shape and got.is_floating_point()  # that of a mistake
+    if got.shape != (ROWS,) and not known:
+        return "not one id a row"
+    if not known and (got.is_floating_point() and not torch.equal(got, got.round()) or (got < 0).any()
         or (got >= len(expected)).any()):
         return "these are not token ids"
-    shares = torch.bincount(got.long(), minlength=len(expected)).double() / ROWS
+    shares = got if known else torch.bincount(got.long(), minlength=len(expected)).double() / ROWS
     spread = (expected * (1 - expected) / ROWS).sqrt()
     return None if ((shares - expected).abs() <= FAR * spread + 1e-9).all() else "distribution"
 
@@ -126,7 +136,8 @@ def sample_cases(seed: int) -> list[Case]:
             Case("another seed", (rows.float(), 0.5, 0.04, Make("torch.Generator", (seed + 1,)))),
             Case("a generator that has drawn before",
                  (rows.float(), 0.5, 0.04, Make("torch.Generator", (seed, 7)))),
-            Case("rows that differ", (unlike, 1.3, 0.1, generator))]
+            Case("rows that differ", (unlike, 1.3, 0.1, generator)),
+            Case("min-p 1: the likeliest alone", (rows.flip(-1), 1.3, 1.0, generator))]
 
 
 def reproducible(cases, outcomes) -> str | None:
@@ -138,7 +149,7 @@ def reproducible(cases, outcomes) -> str | None:
     if torch.equal(first, later):
         return ("a generator that has drawn before should give other ids: use it as it is, and do not seed "
                 "another one from it")
-    for outcome in outcomes[:-1]:
+    for outcome in outcomes[:7]:
         ids = outcome["value"].long()
         p = torch.bincount(ids).double() / ROWS
         if abs((ids[1:] == ids[:-1]).double().mean() - (p**2).sum()) > FAR * math.sqrt(1 / ROWS):
@@ -182,6 +193,8 @@ def same_everywhere(cases, outcomes) -> str | None:
 
 def shares(expected: torch.Tensor, got) -> str | None:
     """The token whose share is furthest off, in words."""
+    if isinstance(got, torch.Tensor) and got.shape not in ((ROWS,), expected.shape):
+        return f"the shape is {list(got.shape)}, it should be [{ROWS}]: an id a row"
     if not isinstance(got, torch.Tensor) or got.is_floating_point():
         return None
     drawn = torch.bincount(got.flatten().long().clamp(0, len(expected) - 1),
@@ -200,12 +213,21 @@ SAMPLE = Task(
     describes=shares, look=same_everywhere,
     answers=("t1mini.sampler.sample", "t1mini.sampler.draw", "t1mini.sampler.sampling_distribution"),
     mistakes=(
-        _sample("no noise: that is the likeliest token every time", _greedy),
+        _sample("that is the likeliest token every time: there is no noise, or the same for all tokens of a "
+                "row",
+                _greedy),
         _sample("temperature is ignored: sample from softmax(logits / temperature)",
                 lambda z, t, m: _kept(z, 1.0, m).softmax(-1)),
         _sample("what min-p drops has to become impossible, logit -inf; a logit of 0 is not",
                 lambda z, t, m: ((z / t).masked_fill(~min_p_mask(z, t, m), 0.0) if m else z / t).softmax(-1)),
-        _sample("min_p is ignored", lambda z, t, m: (z / t).softmax(-1)),
+        _sample("min_p is ignored, or looked at when the noise is in: what it drops has to go before",
+                lambda z, t, m: (z / t).softmax(-1)),
+        _sample("min-p keeps what is exactly at its threshold: with 1 nothing is left of yours",
+                lambda z, t, m: (distribution(z[None], t, m) if m < 1 else torch.eye(len(z))[0].double())),
+        _sample("the noise is added to probabilities; it belongs to logits / temperature",
+                lambda z, t, m: _noisy_argmax(lambda u, t: -(-u.log()).log())(
+                    (z / t).softmax(-1).masked_fill(~min_p_mask(z, t, m), -math.inf) if m
+                    else (z / t).softmax(-1), 1.0, 0.0)),
         _sample("min-p is taken at temperature 1; its probabilities are softmax(logits / temperature)",
                 lambda z, t, m: (_kept(z, 1.0, m) / t).softmax(-1)),
         _sample("logits are multiplied by the temperature; they should be divided by it",

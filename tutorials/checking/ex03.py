@@ -16,6 +16,7 @@ TEXTS = {
     "a box in the thinking and another after it": r"<think>\boxed{5}</think> \boxed{8}",
     "thinking that never ends": r"<think>it may be \boxed{5}, let me check",
     "no box, but words": "Adding up, the answer is 17.", "words in capitals": "The Answer is 23",
+    "all in capitals": "THE ANSWER IS 24", "a space behind the full stop": "The answer is 18. ",
     "said twice": "The answer is 4. Wait. The answer is 9.",
     "a box and words: the box counts": r"The answer is 3. In a box: \boxed{4}",
     "numbers only": "First 12, then 15, and last 27.", "an empty text": "",
@@ -31,7 +32,8 @@ TEXTS = {
 
 
 def extract(text: str, *, think=True, which=-1, balanced=True, words=True, fallback=None, strip=True,
-            case=True, line=True, dot=True, unclosed=False, first_words=False) -> str | None:
+            case=True, line=True, dot=True, unclosed=False, first_words=False,
+            late=False) -> str | None:
     if think:
         _, _, text = text.rpartition("</think>")
         if "<think>" in text:
@@ -52,6 +54,7 @@ def extract(text: str, *, think=True, which=-1, balanced=True, words=True, fallb
     if said:
         rest = text[said[0 if first_words else -1].end() :]
         rest = rest.split("\n")[0] if line else rest
+        rest = rest.removesuffix(".") if late else rest
         return rest.strip().removesuffix("." if dot else "").strip()
     return fallback(text) if fallback else None
 
@@ -80,6 +83,12 @@ def _one_level(text: str) -> str | None:
     return found[-1].strip() if found else extract(text.replace("\\boxed", "\\box"))
 
 
+def _to_last(text: str) -> str | None:
+    _, box, rest = text.rpartition("</think>")[2].rpartition("\\boxed{")
+    inside, brace, _ = rest.rpartition("}")
+    return inside.strip() if box and brace and extract(text) else extract(text)
+
+
 EXTRACT = Task(
     "extract_answer", lambda seed: [Case(f"{label}: {text!r}", (text,)) for label, text in TEXTS.items()],
     extract, seeds=1, answers=("t1mini.verifier.extract_answer", "t1mini.verifier.last_box"),
@@ -94,6 +103,13 @@ EXTRACT = Task(
                  think=False),
         Mistake("thinking that never ends has no answer",
                 lambda text: extract(text.rpartition("</think>")[2], think=False)),
+        Mistake("a box in the thinking does not count, even if there is none behind it",
+                lambda text: extract(text if "boxed" not in text.rpartition("</think>")[2]
+                                     and "boxed" in text else text.rpartition("</think>")[2],
+                                     think=False) if "</think>" in text else extract(text)),
+        Mistake('a box counts, wherever it stands; yours lets an "answer is" behind it win, or before it',
+                lambda text: extract(re.sub(r"\\boxed", "box", text))
+                if "answer is" in text.lower().rpartition("</think>")[2] else extract(text)),
         _extract("a number that merely stands last is no answer: return None", fallback=last_number),
         Mistake('it takes the last number of the text: an answer is what is boxed, or what follows "answer '
                 'is"',
@@ -104,6 +120,15 @@ EXTRACT = Task(
                 lambda text: extract(text.replace("\\boxed", "\\box")) or extract(text)),
         _extract("spaces around the answer are to be stripped", strip=False),
         _extract('"Answer is" counts in any case', case=False),
+        Mistake('"answer is" counts in any case: ANSWER IS, too, not only with a capital A',
+                lambda text: extract(text.replace("Answer is", "answer is"), case=False)),
+        Mistake("a space may stand behind the full stop: strip first, then take the full stop away",
+                lambda text: extract(text, dot=False, late=True)),
+        Mistake("a <think> behind the last </think> is thinking that never ends, too: there is no answer",
+                lambda text: None if "<think>" in text and "</think>" not in text
+                else extract(text.rpartition("</think>")[2], think=False)),
+        Mistake("boxes: yours reads up to the last } of the text; the box ends where its own brace closes",
+                lambda text: _to_last(text)),
         _extract("the answer in words ends with its line", line=False),
         _extract("the full stop that ends the sentence is not part of the answer", dot=False),
         _extract('of several "answer is" the last counts, yours takes the first', first_words=True),
@@ -142,12 +167,17 @@ PAIRS = [("5", "5", True), ("5", "5.0", True), ("0.50", "1/2", True), (r"\frac{1
          (r"-\frac{3}{4}", "-0.75", True), ("x", "x", True), ("0", "0.0", True), ("X", "x", False),
          ("Paris", "paris", False), ("1e3", "1000", False), ("1_000", "1000", False), (".5", "0.5", True),
          (".5", "5", False), ("1,234,567", "1234567", True), ("$1,000$ $", "1000", True),
-         ("2/4", "1/2", True)]
+         ("2/4", "1/2", True), ("12km", "12", False), ("5 cats", "5", False), ("05", "5", True),
+         ("-0", "0", True), ("--5", "-5", False), (r"x\frac{1}{2}", "x1/2", False), ("1 000", "1000", True)]
 
 
-def read(text: str):
-    text = text.replace("$", "").replace(",", "").replace(" ", "")
-    m = re.fullmatch(r"(-?)(?:\\d?frac\{(-?\d+)\}\{(-?\d+)\}|(\d+)/(\d+)|(\d*\.?\d+|\d+\.))", text)
+def bare(text: str) -> str:
+    return text.replace("$", "").replace(",", "").replace(" ", "")
+
+
+def read(text: str, match=re.fullmatch):
+    text = bare(text)
+    m = match(r"(-?)(?:\\d?frac\{(-?\d+)\}\{(-?\d+)\}|(\d+)/(\d+)|(\d*\.?\d+|\d+\.))", text)
     if not m:
         return text
     sign = -1 if m[1] else 1
@@ -175,6 +205,10 @@ def _fraction(text):
         return Fraction(text)
     except (ValueError, ZeroDivisionError):
         return read(text)
+
+
+def _as_float(text):
+    return float(read(text)) if isinstance(read(text), Fraction) else read(text)
 
 
 def _without(pattern: str, to=None):
@@ -207,10 +241,22 @@ EQUAL = Task(
         Mistake("numbers are compared with a tolerance: 0.3333333333 is not 1/3; Fraction compares exactly",
                 _tolerant(1e-9)),
         Mistake("numbers are compared as floats, which keep 16 digits: Fraction compares exactly",
-                lambda a, b: float(x) == float(y)
-                if isinstance(x := read(a), Fraction) and isinstance(y := read(b), Fraction) else x == y),
+                lambda a, b: _as_float(a) == _as_float(b)),
         Mistake("\\frac{1}{2} is a number too", _without(r"frac")),
         Mistake("a minus may stand in front of \\frac", _without(r"-\\frac")),
+        Mistake("the whole text has to be a number: 12km is none (re.fullmatch, or an anchor at the end)",
+                lambda a, b: read(a, re.match) == read(b, re.match)),
+        Mistake("whole numbers are numbers, too: 05 is 5, and -0 is 0",
+                lambda a, b: bare(a) == bare(b) if all(re.fullmatch(r"-?\d+", bare(x)) for x in (a, b))
+                else equal(a, b)),
+        Mistake("one minus may stand in front: --5 is a text",
+                lambda a, b: equal(*(re.sub("^-+", "-", x) for x in (a, b)))),
+        Mistake("a \\frac within a longer text is a part of it: only a text that is one is a number",
+                lambda a, b: equal(*(re.sub(r"\\d?frac\{(\d+)\}\{(\d+)\}", r"\1/\2", x) for x in (a, b)))),
+        Mistake("spaces and dollar signs go wherever they stand, also within",
+                lambda a, b: equal(*(x if not re.search("[$ ]", x.strip("$ ")) else f"text {x}"
+                                     for x in (a, b)))
+                or a.strip("$ ").replace(",", "") == b.strip("$ ").replace(",", "")),
         Mistake("1/2 is a number too", _without(r"\d/\d")),
         Mistake("1,024 is the number 1024", _without(",")),
         Mistake("dollar signs are not part of the answer", _without(r"\$")),

@@ -82,12 +82,18 @@ def trace_cases(seed: int) -> list[Case]:
     return [case("no wrong attempt", (3, 4, 11), 77, []),
             case("one wrong attempt", (3, 4, 11), 77, both[:1]),
             case("three wrong attempts", (3, 4, 11), 77, some),
+            case("the same wrong attempt twice", (3, 4, 11), 77, [some[0], some[1], some[0]]),
             case("a wrong attempt that is too high", (2, 5, 7), 3,
                  [c for c in chains((2, 5, 7)) if c[2] > 3][:2]),
             *[case(f"again, {len([c for c in chains(n) if c[2] == t])} solutions", n, t,
                    [c for c in chains(n) if c[2] != t][seed : seed + 2]) for n, t in many],
             *[case(f"{len([c for c in chains(n) if c[2] == t])} solutions", n, t,
                    [c for c in chains(n) if c[2] != t][seed : seed + 2]) for n, t in many]]
+
+
+def _crossed(texts):
+    ends = [text.partition(" answer ")[::2] for text in texts]
+    return [f"{a} answer {other}" for a, own in ends for _, other in ends if own != other] or texts
 
 
 def _trace(says: str, **how) -> Mistake:
@@ -122,6 +128,10 @@ TRACE = Task(
               _trace('the answer is missing: the trace ends with "answer" and the keys of the solution',
                      opener="", answer=lambda keys: ""),
               _trace('the word "answer" is missing before the keys', opener=""),
+              Mistake("the answer has to be the attempt that hit; yours names another solution",
+                      lambda problem, wrong, rng: _crossed(traces(problem, wrong, rng))),
+              _trace("an attempt that is made twice stands there twice",
+                     order=lambda tried: list(dict.fromkeys(tried))),
               _trace("the wrong attempts stand in the reverse order", order=lambda tried: tried[::-1]),
               _trace("every wrong attempt is called low: compare its value with the target", high="low"),
               _trace("every wrong attempt is called high: compare its value with the target", low="high"),

@@ -52,6 +52,20 @@ PASS = Task(
                 lambda n, c, k: 1 - _product(n, c, k - 1)),
         Mistake("the product runs over k + 1 samples; it has k factors",
                 lambda n, c, k: 1 - _product(n, c, min(k + 1, n))),
+        Mistake("the product runs over i = 0 ... k - 1; yours begins at 1",
+                lambda n, c, k: 1 - math.prod(max(n - c - i, 0) / (n - i) for i in range(1, k))),
+        Mistake("c right samples leave n - c wrong ones; yours has one more",
+                lambda n, c, k: 1 - math.prod(max(n - c + 1 - i, 0) / (n - i) for i in range(k))
+                if c else 0.0),
+        Mistake("a sample that is drawn is gone: the denominators are n, n - 1, ...; yours is n each time",
+                lambda n, c, k: 1 - math.prod(max(n - c - i, 0) / n for i in range(k))),
+        Mistake("the product runs over n - c + 1 ... n; yours begins one later",
+                lambda n, c, k: 1.0 if n - c < k
+                else 1 - math.prod(1 - k / m for m in range(n - c + 2, n + 1))),
+        Mistake("with exactly k wrong samples all k may be wrong: it is sure only where n - c < k",
+                lambda n, c, k: 1.0 if n - c <= k else pass_at_k(n, c, k)),
+        Mistake("where fewer than k samples are wrong, one of k is right: that is 1, not 0",
+                lambda n, c, k: 0.0 if n - c < k else pass_at_k(n, c, k)),
         Mistake("it is a share between 0 and 1, not in percent", lambda n, c, k: 100 * pass_at_k(n, c, k))
     )
 )
@@ -77,11 +91,12 @@ def group_cases(seed: int) -> list[Case]:
             Case("12 rewards, k = 3", (rewards, 3), varies="k"),
             Case("6 rewards, k = 6", (rewards[:6].float(), 6)),
             Case("5 rewards, k = 1", (rewards[:5], 1)),
+            Case("whole numbers", (torch.tensor([1, 0, -1, 1, 0, 0]), 2)),
             Case("10 rewards, k = 4: no whole number of prompts", (rewards[:10], 4))]
 
 
 GROUP = Task(
-    "group", group_cases, group, seeds=1,
+    "group", group_cases, group, seeds=1, same_dtype=True,
     mistakes=(Mistake("reshape: rows are prompt-major, so a prompt's k rewards stand side by side: view(-1, "
                       "k); yours is view(k, -1)",
                       lambda r, k: r.view(k, -1)),
@@ -93,6 +108,10 @@ GROUP = Task(
                       lambda r, k: r[: len(r) // k * k].view(-1, k)),
               Mistake("where the rewards are no multiple of k, raise ValueError; yours fills up with zeros",
                       lambda r, k: torch.nn.functional.pad(r, (0, -len(r) % k)).view(-1, k)),
+              Mistake("the rewards of a group are sorted; each stays with its response",
+                      lambda r, k: r.view(-1, k).sort(-1, descending=True).values),
+              Mistake("the rewards of a group are sorted; each stays with its response",
+                      lambda r, k: r.view(-1, k).sort(-1).values),
               Mistake("it returns a list of tensors; stack them", lambda r, k: list(r.split(k))),
               Mistake("the rewards of a group are averaged; they should stay as they are",
                       lambda r, k: r.view(-1, k).mean(-1)),
@@ -154,6 +173,8 @@ SIGNAL = Task(
                     ((rewards - rewards.mean(-1, keepdim=True)).abs() > 1e-7).double().mean().item()),
         Mistake("that is the number of groups with a signal; divide by the number of groups",
                 lambda rewards: sum(len(set(r)) > 1 for r in rewards.tolist())),
+        Mistake("divide with /: // leaves a whole number",
+                lambda rewards: sum(len(set(r)) > 1 for r in rewards.tolist()) // len(rewards)),
         Mistake("divide by the number of groups, not by that of responses",
                 lambda rewards: sum(len(set(r)) > 1 for r in rewards.tolist()) / rewards.numel()),
         Mistake("the groups are the rows: compare along the last axis",
@@ -173,11 +194,15 @@ def hard_cases(seed: int) -> list[Case]:
     rows = torch.tensor([[j < c for j in range(8)] for c in counts])
     order = lambda i: torch.randperm(8, generator=torch.Generator().manual_seed(i))
     rows = torch.stack([row[order(i)] for i, row in enumerate(rows)])
+    some = lambda right, n: torch.stack([torch.arange(n) < c for c in right])
     return [Case("8 samples a problem, at most a quarter right", (rows, 0.0, 0.25)),
             Case("at most a half", (rows, 0.0, 0.5), varies="at_most"),
             Case("an eighth to a half", (rows, 0.125, 0.5), varies="at_least"),
             Case("none fits", (rows[:, :1] | True, 0.0, 0.25)),
-            Case("as many problems as samples", (rows[:4, :4], 0.25, 0.5))]
+            Case("as many problems as samples", (rows[:4, :4], 0.25, 0.5)),
+            Case("10 samples, at most 0.3", (some((3, 4, 0, 2), 10), 0.0, 0.3)),
+            Case("16 samples, 0.3 to 0.7", (some((4, 5, 11, 12, 0), 16), 0.3, 0.7)),
+            Case("100 samples, at most 0.29", (some((29, 30, 0, 28), 100), 0.0, 0.29))]
 
 
 def _hard(says: str, inside) -> Mistake:
@@ -189,6 +214,20 @@ HARD = Task(
     mistakes=(
         _hard("a share of exactly `at_most` is still hard: <=", lambda share, low, high: low <= share < high),
         _hard("a share of exactly `at_least` counts, too: >=", lambda share, low, high: low < share <= high),
+        _hard("a problem that is never solved has a share of 0, which counts where at_least is 0",
+              lambda share, low, high: share > 0 and low <= share <= high),
+        _hard("shares are rounded: compare them as they are",
+              lambda share, low, high: low <= round(share, 1) <= high),
+        Mistake("a mean in float32 is not quite 3/10: .tolist() shows it as 0.30000001, above 0.3; divide "
+                "whole numbers, or compare within torch",
+                lambda correct, low, high: [i for i, x in enumerate(correct.float().mean(1).tolist())
+                                            if low <= x <= high]),
+        Mistake("at_least * n is cut to a whole number: 0.3 of 16 is 4.8, and 4 are too few",
+                lambda correct, low, high: [i for i in hard_problems(correct, 0.0, high)
+                                            if int(correct[i].sum()) >= int(low * correct.shape[1])]),
+        Mistake("at_most * n is cut to a whole number: 0.29 * 100 comes out below 29",
+                lambda correct, low, high: [i for i in hard_problems(correct, low, 1.0)
+                                            if int(correct[i].sum()) <= int(high * correct.shape[1])]),
         _hard("both ends count: <=", lambda share, low, high: low < share < high),
         _hard("`at_least` is not used", lambda share, low, high: share <= high),
         _hard("`at_most` is not used", lambda share, low, high: low <= share),

@@ -1,5 +1,7 @@
 """Lesson 6: rloo_advantages, logprobs_from_logits and policy_gradient_loss."""
 
+import math
+
 import torch
 
 from checking.ex01 import randn
@@ -67,6 +69,12 @@ RLOO = Task(
         _rloo("divided by the standard deviation of the group; RLOO is not", over=lambda row: row.std()),
         _rloo("divided by the standard deviation of the group; RLOO is not",
               over=lambda row: row.std(correction=0) + 1e-8),
+        _rloo("the factor that mends a mean with the own reward in it is K / (K - 1); yours is upside down",
+              baseline=lambda row, i: row.mean(), over=lambda row: len(row) / (len(row) - 1)),
+        _rloo("the baseline is the mean of all others; yours is one of them",
+              baseline=lambda row, i: row[i - 1]),
+        _rloo("the baseline is the mean of all others; yours is one of them",
+              baseline=lambda row, i: row[(i + 1) % len(row)]),
         _rloo("multiplied by K/(K-1) once more", over=lambda row: (len(row) - 1) / len(row)),
         _rloo("the baseline is the best of the others; it should be their mean",
               baseline=lambda row, i: max(row[j] for j in range(len(row)) if j != i)),
@@ -180,6 +188,9 @@ LOGPROBS = Task(
         Mistake("they are summed over the response; one number a token is asked for",
                 averaged(lambda x: x.sum(-1))),
         Mistake("they are averaged; one number a token is asked for", averaged(lambda x: x.mean())),
+        Mistake("position 0 has nothing before it and is 0; yours scores it as one of V equal tokens",
+                lambda l, i, t: torch.cat((torch.full_like(l[:, :1, 0], -math.log(l.shape[-1])),
+                                           logprobs(l, i, t)[:, 1:]), 1)),
         Mistake("position 0 has nothing before it and is 0; yours scores it with the last logits",
                 lambda l, i, t: _rolled(l, i, t))
     )
@@ -296,6 +307,17 @@ PG = Task(
                     lp, A, mask, entropy=entropy, entropy_coef=entropy_coef / float(mask.sum()),
                     normaliser=normaliser
                 )),
+        Mistake("the entropy is multiplied by the advantage, too: it is a bonus of its own",
+                lambda lp, A, mask, entropy=None, entropy_coef=0.0, normaliser=None: pg_loss(
+                    lp if entropy is None else lp + entropy_coef * entropy, A, mask, normaliser=normaliser)),
+        Mistake("the entropy bonus is to be divided by the number of tokens, or `normaliser`, too",
+                lambda lp, A, mask, entropy=None, entropy_coef=0.0, normaliser=None: pg_loss(
+                    lp, A, mask, normaliser=normaliser
+                ) - (entropy_coef * entropy.masked_fill(~mask, 0).sum() if entropy_coef else 0.0)),
+        Mistake("`normaliser` is the number of tokens to divide by, of the whole batch; yours multiplies it "
+                "by the number of rows",
+                lambda lp, A, mask, normaliser=None, **k: pg_loss(
+                    lp, A, mask, **k, normaliser=None if normaliser is None else normaliser * len(mask))),
         Mistake("`entropy_coef` is not used",
                 lambda lp, A, mask, entropy=None, entropy_coef=0.0, normaliser=None: pg_loss(
                     lp, A, mask, entropy=entropy, entropy_coef=float(bool(entropy_coef)),

@@ -68,6 +68,8 @@ TASK = Task(
                 lambda z: token_entropy(z.clamp_min(-10))),
         Mistake("a logit of -inf is a probability of 0: clamped to a finite number it gets a share",
                 lambda z: token_entropy(z.clamp_min(-5))),
+        Mistake("a logit of -inf is a probability of 0; with 0 in its place it gets a share",
+                lambda z: token_entropy(z.masked_fill(z.isinf(), 0.0))),
         Mistake("sign: the entropy is -sum p log p, never below 0", lambda z: -token_entropy(z)),
         Mistake("that is in bits; nats are asked for (natural logarithm)",
                 lambda z: token_entropy(z) / math.log(2)),

@@ -35,7 +35,7 @@ def _kl(says: str, **how) -> Mistake:
 
 
 SEQUENCE_KL = Task(
-    "sequence_kl", kl_cases, sequence_kl, answers=("t1mini.loss.sequence_kl",),
+    "sequence_kl", kl_cases, sequence_kl, answers=("t1mini.loss.sequence_kl",), same_dtype=True,
     mistakes=(
         _kl("sign: it is log pi - log pi_ref; yours is the other way round", term=lambda a, b: b - a),
         _kl("not detached: differentiated, this KL would push nowhere on average; it is a cost within the "
@@ -108,6 +108,8 @@ CENTRED = Task(
               Mistake("the sum in place of the mean", lambda kl: kl - kl.sum(-1, keepdim=True)),
               Mistake("the smallest in place of the mean", lambda kl: kl - kl.amin(-1, keepdim=True)),
               Mistake("the largest in place of the mean", lambda kl: kl - kl.amax(-1, keepdim=True)),
+              Mistake("cut off at 0: half of them are below 0, and have to be",
+                      lambda kl: (kl - kl.mean(-1, keepdim=True)).clamp_min(0)),
               Mistake("the absolute difference: half of them are below 0",
                       lambda kl: (kl - kl.mean(-1, keepdim=True)).abs()))
 )
@@ -217,6 +219,8 @@ EMA = Task(
               _ema("decay * ref + policy: the policy's share is 1 - decay", mix=lambda r, p, d: d * r + p),
               _ema("ref + (1 - decay) * policy: the reference's share is decay",
                    mix=lambda r, p, d: r + (1 - d) * p),
+              _ema("only the policy's share is 1 - decay; yours multiplies the reference's by it, too",
+                   mix=lambda r, p, d: (d * r + p) * (1 - d)),
               _ema("the step goes away from the policy: ref + (1 - decay) * (policy - ref)",
                    mix=lambda r, p, d: r - (1 - d) * (p - r)),
               _ema("the mean of both: decay is not used", mix=lambda r, p, d: (r + p) / 2),
@@ -288,6 +292,11 @@ ADVANTAGES = Task(
         Mistake("kl_coef is not used", lambda r, kl, c: rloo(r) - centred_kl(kl)),
         Mistake("the KL's mean is over all prompts; each prompt has its own",
                 lambda r, kl, c: rloo(r) - c * (kl - kl.mean())),
+        Mistake("the KL's mean is over prompts (dim 0); it should be over a prompt's responses (the last "
+                "axis)",
+                lambda r, kl, c: rloo(r) - c * (kl - kl.mean(0, keepdim=True))),
+        Mistake("a reward of -1 is taken for 0: penalised is worse than wrong",
+                lambda r, kl, c: rloo(r.clamp_min(0)) - c * centred_kl(kl)),
         Mistake("the baseline is over all prompts; each prompt has its own",
                 lambda r, kl, c: rloo(r.reshape(1, -1)).view_as(r) - c * centred_kl(kl)),
         Mistake("the rewards have no baseline: the mean of the others is to be taken away",

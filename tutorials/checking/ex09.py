@@ -43,6 +43,10 @@ def _joined(ids, n, limit):
     return any(runs.count(run) > limit for run in runs)
 
 
+def _found(text, part):
+    return sum(text.startswith(part, i) for i in range(len(text)))
+
+
 def repetitive_cases(seed: int) -> list[Case]:
     rng = random.Random(seed)
     mixed = [rng.randrange(3) for _ in range(30)]
@@ -62,6 +66,8 @@ def repetitive_cases(seed: int) -> list[Case]:
             Case("exactly n", ([4, 4, 4], 3, 1)),
             Case("attempts in place of ids", ([("3", "+", "4"), ("1", "+", "2"), ("3", "+", "4")], 1, 1)),
             Case("equal ids in another order", ([1, 2, 3, 2, 1, 3, 1, 2], 2, 2)),
+            Case("tuples are ids of their own", ([(1, 1), (1, 1)], 2, 1)),
+            Case("1, 11 and 21 are different ids", ([1, 11, 21, 1], 1, 2)),
             Case("30 random ids, runs of 3", (mixed, 3, 2)),
             Case("30 random ids, runs of 3, a higher limit", (mixed, 3, 4)),
             Case("30 random ids, single", (mixed, 1, 10))]
@@ -100,6 +106,20 @@ REPETITIVE = Task(
                 lambda ids, n, limit: (
                     runs := [tuple(ids[i : i + n]) for i in range(len(ids) - n + 1)]
                 ) is not None and len(runs) - len(set(runs)) > limit),
+        Mistake("the number of all repeated runs is counted; what counts is how often one of them occurs",
+                lambda ids, n, limit: (
+                    runs := [tuple(ids[i : i + n]) for i in range(len(ids) - n + 1)]
+                ) is not None and len(runs) - len(set(runs)) >= limit),
+        Mistake("only the first run is looked for; any may be the one that repeats",
+                lambda ids, n, limit: len(ids) >= n and sum(
+                    list(ids[i : i + n]) == list(ids[:n]) for i in range(len(ids) - n + 1)) > limit),
+        Mistake("an id that is a tuple is one id; yours takes it apart",
+                lambda ids, n, limit: repetitive(
+                    [x for i in ids for x in (i if isinstance(i, tuple) else (i,))], n, limit)),
+        Mistake("ids are searched as text: 1 is found within 11 and 21",
+                lambda ids, n, limit: any(
+                    _found("|".join(map(str, ids)) + "|", "|".join(map(str, ids[i : i + n])) + "|") > limit
+                    for i in range(len(ids) - n + 1))),
         Mistake("the number of different runs is counted; what counts is how often one of them occurs",
                 lambda ids, n, limit: len({tuple(ids[i : i + n]) for i in range(len(ids) - n + 1)}) > limit),
         Mistake("the result is turned round: True means repetitive",
@@ -188,6 +208,16 @@ REWARD = Task(
         Mistake("-1 in all, however many patterns; yours is -1 for each",
                 lambda r, *f: -float(sum(f)) if any(f) else r),
         Mistake("any one pattern is enough; yours wants all three", lambda r, *f: -1.0 if all(f) else r),
+        Mistake("any one pattern is enough; yours wants two that go together (mind `or` and `and`)",
+                lambda r, a, b, c: -1.0 if (a or b) and c else r),
+        Mistake("any one pattern is enough; yours wants two that go together (mind `or` and `and`)",
+                lambda r, a, b, c: -1.0 if a and (b or c) else r),
+        Mistake("any one pattern is enough; yours wants two that go together (mind `or` and `and`)",
+                lambda r, a, b, c: -1.0 if a or (b and c) else r),
+        Mistake("any one pattern is enough; yours wants two that go together (mind `or` and `and`)",
+                lambda r, a, b, c: -1.0 if (a and b) or c else r),
+        Mistake("any one pattern is enough; yours wants two of them",
+                lambda r, *f: -1.0 if sum(f) > 1 else r),
         Mistake("a correct answer is penalised, too; yours keeps its reward",
                 lambda r, *f: -1.0 if any(f) and r < 1 else r),
         Mistake("a correct answer is penalised, too; yours keeps its reward",
@@ -231,7 +261,7 @@ def garbled(text, *, letter=lambda c: unicodedata.category(c)[0] == "L", too_man
         return True
     letters = [c for c in text if letter(c)]
     foreign = [c for c in letters if not unicodedata.name(c, "").startswith(at_home)]
-    return bool(too_many(len(foreign), len(text) if of else len(letters)))
+    return bool(too_many(len(foreign), of(text) if of else len(letters)))
 
 
 def garbled_cases(seed: int) -> list[Case]:
@@ -253,7 +283,16 @@ def garbled_cases(seed: int) -> list[Case]:
              "Greek": "\u03b1\u03b2\u03b3 \u03b4",
              "one foreign letter in many": "a long sentence of many letters and one \u7b54 in it",
              "a face": "well done \U0001f642\U0001f642",
-             "signs": "5 \u00d7 3 \u2264 20 \u2014 yes"}
+             "signs": "5 \u00d7 3 \u2264 20 \u2014 yes",
+             "a delete": "one\x7f two",
+             "a control character above 127": "one\x85 two",
+             "a zero-width space": "one\u200btwo",
+             "Arabic": "\u0634\u0643\u0631\u0627 5",
+             "Devanagari": "\u0928\u092e\u0938 5",
+             "letters without a name, of Tangut": "\U00017000\U00017001 yes",
+             "one letter, often, and one foreign": "aaaaaaaaaa aaaaaaaaaa \u7b54",
+             "few letters among digits": "12 34 56 78 90 12 34 \u7b54 ab cd ef",
+             "few letters among signs": "-- -- -- -- -- -- -- \u7b54 ab cd ef"}
     return [Case(f"{label}: {text!r}", (text,)) for label, text in texts.items()]
 
 
@@ -264,7 +303,7 @@ def _garbled(says: str, **how) -> Mistake:
 GARBLED = Task(
     "is_garbled", garbled_cases, garbled, seeds=1, answers=("t1mini.penalties.is_garbled",),
     mistakes=(
-        _garbled("the share is of the letters, yours is of all characters", of=True),
+        _garbled("the share is of the letters, yours is of all characters", of=len),
         _garbled("a few foreign letters are allowed: more than a tenth is too many",
                  too_many=lambda n, of: n > 0),
         _garbled("exactly a tenth is still allowed: more than a tenth is too many",
@@ -277,6 +316,22 @@ GARBLED = Task(
         _garbled("a tab is no stray character", controls="\n\r"),
         _garbled("control characters are not looked at", control=False),
         _garbled("the replacement character U+FFFD is not looked at", stray="no such text"),
+        Mistake("control characters are all of category Cc: U+007F to U+009F, too, not only those below 32",
+                lambda text: garbled("".join(c for c in text if not "\x7f" <= c <= "\x9f"))),
+        Mistake('a control character is of category "Cc"; yours takes all that begin with C, such as a '
+                "zero-width space",
+                lambda text: garbled(text) or any(unicodedata.category(c)[0] == "C" and c not in "\n\r\t"
+                                                  for c in text)),
+        Mistake("all scripts but Latin and Greek are foreign; yours knows some of them by name",
+                lambda text: garbled("".join(
+                    c for c in text if unicodedata.category(c)[0] != "L"
+                    or unicodedata.name(c, "").startswith((*AT_HOME, "CYRILLIC", "CJK"))))),
+        Mistake("a letter counts as often as it occurs; yours counts different ones",
+                lambda text: garbled("".join(dict.fromkeys(text)))),
+        _garbled('all categories that begin with L are letters: Chinese and Arabic ones are "Lo"',
+                 letter=lambda c: unicodedata.category(c) in ("Lu", "Ll")),
+        _garbled("digits are no letters: they do not make foreign letters fewer",
+                 of=lambda text: sum(map(str.isalnum, text))),
         _garbled("digits and signs are no letters: they do not make foreign letters fewer, or more",
                  letter=lambda c: not c.isspace()),
         Mistake("letters with accents are Latin: by their names, not by being ASCII",

@@ -68,6 +68,10 @@ TRUNCATE = Task(
                 lambda ids, b, e: truncate(ids, b, e) if e in ids else []),
         Mistake("yours is cut at the end token even where that is beyond the budget",
                 lambda ids, b, e: truncate(ids, 10**9, e) if e in ids else list(ids)[:b]),
+        Mistake("a budget of 0 is a budget, and leaves nothing; `if budget` takes it for none",
+                lambda ids, b, e: truncate(ids, b or 10**9, e)),
+        Mistake("the end token may stand at place 0, which `if place` takes for none",
+                lambda ids, b, e: list(ids)[:b] if list(ids)[:1] == [e] else truncate(ids, b, e)),
         Mistake("where there is no end token, list.index raises ValueError: look before",
                 lambda ids, b, e: list(ids)[: min(b, list(ids).index(e))])
     )
@@ -115,6 +119,12 @@ def _halves(c, n, centre_too, half_too):
     return centre - half, centre + half
 
 
+def _outside(c, n):
+    p = c / n
+    middle, half = p + Z * Z / (2 * n), Z * (math.sqrt(p * (1 - p) / n) + Z * Z / (4 * n * n))
+    return (middle - half) / (1 + Z * Z / n), (middle + half) / (1 + Z * Z / n)
+
+
 def clipped(pair):
     return max(0.0, pair[0]), min(1.0, pair[1])
 
@@ -148,6 +158,10 @@ WILSON = Task(
                       lambda c, n: _halves(c, n, 0, 1)),
               Mistake("n is divided by, not n - 1: this is no standard deviation",
                       lambda c, n: closed(c * (n - 1) / n, n - 1)),
+              _wilson("n is divided by, not n - 1: this is no standard deviation",
+                      inner=lambda p, n, z2: p * (1 - p) / max(n - 1, 1) + z2 / (4 * n * n)),
+              Mistake("z^2 / 4n^2 stands under the root, too; yours adds it outside",
+                      lambda c, n: _outside(c, n)),
               _wilson("z is 1.96 for 95%; yours is 1.645, for 90%", z=1.644854),
               _wilson("z is 1.96 for 95%; yours is 2.576, for 99%", z=2.575829),
               _wilson("z is 1.96 for 95%; yours is 2", z=2.0),
@@ -249,6 +263,18 @@ def same_again(cases, outcomes) -> str | None:
     return None
 
 
+def few_resamples(cases, outcomes) -> str | None:
+    """Ends of an interval of 2,000 resamples move by 2% of its width from seed to seed."""
+    if len(outcomes) < 3 or any(differs((0.0, 0.0), o["value"]) != "values" for o in outcomes[:3]):
+        return None
+    one, other = ([float(x) for x in o["value"]] for o in (outcomes[0], outcomes[2]))
+    low, high = bootstrap(*cases[0].args[:2], None)
+    moved = max(abs(x - y) for x, y in zip(one, other)) / (high - low)
+    wide = 0.5 < (one[1] - one[0]) / (high - low) < 2
+    return ("the ends move far from one generator to the next: 2,000 resamples are asked for; how many are "
+            "yours?" if wide and moved > 0.12 else None)
+
+
 def _bootstrap(says: str, **how) -> Mistake:
     return Mistake(says, lambda a, b, generator: bootstrap(a, b, generator, **how))
 
@@ -261,6 +287,7 @@ def _normal(a, b, generator):
 
 BOOTSTRAP = Task(
     "paired_bootstrap", bootstrap_cases, bootstrap, seeds=2, agrees=nearly, across=same_again, describes=ends,
+    last=few_resamples,
     answers=("t1mini.statistics.paired_bootstrap", "t1mini.statistics.crossed_bootstrap",
              "t1mini.statistics.clustered_interval"),
     mistakes=(_bootstrap("not paired: both policies are to be resampled with the same problems; apart, the "
@@ -288,6 +315,18 @@ BOOTSTRAP = Task(
               _bootstrap("the percentiles are 2.5 and 97.5; yours are 0.5 and 99.5", percentiles=(0.5, 99.5)),
               _bootstrap("the median difference; the mean is asked for", of=lambda d: np.median(d, -1)),
               _bootstrap("sums in place of means", of=lambda d: d.sum(-1)),
+              Mistake("the median difference; the mean is asked for",
+                      lambda a, b, g: bootstrap(_means(a) - _means(b), np.zeros(len(a)), g,
+                                                of=lambda d: np.median(d, -1))),
+              Mistake("the last problem is never drawn: integers(n) ends before n already",
+                      lambda a, b, g: bootstrap(_means(a)[:-1], _means(b)[:-1], g,
+                                                size=lambda n: n + 1)),
+              Mistake("only problems are drawn; yours draws samples within them as well, and the interval is "
+                      "too wide",
+                      lambda a, b, g: _twofold(a, b)),
+              Mistake("all samples of a problem count: its mean; yours takes the first",
+                      lambda a, b, g: bootstrap(*(np.asarray(x, float).reshape(len(x), -1)[:, 0]
+                                                  for x in (a, b)), g)),
               Mistake("the interval is centred on 0: it should be on the difference",
                       lambda a, b, g: tuple(x - (_means(a) - _means(b)).mean() for x in bootstrap(a, b, g))),
               Mistake("that is the interval of a alone: the difference to b is asked for",
@@ -302,6 +341,14 @@ BOOTSTRAP = Task(
 )
 
 
+def _twofold(a, b):
+    rng, d = np.random.default_rng(12345), np.asarray(a, float) - np.asarray(b, float)
+    d = d.reshape(len(d), -1)
+    n, k = d.shape
+    rows, columns = rng.integers(n, size=(4000, n, 1)), rng.integers(k, size=(4000, n, k))
+    return tuple(float(x) for x in np.percentile(d[rows, columns].mean((1, 2)), (2.5, 97.5)))
+
+
 def _means(x):
     return np.asarray(x, dtype=float).reshape(len(x), -1).mean(1)
 
@@ -313,6 +360,10 @@ def accuracy_at(budget, lengths, finished, own, forced, *, keeps=lambda n, done,
                 right=lambda kept, own, forced: own if kept else forced):
     rows = zip(lengths.tolist(), finished.tolist(), own.tolist(), forced.tolist())
     return sum(bool(right(keeps(n, done, budget), a, b)) for n, done, a, b in rows) / len(lengths)
+
+
+def _mean_of_two(own, forced, kept):
+    return float(np.mean([part.mean() for part in (own[kept], forced[~kept]) if len(part)]))
 
 
 def accuracy_cases(seed: int) -> list[Case]:
@@ -348,6 +399,17 @@ ACCURACY = Task(
                   keeps=lambda n, done, budget: done),
         _accuracy("the two answers are exchanged: own within the budget, forced beyond it",
                   right=lambda kept, own, forced: forced if kept else own),
+        _accuracy("a response has to have ended, and within the budget; yours asks for one of the two",
+                  keeps=lambda n, done, budget: done or n <= budget),
+        _accuracy("the end token is counted in a length: it is within the budget where length <= budget",
+                  keeps=lambda n, done, budget: done and n - 1 <= budget),
+        Mistake("the mean is over all responses; yours is the mean of two means",
+                lambda budget, lengths, finished, own, forced:
+                    _mean_of_two(own, forced, finished & (lengths <= budget))),
+        _accuracy("one answer counts, not the better of two",
+                  right=lambda kept, own, forced: kept and own or forced),
+        _accuracy("one answer counts, not both",
+                  right=lambda kept, own, forced: own and forced if kept else forced),
         _accuracy("one answer counts, not the better of two", right=lambda kept, own, forced: own or forced),
         _accuracy("one answer counts, not both", right=lambda kept, own, forced: own and forced),
         _accuracy("what is cut has a forced answer; yours counts it as wrong",

@@ -42,7 +42,8 @@ class Task:
     """`in_place` numbers arguments that the function is to change; all others it has to leave as they are.
 
     `agrees(expected, got)` is None or says what differs, `describes` how. `across(cases, outcomes)` looks at
-    all of them once each agrees, `look` before anything else where one does not.
+    all of them once each agrees, `look` before anything else where one does not, `last` where
+    no mistake explains it.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Task:
     across: Callable[[list[Case], list[dict]], str | None] | None = None
     describes: Callable[[Any, Any], str | None] | None = None
     look: Callable[[list[Case], list[dict]], str | None] | None = None
+    last: Callable[[list[Case], list[dict]], str | None] | None = None
 
     def all_cases(self) -> list[Case]:
         cases = []
@@ -93,8 +95,9 @@ def compare(task: Task, case: Case, expected: dict, got: dict, tolerance: float 
                   else differs(expected["value"], got["value"], tolerance))
     if difference:
         return difference
-    if task.same_dtype and expected["value"].dtype != got["value"].dtype:
-        return f"type {got['value'].dtype}"
+    dtypes = [getattr(outcome["value"], "dtype", None) for outcome in (expected, got)]
+    if task.same_dtype and dtypes[0] != dtypes[1]:
+        return f"type {dtypes[1]}"
     for i in case.grad:
         k = case.grad.index(i)
         want, have = (outcome["grads"][k] if outcome["grads"] else None for outcome in (expected, got))
