@@ -55,12 +55,12 @@ class RLConfig(TrainingConfig):
     task: str = setting("countdown", "countdown, math, or the file of your own", qwen="math")
     init: str = setting("data/tiny-sft", "checkpoint folder to start from", qwen="")
     data: str = setting("data", "file of problems, or folder of train.jsonl", qwen="")
-    steps: int = setting(70, "updates", "1 to 1_000_000", gpu=300, smollm=24)
+    steps: int = setting(70, "updates", "1 to 1_000_000", gpu=300, smollm=48)
     prompts: int = setting(32, "prompts an update", "1 to 65_536", gpu=64, qwen=32, smollm=16)
     k: int = setting(16, "responses sampled for each prompt", "2 to 65_536", gpu=64, smollm=8)
     max_new_tokens: int = setting(192, "limit of a response's length", "1 to 1_048_576", qwen=1024,
                                   smollm=160)
-    temperature: float = setting(1.2, "sampling temperature tau", "0.001 to 100", smollm=1.0)
+    temperature: float = setting(1.2, "sampling temperature tau", "0.001 to 100")
     min_p: float = setting(0.0, "sample only tokens with p >= min_p * the largest p (findings, F3)", "0 to 1")
     lr: float = setting(8e-4, "peak learning rate", "above 0, to 1", gpu=2e-4, qwen=1.5e-6, smollm=3e-5)
     final_lr: float = setting(0.1, "last learning rate as a share of the peak", "0 to 1")
@@ -81,7 +81,7 @@ class RLConfig(TrainingConfig):
     micro_batch_tokens: int = setting(2048, "tokens of one forward and backward pass", "1 or more", gpu=65536,
                                       qwen=16384, smollm=4096)
     reference_on_cpu: bool = setting(False, "keep the reference in the CPU's memory while it is not scoring")
-    checkpoint_every: int = setting(35, "updates between checkpoints", "1 or more", smollm=12)
+    checkpoint_every: int = setting(35, "updates between checkpoints", "1 or more", smollm=16)
     state_every: int = setting(10, "updates between saves of the state that --resume goes on from",
                                "1 or more")
     eval_every: int = setting(0, "updates between looks at problems held out, eval.csv; 0: none", "0 or more")

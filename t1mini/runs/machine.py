@@ -5,7 +5,7 @@ Deterministic algorithms are asked for, so that the same seed gives the same run
 the same number of threads and workers. glibc by default hands memory of large tensors back to the system
 after every use and zeroes it again at the next; told not to, a training step here takes about a quarter less
 time. What lies free between tensors in use then grows, in a large model's run to several times what is in
-use, and goes back every GIVE_BACK_EVERY updates. Other systems' allocators are left as they are.
+use, and goes back every GIVE_BACK_EVERY seconds. Other systems' allocators are left as they are.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ import torch
 from t1mini import __version__
 from t1mini.runs.settings import StageConfig, UserError, usable_cores
 
-GIVE_BACK_EVERY = 5  # updates
+GIVE_BACK_EVERY = 30  # seconds: of a large model each update
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 

@@ -19,6 +19,7 @@ import contextlib
 import json
 import shutil
 import sys
+import time
 from pathlib import Path
 
 import torch
@@ -46,6 +47,7 @@ class TrainingState(Stopping):
         self.config, self.folder, self.team = config, folder, team
         self.optimiser, self.models = optimiser, models
         self.step = self.saved = 0
+        self.given_back = time.monotonic()
         self.losses = []
         if config.resume:
             self.restore(Path(config.resume))
@@ -127,8 +129,9 @@ class TrainingState(Stopping):
     def after(self, step):
         """Update `step` is done: saves where it is time. Stopped, after saving, where a signal has come."""
         self.step = step
-        if step % GIVE_BACK_EVERY == 0:
+        if time.monotonic() - self.given_back > GIVE_BACK_EVERY:
             give_back()
+            self.given_back = time.monotonic()
         signal = int(self.team.max(torch.tensor(self.number, device=self.config.device)))
         if self.folder and (signal or step % self.config.state_every == 0):
             self.save()
