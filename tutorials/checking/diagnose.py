@@ -16,6 +16,8 @@ from checking.values import made
 
 # share of wrong cases that a mistake has to explain, less the share of its cases that are right
 ENOUGH = 0.45
+HINTS = {"must match the size": "is keepdim=True missing?", "math domain error":
+         "a logarithm or a root of what is not above 0: which case has none?"}
 LOOSELY = 30 * TOLERANCE  # a mistake may come with a rounded constant
 
 
@@ -91,9 +93,10 @@ def seen(task: Task, cases: Sequence[Case], expected: list[dict], outcomes: Sequ
     case, want, have = cases[i], expected[i], outcomes[i]
     if have["error"]:
         kind, message, line, text = have["error"]
+        hint = next((f" ({hint})" for text, hint in HINTS.items() if text in message), "")
         asked = f"{want['error'][0]} is asked for; yours raises " if want["error"] else ""
         return (f"{asked}{kind}: {message or 'no message'}" + (f", at line {line}: {text}" if line else "")
-                + f", in the case: {case.label}")
+                + f", in the case: {case.label}{hint}")
     if want["error"]:
         return f"it should raise {want['error'][0]} in the case: {case.label}"
     right = len(outcomes) - len(wrong)

@@ -183,6 +183,10 @@ ATTEND = Task(
         Mistake("grouped heads: keys and values go the same way (repeat_interleave); in yours only one of "
                 "them does",
                 lambda q, k, v, cache: wrong_axis(q, k, v, cache, turns=True)),
+        Mistake("the cache keeps its own heads: return keys and values as they are, not repeated for the "
+                "query heads",
+                lambda q, k, v, cache: (lambda out, kv: (out, tuple(
+                    x.repeat_interleave(q.shape[1] // k.shape[1], 1) for x in kv)))(*attend(q, k, v, cache))),
         Mistake("the cache is (keys, values), in this order",
                 lambda q, k, v, cache: (lambda out, kv: (out, kv[::-1]))(*attend(q, k, v, cache))),
         Mistake("softmax over queries in place of keys: the last axis is that of the keys",

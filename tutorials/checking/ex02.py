@@ -54,6 +54,8 @@ MIN_P = Task(
                 lambda z, t, m: ~(_overflowing(z / t) < m * _overflowing(z / t).amax(-1, keepdim=True))),
         _mask("the threshold is min_p times the largest probability; yours is min_p itself",
               keeps=lambda p, m: p >= m),
+        Mistake("the vocabulary is the last axis, dim=-1, however many there are; yours is always axis 1",
+                lambda z, t, m: (p := (z / t).softmax(1)) >= m * p.amax(1, keepdim=True)),
         _mask("the largest probability is that of the row (the last axis); yours is that of all rows",
               keeps=lambda p, m: p >= m * p.max()),
         _mask("the largest probability is that of the row (the last axis); yours is that of the column",
@@ -168,14 +170,14 @@ def _kept(z, t, m):
     return z.masked_fill(~min_p_mask(z, t, m), -math.inf) if m else z
 
 
-def _noisy_argmax(noise):
-    """The distribution of argmax(z + noise), by drawing a great many."""
+def _noisy_argmax(noise, zeroed=None):
+    """The distribution of argmax(z + noise), by drawing a great many; scores that are `zeroed` are 0."""
 
     def of(z, t, m):
         generator = torch.Generator().manual_seed(99)
-        ids = (_kept(z, t, m) / t + noise(torch.rand(150_000, len(z), generator=generator,
-                                                     dtype=torch.float64).clamp(1e-12, 1 - 1e-12),
-                                          t)).argmax(-1)
+        u = torch.rand(150_000, len(z), generator=generator, dtype=torch.float64).clamp(1e-12, 1 - 1e-12)
+        scores = _kept(z, t, m) / t + noise(u, t)
+        ids = (scores if zeroed is None else scores.masked_fill(zeroed, 0.0)).argmax(-1)
         return torch.bincount(ids, minlength=len(z)).double() / len(ids)
 
     return of
@@ -220,6 +222,10 @@ SAMPLE = Task(
                 lambda z, t, m: _kept(z, 1.0, m).softmax(-1)),
         _sample("what min-p drops has to become impossible, logit -inf; a logit of 0 is not",
                 lambda z, t, m: ((z / t).masked_fill(~min_p_mask(z, t, m), 0.0) if m else z / t).softmax(-1)),
+        _sample("what min-p drops has to become impossible, a score of -inf once the noise is in; a score of "
+                "0 is not",
+                lambda z, t, m: _noisy_argmax(lambda u, t: -(-u.log()).log(),
+                                              None if not m else ~min_p_mask(z, t, m))(z, t, 0.0)),
         _sample("min_p is ignored, or looked at when the noise is in: what it drops has to go before",
                 lambda z, t, m: (z / t).softmax(-1)),
         _sample("min-p keeps what is exactly at its threshold: with 1 nothing is left of yours",

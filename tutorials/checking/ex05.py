@@ -44,7 +44,8 @@ PASS = Task(
         Mistake("that is k times c/n: chances of several samples do not add up",
                 lambda n, c, k: min(1.0, k * c / n)),
         Mistake("that is the number of right samples expected among k", lambda n, c, k: k * c / n),
-        Mistake("that only says whether one sample of all n is right", lambda n, c, k: 1.0 if c > 0 else 0.0),
+        Mistake("that only says whether one sample of all n is right: is a // in it, or an any?",
+                lambda n, c, k: 1.0 if c > 0 else 0.0),
         Mistake("that is the chance of exactly one right sample",
                 lambda n, c, k: c * math.comb(n - c, k - 1) / math.comb(n, k)),
         Mistake("that takes c and k for one another", lambda n, c, k: 1 - (1 - k / n) ** c),
@@ -59,6 +60,8 @@ PASS = Task(
                 if c else 0.0),
         Mistake("a sample that is drawn is gone: the denominators are n, n - 1, ...; yours is n each time",
                 lambda n, c, k: 1 - math.prod(max(n - c - i, 0) / n for i in range(k))),
+        Mistake("the product runs over n - c + 1 ... n; yours leaves out n: range ends before its end",
+                lambda n, c, k: 1 - math.prod(max(1 - k / m, 0) for m in range(n - c + 1, n))),
         Mistake("the product runs over n - c + 1 ... n; yours begins one later",
                 lambda n, c, k: 1.0 if n - c < k
                 else 1 - math.prod(1 - k / m for m in range(n - c + 2, n + 1))),
@@ -239,6 +242,9 @@ HARD = Task(
         Mistake("the number of right responses is compared; the share of a problem's samples is asked for",
                 lambda correct, low, high: [i for i, row in enumerate(correct.tolist())
                                             if low <= sum(row) <= high]),
+        Mistake("a list of numbers is asked for; in yours each is a list of its own (nonzero gives a row "
+                "each)",
+                lambda correct, low, high: [[i] for i in hard_problems(correct, low, high)]),
         Mistake("problems are numbered from 0",
                 lambda correct, low, high: [i + 1 for i in hard_problems(correct, low, high)]),
         Mistake("the numbers of the problems are asked for, in their order; yours are sorted by their shares",

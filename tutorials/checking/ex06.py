@@ -29,8 +29,15 @@ def rloo_cases(seed: int) -> list[Case]:
             Case("real-valued rewards, float32", (randn(seed, 4, 3, dtype=torch.float32),)),
             Case("2 responses", (randn(seed + 1, 3, 2),)),
             Case("a group of equal rewards", (torch.ones(2, 4, dtype=torch.float64),)),
+            Case("1 prompt, 3 responses", (randn(seed + 2, 1, 3),)),
             Case("1 response: there are no others, so raise ValueError",
                  (torch.ones(2, 1, dtype=torch.float64),))]
+
+
+def _of_prompts(rewards):
+    if len(rewards) < 2:
+        raise ValueError("P < 2")
+    return rewards - (rewards.sum(-1, keepdim=True) - rewards) / (rewards.shape[-1] - 1)
 
 
 def _rloo(says: str, **how) -> Mistake:
@@ -87,6 +94,10 @@ RLOO = Task(
                 lambda r: rloo(r.T).T),
         Mistake("the others of all prompts are the baseline; each prompt has its own",
                 lambda r: r - (r.sum() - r) / (r.numel() - 1)),
+        Mistake("the sum of the others is that of the prompt's (the last axis); yours sums over all prompts",
+                lambda r: r - (r.sum() - r) / (r.shape[-1] - 1)),
+        Mistake("K is the number of responses to a prompt, the last axis; yours checks the number of prompts",
+                lambda r: _of_prompts(r)),
         Mistake("1 response has no others: raise ValueError for K < 2",
                 lambda r: rloo(r) if r.shape[-1] > 1 else r - r),
         Mistake("1 response has no others: raise ValueError for K < 2",
@@ -159,6 +170,8 @@ LOGPROBS = Task(
                 "position 0",
                 averaged(lambda x: x[:, 1:])),
         _logprobs("temperature: logits are to be divided by it; yours ignores it", at=lambda z, t: z),
+        _logprobs("only a temperature of 0 is scored at 1; yours raises every one below 1",
+                  at=lambda z, t: z / max(t, 1.0)),
         _logprobs("temperature: logits are to be divided by it; yours multiplies",
                   at=lambda z, t: z * (t or 1.0)),
         Mistake("temperature: it divides the logits before log_softmax; yours divides the log-probabilities",

@@ -55,6 +55,8 @@ SEQUENCE_KL = Task(
             term=lambda a, b: (a - b).exp() - (a - b) - 1),
         _kl("the absolute difference: it may be below 0, and has to be", term=lambda a, b: (a - b).abs()),
         _kl("cut off at 0: it may be below 0, and has to be", term=lambda a, b: (a - b).clamp_min(0)),
+        Mistake("cut off at 0: it may be below 0, and has to be",
+                lambda a, b, m: sequence_kl(a, b, m).clamp_min(0)),
         _kl("weighted by the probability: the sampling does that already",
             term=lambda a, b: a.exp() * (a - b)),
         _kl("the ratio of probabilities, not its logarithm", term=lambda a, b: (a - b).exp()),

@@ -216,6 +216,8 @@ REWARD = Task(
                 lambda r, a, b, c: -1.0 if a or (b and c) else r),
         Mistake("any one pattern is enough; yours wants two that go together (mind `or` and `and`)",
                 lambda r, a, b, c: -1.0 if (a and b) or c else r),
+        Mistake("`not` binds to what follows it alone: `not a or b or c` is `(not a) or b or c`",
+                lambda r, a, b, c: r if not a or b or c else -1.0),
         Mistake("any one pattern is enough; yours wants two of them",
                 lambda r, *f: -1.0 if sum(f) > 1 else r),
         Mistake("a correct answer is penalised, too; yours keeps its reward",
@@ -290,6 +292,7 @@ def garbled_cases(seed: int) -> list[Case]:
              "Arabic": "\u0634\u0643\u0631\u0627 5",
              "Devanagari": "\u0928\u092e\u0938 5",
              "letters without a name, of Tangut": "\U00017000\U00017001 yes",
+             "Glagolitic, LATINATE MYSLITE": "\u2c2e\u2c5e yes",
              "one letter, often, and one foreign": "aaaaaaaaaa aaaaaaaaaa \u7b54",
              "few letters among digits": "12 34 56 78 90 12 34 \u7b54 ab cd ef",
              "few letters among signs": "-- -- -- -- -- -- -- \u7b54 ab cd ef"}
@@ -326,6 +329,8 @@ GARBLED = Task(
                 lambda text: garbled("".join(
                     c for c in text if unicodedata.category(c)[0] != "L"
                     or unicodedata.name(c, "").startswith((*AT_HOME, "CYRILLIC", "CJK"))))),
+        Mistake("a script is what unicodedata.name begins with; yours looks for LATIN or GREEK anywhere",
+                lambda text: garbled(text.translate({0x2C2E: "l", 0x2C5E: "l"}))),
         Mistake("a letter counts as often as it occurs; yours counts different ones",
                 lambda text: garbled("".join(dict.fromkeys(text)))),
         _garbled('all categories that begin with L are letters: Chinese and Arabic ones are "Lo"',

@@ -249,11 +249,13 @@ def bootstrap_cases(seed: int) -> list[Case]:
             Case("another seed", (a, b, made(seed + 7))),
             Case("the other way round", (b, a, made(seed))),
             Case("one score a problem", (a.mean(1), b.mean(1), made(seed))),
-            Case("the first 20 problems", (a[:20], b[:20], made(seed)))]
+            Case("the first 20 problems", (a[:20], b[:20], made(seed))),
+            Case("12 problems, of which one makes the difference",
+                 (0.02 * rng.normal(size=12) + np.eye(12)[seed], np.zeros(12), made(seed)))]
 
 
 def same_again(cases, outcomes) -> str | None:
-    for i in range(0, len(outcomes), 6):
+    for i in range(0, len(outcomes), 7):
         first, again, other = (outcomes[i + j]["value"] for j in range(3))
         if differs(tuple(first), tuple(again)):
             return ("the same generator should give the same interval: draw with `generator`, not with a "
@@ -333,12 +335,25 @@ BOOTSTRAP = Task(
                       lambda a, b, g: bootstrap(a, np.zeros_like(b), g)),
               Mistake("that is the interval of b alone: the difference a - b is asked for",
                       lambda a, b, g: bootstrap(b, np.zeros_like(a), g)),
+              Mistake("the percentiles of the resampled differences are asked for; yours are their mean plus "
+                      "or minus 1.96 standard deviations",
+                      lambda a, b, g: _of_resamples(a, b, lambda d: (d.mean() - 1.96 * d.std(),
+                                                                     d.mean() + 1.96 * d.std()))),
+              Mistake("the percentiles themselves are asked for; yours are mirrored at the difference "
+                      "(2 * mean - percentile)",
+                      lambda a, b, g: _of_resamples(a, b, lambda d: tuple(
+                          2 * (_means(a) - _means(b)).mean() - np.percentile(d, (97.5, 2.5))))),
               Mistake("mean plus or minus one standard deviation of the differences; that is no interval of "
                       "the mean",
                       _normal),
               Mistake("the absolute difference: the sign matters",
                       lambda a, b, g: bootstrap(np.abs(_means(a) - _means(b)), np.zeros(len(a)), g)))
 )
+
+
+def _of_resamples(a, b, interval):
+    d = _means(a) - _means(b)
+    return interval(d[np.random.default_rng(12345).integers(len(d), size=(12_000, len(d)))].mean(1))
 
 
 def _twofold(a, b):
@@ -401,6 +416,9 @@ ACCURACY = Task(
                   right=lambda kept, own, forced: forced if kept else own),
         _accuracy("a response has to have ended, and within the budget; yours asks for one of the two",
                   keeps=lambda n, done, budget: done or n <= budget),
+        _accuracy("& binds before <=: finished & lengths <= budget is (finished & lengths) <= budget; set "
+                  "brackets",
+                  keeps=lambda n, done, budget: (done & n) <= budget),
         _accuracy("the end token is counted in a length: it is within the budget where length <= budget",
                   keeps=lambda n, done, budget: done and n - 1 <= budget),
         Mistake("the mean is over all responses; yours is the mean of two means",
