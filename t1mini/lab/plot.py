@@ -68,11 +68,9 @@ class PlotConfig(StageConfig):
 
 
 def run(config):
-    studies = [name for name in config.runs if name in STUDIES]
-    runs = [name for name in config.runs if name not in STUDIES]
-    if "all" in runs:  # the studies that have rows
-        studies = [name for name in STUDIES if Path(config.studies, f"{name}.csv").exists()]
-        runs.remove("all")
+    runs = [name for name in config.runs if name not in ("all", *STUDIES)]
+    studies = [name for name in STUDIES if name in config.runs  # all are those that have rows
+               or "all" in config.runs and Path(config.studies, f"{name}.csv").exists()]
     for name in studies + ["budget_curve", "learning", "sft"] * bool(runs):
         try:
             found = rows_of_study(name, config.studies) if name in STUDIES else rows_of_runs(runs)

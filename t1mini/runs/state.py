@@ -46,8 +46,7 @@ class TrainingState(Stopping):
     def __init__(self, config, folder: RunFolder | None, team: Team, optimiser: Optimiser, **models):
         self.config, self.folder, self.team = config, folder, team
         self.optimiser, self.models = optimiser, models
-        self.step = self.saved = 0
-        self.given_back = time.monotonic()
+        self.step = self.saved = self.given_back = 0
         self.losses = []
         if config.resume:
             self.restore(Path(config.resume))
@@ -129,9 +128,9 @@ class TrainingState(Stopping):
     def after(self, step):
         """Update `step` is done: saves where it is time. Stopped, after saving, where a signal has come."""
         self.step = step
-        if time.monotonic() - self.given_back > GIVE_BACK_EVERY:
+        if (now := time.monotonic()) > self.given_back + GIVE_BACK_EVERY:
             give_back()
-            self.given_back = time.monotonic()
+            self.given_back = now
         signal = int(self.team.max(torch.tensor(self.number, device=self.config.device)))
         if self.folder and (signal or step % self.config.state_every == 0):
             self.save()

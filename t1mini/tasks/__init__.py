@@ -29,13 +29,11 @@ from t1mini.tasks import countdown, maths
 class Tasks(dict):
     def __missing__(self, path: str):
         """The task of a file. UserError where it is none."""
-        remedy = f"choose one of {', '.join(self)}, or a file (tutorials/own_task.py)"
-        found = own_file("--task", path, remedy)
+        found = own_file("--task", path, f"choose {', '.join(self)}, or a file (tutorials/own_task.py)")
         if missing := [name for name in NEEDED if name not in found]:
             raise UserError(f"--task {path}: it has no {', '.join(missing[:MOST_NAMED])} "
                             "(tutorials/your_own_task.md)")
-        self[path] = SimpleNamespace(**found)
-        return self[path]
+        return self.setdefault(path, SimpleNamespace(**found))
 
 
 NEEDED = """load_problems prompt_ids prompt_text is_correct final_answer attempts hits repetition
