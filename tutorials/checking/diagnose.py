@@ -104,8 +104,9 @@ def seen(task: Task, cases: Sequence[Case], expected: list[dict], outcomes: Sequ
              else f"; wrong in: {case.label}")
     if have["value"] is None and want["value"] is not None:
         return "it returns None" + (where if right else ": is a return missing?")
-    difference = ((task.agrees or differs)(want["value"], have["value"])
-                  or task.same_dtype and compare(task, case, want, have))
+    difference = (task.agrees or differs)(want["value"], have["value"])
+    if not difference and task.same_dtype and compare(task, case, want, have).startswith("type"):
+        difference = "type"
     if difference and difference.startswith(("type", "length", "shape")):
         return shape_words(want["value"], have["value"]) + (where if right else "")
     ignored = [cases[j].varies for j in range(1, len(outcomes))

@@ -206,6 +206,10 @@ def shares(expected: torch.Tensor, got) -> str | None:
             f"should in {expected[i]:.1%}")
 
 
+def _to_likeliest(p, kept):
+    return p * kept + _greedy(p, 1.0, 0.0) * (p * ~kept).sum()
+
+
 def _greedy(z, t, m):
     return torch.nn.functional.one_hot(z.argmax(-1), len(z)).double()
 
@@ -226,6 +230,9 @@ SAMPLE = Task(
                 "0 is not",
                 lambda z, t, m: _noisy_argmax(lambda u, t: -(-u.log()).log(),
                                               None if not m else ~min_p_mask(z, t, m))(z, t, 0.0)),
+        _sample("what min-p drops is not drawn, the others keep their proportions; yours gives its share to "
+                "the likeliest",
+                lambda z, t, m: _to_likeliest((z / t).softmax(-1), min_p_mask(z, t, m))),
         _sample("min_p is ignored, or looked at when the noise is in: what it drops has to go before",
                 lambda z, t, m: (z / t).softmax(-1)),
         _sample("min-p keeps what is exactly at its threshold: with 1 nothing is left of yours",

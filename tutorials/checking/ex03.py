@@ -168,7 +168,8 @@ PAIRS = [("5", "5", True), ("5", "5.0", True), ("0.50", "1/2", True), (r"\frac{1
          ("Paris", "paris", False), ("1e3", "1000", False), ("1_000", "1000", False), (".5", "0.5", True),
          (".5", "5", False), ("1,234,567", "1234567", True), ("$1,000$ $", "1000", True),
          ("2/4", "1/2", True), ("12km", "12", False), ("5 cats", "5", False), ("05", "5", True),
-         ("-0", "0", True), ("--5", "-5", False), (r"x\frac{1}{2}", "x1/2", False), ("1 000", "1000", True)]
+         ("-0", "0", True), ("--5", "-5", False), (r"x\frac{1}{2}", "x1/2", False), ("1 000", "1000", True),
+         ("+5", "5", False), ("-$5", "-5", True)]
 
 
 def bare(text: str) -> str:
@@ -249,6 +250,8 @@ EQUAL = Task(
         Mistake("whole numbers are numbers, too: 05 is 5, and -0 is 0",
                 lambda a, b: bare(a) == bare(b) if all(re.fullmatch(r"-?\d+", bare(x)) for x in (a, b))
                 else equal(a, b)),
+        Mistake("only a minus may stand in front of a number: +5 is a text",
+                lambda a, b: equal(*(x.strip().removeprefix("+") for x in (a, b)))),
         Mistake("one minus may stand in front: --5 is a text",
                 lambda a, b: equal(*(re.sub("^-+", "-", x) for x in (a, b)))),
         Mistake("a \\frac within a longer text is a part of it: only a text that is one is a number",

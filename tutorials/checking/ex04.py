@@ -197,6 +197,10 @@ MASK = Task(
                 lambda ids, prompt_len: torch.stack(
                     [sft_mask([[0] * max(map(len, ids))], [start], last=lambda n: start + len(row))[0]
                      for row, start in zip(ids, prompt_len)])),
+        Mistake("a row ends with its own length; yours counts that from where the response begins, into the "
+                "padding",
+                lambda ids, prompt_len: sft_mask(
+                    [[0] * (start + len(row)) for row, start in zip(ids, prompt_len)], prompt_len)),
         _sft("the padding is learned and the prompt as well: everything is True", first=lambda start: 0,
              last=lambda n: 10**9),
         _sft("the end token is left out: it has to be learned, or the model never stops",

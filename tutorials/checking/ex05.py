@@ -62,6 +62,8 @@ PASS = Task(
                 lambda n, c, k: 1 - math.prod(max(n - c - i, 0) / n for i in range(k))),
         Mistake("the product runs over n - c + 1 ... n; yours leaves out n: range ends before its end",
                 lambda n, c, k: 1 - math.prod(max(1 - k / m, 0) for m in range(n - c + 1, n))),
+        Mistake("the product runs over n - c + 1 ... n; yours begins one earlier",
+                lambda n, c, k: 1 - math.prod(1 - k / m for m in range(n - c, n + 1)) if n - c >= k else 1.0),
         Mistake("the product runs over n - c + 1 ... n; yours begins one later",
                 lambda n, c, k: 1.0 if n - c < k
                 else 1 - math.prod(1 - k / m for m in range(n - c + 2, n + 1))),
@@ -204,8 +206,7 @@ def hard_cases(seed: int) -> list[Case]:
             Case("none fits", (rows[:, :1] | True, 0.0, 0.25)),
             Case("as many problems as samples", (rows[:4, :4], 0.25, 0.5)),
             Case("10 samples, at most 0.3", (some((3, 4, 0, 2), 10), 0.0, 0.3)),
-            Case("16 samples, 0.3 to 0.7", (some((4, 5, 11, 12, 0), 16), 0.3, 0.7)),
-            Case("100 samples, at most 0.29", (some((29, 30, 0, 28), 100), 0.0, 0.29))]
+            Case("16 samples, 0.3 to 0.7", (some((4, 5, 11, 12, 0), 16), 0.3, 0.7))]
 
 
 def _hard(says: str, inside) -> Mistake:
@@ -228,9 +229,6 @@ HARD = Task(
         Mistake("at_least * n is cut to a whole number: 0.3 of 16 is 4.8, and 4 are too few",
                 lambda correct, low, high: [i for i in hard_problems(correct, 0.0, high)
                                             if int(correct[i].sum()) >= int(low * correct.shape[1])]),
-        Mistake("at_most * n is cut to a whole number: 0.29 * 100 comes out below 29",
-                lambda correct, low, high: [i for i in hard_problems(correct, low, 1.0)
-                                            if int(correct[i].sum()) <= int(high * correct.shape[1])]),
         _hard("both ends count: <=", lambda share, low, high: low < share < high),
         _hard("`at_least` is not used", lambda share, low, high: share <= high),
         _hard("`at_most` is not used", lambda share, low, high: low <= share),
@@ -242,6 +240,9 @@ HARD = Task(
         Mistake("the number of right responses is compared; the share of a problem's samples is asked for",
                 lambda correct, low, high: [i for i, row in enumerate(correct.tolist())
                                             if low <= sum(row) <= high]),
+        Mistake("a share is of a problem's n samples; yours is divided by the number of problems",
+                lambda correct, low, high: [i for i, row in enumerate(correct.tolist())
+                                            if low <= sum(row) / len(correct) <= high]),
         Mistake("a list of numbers is asked for; in yours each is a list of its own (nonzero gives a row "
                 "each)",
                 lambda correct, low, high: [[i] for i in hard_problems(correct, low, high)]),

@@ -40,6 +40,13 @@ def _of_prompts(rewards):
     return rewards - (rewards.sum(-1, keepdim=True) - rewards) / (rewards.shape[-1] - 1)
 
 
+def _by_prompts(rewards):
+    k = len(rewards)
+    if k < 2:
+        raise ValueError("K < 2")
+    return rewards - (rewards.sum(-1, keepdim=True) - rewards) / (k - 1)
+
+
 def _rloo(says: str, **how) -> Mistake:
     return Mistake(says, lambda rewards: rloo(rewards, **how))
 
@@ -94,6 +101,8 @@ RLOO = Task(
                 lambda r: rloo(r.T).T),
         Mistake("the others of all prompts are the baseline; each prompt has its own",
                 lambda r: r - (r.sum() - r) / (r.numel() - 1)),
+        Mistake("K is the number of responses to a prompt, the last axis; yours is the number of prompts",
+                lambda r: _by_prompts(r)),
         Mistake("the sum of the others is that of the prompt's (the last axis); yours sums over all prompts",
                 lambda r: r - (r.sum() - r) / (r.shape[-1] - 1)),
         Mistake("K is the number of responses to a prompt, the last axis; yours checks the number of prompts",

@@ -70,6 +70,10 @@ TASK = Task(
                 lambda z: token_entropy(z.clamp_min(-5))),
         Mistake("a logit of -inf is a probability of 0; with 0 in its place it gets a share",
                 lambda z: token_entropy(z.masked_fill(z.isinf(), 0.0))),
+        Mistake("exp of the logits themselves overflows where they are in the hundreds: take the largest "
+                "away first, or use log_softmax",
+                lambda z: z.exp().sum(-1).log()
+                - (z.exp() / z.exp().sum(-1, keepdim=True) * z.masked_fill(z.isinf(), 0.0)).sum(-1)),
         Mistake("sign: the entropy is -sum p log p, never below 0", lambda z: -token_entropy(z)),
         Mistake("that is in bits; nats are asked for (natural logarithm)",
                 lambda z: token_entropy(z) / math.log(2)),

@@ -41,6 +41,8 @@ SEQUENCE_KL = Task(
         _kl("not detached: differentiated, this KL would push nowhere on average; it is a cost within the "
             "advantage",
             detach=False),
+        _kl("only the reference is detached: the policy's part has to be, too", detach=False,
+            term=lambda a, b: a - b.detach()),
         _kl("the mask is ignored: padding is in the sum", keep=lambda m, n, t: True),
         _kl("the mask is turned round: True means response token", keep=lambda m, n, t: not m[n, t]),
         _kl("the mean over a response's tokens; the sum is asked for, in nats a response",
@@ -223,6 +225,8 @@ EMA = Task(
                    mix=lambda r, p, d: r + (1 - d) * p),
               _ema("only the policy's share is 1 - decay; yours multiplies the reference's by it, too",
                    mix=lambda r, p, d: (d * r + p) * (1 - d)),
+              _ema("only the reference's share is decay; yours multiplies the policy's by it, too",
+                   mix=lambda r, p, d: (r + (1 - d) * p) * d),
               _ema("the step goes away from the policy: ref + (1 - decay) * (policy - ref)",
                    mix=lambda r, p, d: r - (1 - d) * (p - r)),
               _ema("the mean of both: decay is not used", mix=lambda r, p, d: (r + p) / 2),

@@ -273,6 +273,7 @@ def garbled_cases(seed: int) -> list[Case]:
              "three of nine letters": "so \u7b54\u6848\u662f five",
              "two of twenty letters": "abcdefghij abcdefgh \u7b54\u6848",
              "two of nineteen letters": "abcdefghij abcdefg \u7b54\u6848",
+             "two of twenty-one letters": "abcdefghij abcdefghi \u7b54\u6848",
              "a tenth of the characters, but most letters": "1234567890 1234567890 \u7b54\u6848 1234",
              "accents": "na\u00efve caf\u00e9, se\u00f1or, \u00fcber",
              "Cyrillic": "\u043e\u0442\u0432\u0435\u0442 5",
@@ -307,6 +308,9 @@ GARBLED = Task(
     "is_garbled", garbled_cases, garbled, seeds=1, answers=("t1mini.penalties.is_garbled",),
     mistakes=(
         _garbled("the share is of the letters, yours is of all characters", of=len),
+        _garbled("the share is of all letters; yours is of those that are Latin or Greek",
+                 of=lambda text: sum(unicodedata.name(c, "").startswith(AT_HOME) for c in text
+                                     if unicodedata.category(c)[0] == "L")),
         _garbled("a few foreign letters are allowed: more than a tenth is too many",
                  too_many=lambda n, of: n > 0),
         _garbled("exactly a tenth is still allowed: more than a tenth is too many",

@@ -34,7 +34,8 @@ def truncate_cases(seed: int) -> list[Case]:
             Case("no end token, a budget beyond the end", (ids, 50, 2)),
             Case("two end tokens: the first counts", ([3, 9, 4, 9, 5], 10, 9)),
             Case("it begins with the end token", ([9, 3, 4], 2, 9)),
-            Case("empty", ([], 3, 9))]
+            Case("empty", ([], 3, 9)),
+            Case("a tuple: a list is asked for", (tuple(ids), 2, 9))]
 
 
 def _truncate(says: str, **how) -> Mistake:
@@ -406,7 +407,8 @@ ACCURACY = Task(
                   keeps=lambda n, done, budget: done and n < budget),
         _accuracy("a response that was cut off at its limit has no answer of its own: it is forced, too",
                   keeps=lambda n, done, budget: n <= budget),
-        _accuracy("what had ended within the budget keeps its own answer; yours forces all",
+        _accuracy("what had ended within the budget keeps its own answer; yours forces all (& binds before "
+                  "<=: set brackets around a comparison)",
                   keeps=lambda n, done, budget: False),
         _accuracy("what is longer than the budget is forced to answer; yours keeps every own answer",
                   keeps=lambda n, done, budget: True),
