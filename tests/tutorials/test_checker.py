@@ -106,7 +106,9 @@ def test_the_librarys_functions_agree_with_what_is_expected_and_can_be_blocked()
     ("def answers_equal(a, b):\n    a, b = (x.translate({36: None, 44: None, 32: None}) for x in (a, b))\n"
      "    try:\n        return a == b or eval(a, {'__builtins__': {}}) == eval(b, {'__builtins__': {}})\n"
      "    except Exception:\n        return False", ("frac", "eval runs anything")),
-], ids=["data", "only data", "eval"])
+    ("def accuracy_at(budget, lengths, finished, own, forced):\n    cut = ~finished | (lengths > budget)\n"
+     "    own[cut] = forced[cut]\n    return own.mean()", ("changes its argument number 4",)),
+], ids=["data", "only data", "eval", "numpy"])
 def test_a_second_mistake_is_named_beside_the_first(text, says, tmp_path):
     (tmp_path / "ex.py").write_text(text)
     finding, _ = report.check_task(tmp_path / "ex.py", TASKS[text.split("(")[0].removeprefix("def ")], 30.0)

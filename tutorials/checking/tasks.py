@@ -42,8 +42,8 @@ class Task:
     """`in_place` numbers arguments that the function is to change; all others it has to leave as they are.
 
     `agrees(expected, got)` is None or says what differs, `describes` how. `across(cases, outcomes)` looks at
-    all of them once each agrees, `look` before anything else where one does not, `last` where
-    no mistake explains it.
+    all of them once each agrees, `look` before anything else where one does not, `last` where no known
+    mistake explains it.
     """
 
     name: str
