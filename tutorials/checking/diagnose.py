@@ -17,7 +17,7 @@ from checking.values import made
 # share of wrong cases that a mistake has to explain, less the share of its cases that are right
 ENOUGH = 0.45
 HINTS = {"must match the size": "is keepdim=True missing?",
-         "math domain error": "a logarithm of 0 or a root of less: which case of the formula is not possible?"}
+         "math domain error": "a logarithm of 0, or a root of less: which case does the formula not know?"}
 LOOSELY = 30 * TOLERANCE  # a mistake may come with a rounded constant
 
 
