@@ -1,6 +1,6 @@
 """Checks an exercise and names the mistake.
 
-    python tutorials/check.py 06                          tutorials/exercises/ex06_*.py; 6 and ex06 mean it too
+    python tutorials/check.py 06                          tutorials/exercises/ex06_*.py; 6 and ex06 do, too
     python tutorials/check.py all                         all of them
     python tutorials/check.py 06 --submission mine.py     a file elsewhere
     python tutorials/check.py all --json results.json     also for Gradescope
