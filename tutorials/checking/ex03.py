@@ -128,7 +128,7 @@ EXTRACT = Task(
                 lambda text: None if "<think>" in text and "</think>" not in text
                 else extract(text.rpartition("</think>")[2], think=False)),
         Mistake("boxes: yours reads up to the last } of the text; the box ends where its own brace closes",
-                lambda text: _to_last(text)),
+                _to_last),
         _extract("the answer in words ends with its line", line=False),
         _extract("the full stop that ends the sentence is not part of the answer", dot=False),
         _extract('of several "answer is" the last counts, yours takes the first', first_words=True),

@@ -1,4 +1,4 @@
-"""Lesson 5: pass_at_k, group and signal_fraction."""
+"""Lesson 5: pass_at_k, group, signal_fraction and hard_problems."""
 
 import itertools
 import math

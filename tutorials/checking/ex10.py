@@ -1,4 +1,4 @@
-"""Lesson 10: truncate_thinking, wilson_interval and paired_bootstrap."""
+"""Lesson 10: truncate_thinking, wilson_interval, paired_bootstrap and accuracy_at."""
 
 import math
 
@@ -162,7 +162,7 @@ WILSON = Task(
               _wilson("n is divided by, not n - 1: this is no standard deviation",
                       inner=lambda p, n, z2: p * (1 - p) / max(n - 1, 1) + z2 / (4 * n * n)),
               Mistake("z^2 / 4n^2 stands under the root, too; yours adds it outside",
-                      lambda c, n: _outside(c, n)),
+                      _outside),
               _wilson("z is 1.96 for 95%; yours is 1.645, for 90%", z=1.644854),
               _wilson("z is 1.96 for 95%; yours is 2.576, for 99%", z=2.575829),
               _wilson("z is 1.96 for 95%; yours is 2", z=2.0),
