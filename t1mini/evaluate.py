@@ -17,7 +17,7 @@ Run it: python -m t1mini evaluate --init data/tiny-rl
 
 import os
 import random
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -49,8 +49,7 @@ class EvaluateConfig(StageConfig):
     min_p: float = setting(0.0, "sample only tokens with p >= min_p * the largest p", "0 to 1")
     max_new_tokens: int = setting(192, "limit of a response's length", "1 to 1_048_576", qwen=1024,
                                   smollm=160)
-    repeat_limit: int = setting(4, "times an attempt, or a run of 20 tokens, may occur in a response",
-                                "1 or more")
+    repeat_limit: int = setting(4, "times an attempt, or a run of 20 tokens, may occur", "1 or more")
     max_batch_tokens: int = setting(200_000, "tokens of all rows sampled at once, up to their limit",
                                     "1 or more", gpu=800_000, qwen=300_000, smollm=50_000,
                                     **SMALL_CACHE)
@@ -115,8 +114,7 @@ class HeldOut:
             raise UserError("--eval-every needs --eval-data, a file of problems that are not trained on; "
                             f"there is none at {source!r}")
         if self.every or config.read_problems and os.path.exists(file_of(source, "validation")):
-            kept = {field.name: getattr(config, field.name) for field in fields(EvaluateConfig)
-                    if hasattr(config, field.name)}
+            kept = {name: value for name, value in vars(config).items() if hasattr(EvaluateConfig, name)}
             kept |= {"data": source, "split": "validation", "samples": 1,
                      "problems": config.eval_problems, "temperature": 1.0, "min_p": 0.0, "out": ""}
             self.config = EvaluateConfig(**kept)
@@ -130,10 +128,10 @@ class HeldOut:
             self.measure(step, policy, tokenizer, state)
         if self.read and state.folder and is_time(self.keep_every):
             _, verdicts = respond(policy, tokenizer, self.read, self.config, progress="")
-            prompts = map(TASKS[self.config.task].prompt_text, self.read)
-            rows = zip(prompts, responses(self.read, verdicts))
-            state.folder.append("thinking.jsonl", json_lines({"step": step, "prompt": prompt, **row}
-                                                             for prompt, row in rows))
+            prompt = TASKS[self.config.task].prompt_text
+            rows = zip(self.read, responses(self.read, verdicts))
+            state.folder.append("thinking.jsonl", json_lines({"step": step, "prompt": prompt(problem), **row}
+                                                             for problem, row in rows))
 
     def measure(self, step: int, policy, tokenizer, state):
         """A row of eval.csv. Each rank answers its share."""

@@ -104,9 +104,8 @@ class StepRecord:
         columns = {"reward": self.rewards, "advantage": self.advantages,
                    "logprob": self.rollouts.logprobs.sum(-1), "kl": self.kl}
         values = zip(*(column.flatten().tolist() for column in columns.values()))
-        flat = [(prompt, verdict) for prompt, group in zip(self.prompts, self.verdicts) for verdict in group]
-        return [{"prompt": prompt, **vars(verdict), **dict(zip(columns, of_row))}
-                for (prompt, verdict), of_row in zip(flat, values)]
+        return [{"prompt": prompt, **vars(verdict), **dict(zip(columns, next(values)))}
+                for prompt, group in zip(self.prompts, self.verdicts) for verdict in group]
 
     def group(self, step: int, problems: Sequence, tokenizer: Tokenizer) -> dict:
         """A prompt with its responses, to be looked at: a line of groups.jsonl. It is the first whose rewards
@@ -125,8 +124,7 @@ class StepRecord:
 
     def text(self, step: int) -> str:
         """A prompt's first two responses, to be read."""
-        rewarded = zip(self.rewards[0].tolist(), self.verdicts[0][:2])
-        read = [f"[{reward:+.0f}] {verdict.text}" for reward, verdict in rewarded]
+        read = [f"[{row['reward']:+.0f}] {row['text']}" for row in self.rows()[:2]]
         return "\n".join([f"--- step {step}: {self.prompts[0]}", *read])
 
 

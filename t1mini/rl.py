@@ -69,8 +69,8 @@ class RLConfig(TrainingConfig):
     kl_coef: float = setting(2e-4, "weight of the centred KL in the advantage (beta)", "0 to 100")
     entropy_coef: float = setting(0.001, "weight of the token entropy in the loss (alpha)", "0 to 100")
     ema_decay: float = setting(0.99, "share of the reference that stays; 1 freezes it", "0 to 1")
-    repeat_limit: int = setting(4, "times an attempt, or a run of 20 tokens, may occur in a response",
-                                "1 or more")
+    ema_every: int = setting(1, "updates between moves of the reference; with decay 0, resets", "1 or more")
+    repeat_limit: int = setting(4, "times an attempt, or a run of 20 tokens, may occur", "1 or more")
     penalties: bool = setting(True, "give -1 to responses that show a pattern of --patterns")
     patterns: tuple = setting(PATTERNS, "which patterns are penalised", choices=PATTERNS)
     variant: str = setting("", "a comparison in place of T1's own way, by its name in t1mini.lab.study")
@@ -137,7 +137,8 @@ def t1_step(step: int, problems: Sequence, indices: Sequence[int], policy: Qwen,
         record.add(rows, loss, logprobs, entropy, mask)
     grad_norm = optimiser.step(step, record.quantities(), record.rows, record.gap)
     # 7. reference
-    reference.update(policy)
+    if (step + 1) % config.ema_every == 0:
+        reference.update(policy)
     # 8. metrics
     return record.metrics(step + 1, grad_norm, optimiser.team), record
 
@@ -171,11 +172,10 @@ def train(policy: Qwen, tokenizer: Tokenizer, problems: list, config: RLConfig, 
         for step in state.updates(config.steps, "RL"):
             done = step + 1
             batch = team.share([problems[i] for i in itertools.islice(order, config.prompts)])
-            indices = team.share(range(config.prompts))
             try:
                 with clock.part("seconds"):
-                    row, record = t1_step(step, batch, indices, policy, reference, optimiser, tokenizer,
-                                          config, generate, score)
+                    row, record = t1_step(step, batch, team.share(range(config.prompts)), policy, reference,
+                                          optimiser, tokenizer, config, generate, score)
             except NotFinite as refused:
                 state.refuse(done, *refused.args)
             else:

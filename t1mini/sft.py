@@ -126,7 +126,7 @@ def sft_step(step: int, batch: list[Example], optimiser, config, score):
     tokens = sum(len(example.response) for example in batch)  # of the whole batch, whoever scores them
     model, mine = optimiser.model, optimiser.team.share(batch)
     total = torch.zeros((), device=model.device)
-    lengths = [len(prompt) + len(response) for prompt, response in mine]
+    lengths = [sum(map(len, example)) for example in mine]
     for picks in micro_batches(lengths, config.micro_batch_tokens):
         loss = sft_loss(model, *zip(*(mine[i] for i in picks)), score, tokens)
         loss.backward()

@@ -197,6 +197,12 @@ def test_the_same_seed_gives_the_same_run_bit_for_bit(tmp_path):
     assert (path / "metrics.csv").read_text() == (again_path / "metrics.csv").read_text() != (other / "metrics.csv").read_text()
 
 
+def test_a_reference_that_is_reset_is_the_policy_again_every_few_updates(tmp_path):
+    run_on_easy_problems(tmp_path / "run", steps=5, ema_decay=0.0, ema_every=2, lr=5e-3)
+    kl = [abs(float(row["kl"])) for row in read_rows(tmp_path / "run/metrics.csv")]
+    assert max(kl[0], kl[2], kl[4]) < 1e-4 and min(kl[1], kl[3]) > 1e-2, kl
+
+
 def test_bfloat16_compute_leaves_float32_weights(tmp_path):
     path, policy, gap = run_on_easy_problems(tmp_path / "run", steps=1, k=4, precision="bfloat16")
     start, _ = load_policy(SFT)

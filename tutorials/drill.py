@@ -1,4 +1,4 @@
-"""Calculations to practise, twelve a question, as worked solutions that `python -m t1mini sft` reads.
+"""Calculations to practise: twelve a question and worked out, for SFT, or one a question, for RL.
 
     43-15 = 28      sums and differences of one to three digits, products and quotients with 2 to 12
 
@@ -6,10 +6,12 @@ A language model of 135 million weights writes 6-3 = 2, and word problems are to
 No result is negative or broken.
 
 Run it: python tutorials/drill.py > drill.jsonl
+        python tutorials/drill.py --problems > calculations.jsonl
 """
 
 import json
 import random
+import sys
 
 
 def calculation(rng):
@@ -28,13 +30,24 @@ def calculation(rng):
     return (f"{a}*{few}", a * few) if sign == "*" else (f"{a * few}/{few}", a)
 
 
-def question(rng):
+def solution(rng):
+    """Twelve calculations, worked out: a row that `python -m t1mini sft` reads."""
     lines = [calculation(rng) for _ in range(12)]
     answer = "\n".join(f"{left} = {value}" for left, value in lines) + f"\n#### {lines[-1][1]}"
     return {"question": f"Work out {', '.join(left for left, _ in lines)}.", "answer": answer}
 
 
+def problem(rng):
+    """
+    >>> problem(random.Random(0))
+    {'question': 'Work out 43-15.', 'answer': '28'}
+    """
+    left, value = calculation(rng)
+    return {"question": f"Work out {left}.", "answer": f"{value}"}
+
+
 if __name__ == "__main__":
-    rng = random.Random(0)
-    for _ in range(1200):
-        print(json.dumps(question(rng)))
+    one = "--problems" in sys.argv[1:]
+    rng = random.Random(1 if one else 0)
+    for _ in range(600 if one else 1200):
+        print(json.dumps(problem(rng) if one else solution(rng)))

@@ -43,8 +43,7 @@ from t1mini.sampler import Sampling
 
 # forward passes that the work comes to, of which a backward pass is two
 WORK = {"rollout": 1, "update": 4, "step": 5, "logprobs": 3}
-TEMPERATURE = 1.2  # of sampling: T1's
-SAMPLING = Sampling(TEMPERATURE)
+SAMPLING = Sampling(1.2)  # T1's temperature
 SPREAD = 0.8  # standard deviation of the logarithm of a log-normal length
 
 

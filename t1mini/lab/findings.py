@@ -113,11 +113,14 @@ STUDIES = {
     "reference": Study(
         "F7: a moving reference lets RL go further than a fixed one",
         {"frozen": {"ema_decay": 1.0}}
-        | {f"EMA {decay}": {"ema_decay": decay} for decay in (0.9, 0.97, 0.99)} | {"none": {"kl_coef": 0.0}},
+        | {f"EMA {decay}": {"ema_decay": decay} for decay in (0.9, 0.97, 0.99)}
+        | {"reset every 20": {"ema_decay": 0.0, "ema_every": 20}, "none": {"kl_coef": 0.0}},
         """
         accuracy, EMA 0.99 - frozen
         accuracy, EMA 0.9 - frozen
         accuracy, none - frozen
+        accuracy, reset every 20 - frozen
+        accuracy, reset every 20 - EMA 0.99
         last_kl, EMA 0.9 - frozen
         """,
         common={"kl_coef": 0.05}),
@@ -153,6 +156,15 @@ STUDIES = {
         length, over the standard deviation - leave-one-out
         length, shared out over tokens - leave-one-out
         """),
+    "credit-longer": Study(
+        "whether credit by length goes further, or only faster",
+        {"leave-one-out": {}, "shared out over tokens": {"variant": "length"}},
+        """
+        accuracy, shared out over tokens - leave-one-out
+        length, shared out over tokens - leave-one-out
+        overlong, shared out over tokens - leave-one-out
+        """,
+        common={"steps": 300}),
     "difficulty": Study(
         "what the filter does: problems that SFT solves in at most 30% of 16 samples",
         {"all problems": {}, "hard problems": {"hard": True}},

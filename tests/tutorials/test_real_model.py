@@ -20,7 +20,7 @@ from tutorials.findings import real_model  # noqa: E402
 def test_the_drill_calculates_and_reads_as_worked_solutions():
     rng, seen = random.Random(3), set()
     for _ in range(50):
-        row = drill.question(rng)
+        row = drill.solution(rng)
         problem = maths.parse_row(row, "here")
         lines = re.findall(r"(\d+)([-+*/])(\d+) = (\d+)", maths.worked_solution(row, problem.answer))
         assert len(lines) == 12 and lines[-1][3] == problem.answer
