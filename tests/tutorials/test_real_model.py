@@ -47,3 +47,9 @@ def test_the_table_has_gains_over_sft_on_the_same_problems(tmp_path, monkeypatch
     assert float(rows[0]["planned"]) == 1 and float(rows[0]["calculated"]) == 0.5 and float(rows[1]["calculated"]) == 0.25
     assert float(rows[0]["turned"]) == 0.5 and float(rows[0]["recovered"]) == 1
     assert re.search(r"svamp +rl +over sft, 2 seed\(s\): \+25.0 points \(\+1[0-9]", capsys.readouterr().out)
+
+
+def test_a_response_turns_round_in_words_or_by_another_attempt():
+    turns = lambda **row: real_model.turns({"text": "", "attempts": 0} | row)
+    assert turns(text="Wait, no.") and turns(target=7, attempts=2)
+    assert not turns(text="2 + 3 = 5", attempts=2) and not turns(target=7, attempts=1)

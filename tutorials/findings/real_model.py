@@ -5,8 +5,10 @@
 A row a folder, in tutorials/findings/real_model.csv:
 
     pass@1, low, high       share of right responses, with the 95% interval over problems
-    turned, recovered       share of responses whose thinking turns round, and share of those that end right
+    turned, recovered       share of responses whose thinking turns round (Countdown: that try more than once),
+                            and share of those that end right
     planned, calculated     share whose last equation, worked out, is the answer, and share of those that hold
+                            (not of Countdown)
     gain, from, to          points over the policy `sft` on the same problems, with the paired 95% interval
 
 Run it: python tutorials/findings/real_model.py runs/135m
@@ -35,7 +37,7 @@ def main(runs: Path):
         results = json.loads((folder / "evaluation.json").read_text())
         responses = [json.loads(line) for line in (folder / "responses.jsonl").open()]
         correct = np.array([row["correct"] for row in responses], dtype=float).reshape(-1, results["samples"])
-        turned = [row for row in responses if any(word in row["text"] for word in TURNS)]
+        turned = list(filter(turns, responses))
         problems, policy = folder.name.split("-", 1)
         scores[problems, policy, folder.parent.name] = correct
         row = {"seed": folder.parent.name, "problems": problems, "policy": policy, "n": len(correct),
@@ -46,7 +48,8 @@ def main(runs: Path):
         row |= {name: results[name] for name in shown}
         row |= {"turned": len(turned) / len(responses),
                 "recovered": sum(row["correct"] for row in turned) / max(1, len(turned))}
-        row |= dict(zip(("planned", "calculated"), plans(responses)))
+        if "target" not in responses[0]:
+            row |= dict(zip(("planned", "calculated"), plans(responses)))
         rows.append(row | {"commit": results["made_by"]["commit"], "torch": results["made_by"]["torch"]})
     for row in rows:
         key = row["problems"], row["policy"], row["seed"]
@@ -71,6 +74,11 @@ def main(runs: Path):
                 print(f"{problems:12} {policy:8} over sft, {len(seeds)} seed(s): "
                       f"{100 * gains.mean():+.1f} points ({100 * low:+.1f} to {100 * high:+.1f})")
     print(f"wrote {TABLE}")
+
+
+def turns(row):
+    """Whether a response doubts an attempt, or in Countdown makes another."""
+    return row["attempts"] > 1 if "target" in row else any(word in row["text"] for word in TURNS)
 
 
 def plans(responses):
