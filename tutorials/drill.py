@@ -9,9 +9,9 @@ Run it: python tutorials/drill.py > drill.jsonl
         python tutorials/drill.py --problems > calculations.jsonl
 """
 
+import argparse
 import json
 import random
-import sys
 
 
 def calculation(rng):
@@ -47,7 +47,9 @@ def problem(rng):
 
 
 if __name__ == "__main__":
-    one = "--problems" in sys.argv[1:]
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--problems", action="store_true", help="600 questions of one calculation each")
+    one = parser.parse_args().problems
     rng = random.Random(1 if one else 0)
     for _ in range(600 if one else 1200):
         print(json.dumps(problem(rng) if one else solution(rng)))
