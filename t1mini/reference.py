@@ -5,7 +5,7 @@
 A frozen reference (decay 1) holds the policy near its SFT start for ever. One that follows lets it go further
 while still damping each stretch of the way: with decay 0.99 it remembers about the last 100 updates (after
 the tiny run's 70, half of it is still the SFT model). Decay 0 makes it the policy itself, and the KL
-vanishes.
+vanishes; moved only every 20 updates (--ema-every), it is then a frozen one that is reset.
 
 The copy stays in float32 whatever the policy computes in. In bfloat16, with 8 bits of mantissa, a step of 1%
 of the difference is mostly rounded away and the reference would stand still.

@@ -215,5 +215,5 @@ def variant(config):
     }
     name = getattr(config, "variant", "")
     if name not in known:
-        raise UserError(f"--variant {name}: choose one of {', '.join(known)[2:]}")
+        raise UserError(f"--variant {name}: choose one of {', '.join(filter(None, known))}")
     return known[name]
