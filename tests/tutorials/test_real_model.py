@@ -7,6 +7,8 @@ import re
 import sys
 from pathlib import Path
 
+import pytest
+
 from t1mini.runs.folder import json_lines
 from t1mini.tasks import maths
 
@@ -47,6 +49,13 @@ def test_the_table_has_gains_over_sft_on_the_same_problems(tmp_path, monkeypatch
     assert float(rows[0]["planned"]) == 1 and float(rows[0]["calculated"]) == 0.5 and float(rows[1]["calculated"]) == 0.25
     assert float(rows[0]["turned"]) == 0.5 and float(rows[0]["recovered"]) == 1
     assert re.search(r"svamp +rl +over sft, 2 seed\(s\): \+25.0 points \(\+1[0-9]", capsys.readouterr().out)
+
+
+def test_a_folder_without_evaluations_leaves_the_table_as_it_is(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(real_model, "TABLE", tmp_path / "rows.csv")
+    with pytest.raises(SystemExit) as stopped:
+        real_model.main(tmp_path / "nowhere")
+    assert stopped.value.code == 2 and "nowhere" in capsys.readouterr().err and not real_model.TABLE.exists()
 
 
 def test_a_response_turns_round_in_words_or_by_another_attempt():

@@ -5,8 +5,8 @@
 A row a folder, in tutorials/findings/real_model.csv:
 
     pass@1, low, high       share of right responses, with the 95% interval over problems
-    turned, recovered       share of responses whose thinking turns round (Countdown: that try more than once),
-                            and share of those that end right
+    turned, recovered       share of responses whose thinking turns round (Countdown: a second attempt), and
+                            share of those that end right
     planned, calculated     share whose last equation, worked out, is the answer, and share of those that hold
                             (not of Countdown)
     gain, from, to          points over the policy `sft` on the same problems, with the paired 95% interval
@@ -14,6 +14,7 @@ A row a folder, in tutorials/findings/real_model.csv:
 Run it: python tutorials/findings/real_model.py runs/135m
 """
 
+import argparse
 import csv
 import json
 import sys
@@ -32,6 +33,9 @@ TURNS = ("Wait,", "Hmm,", "Let me verify")  # how t1mini.tasks.critiques begins 
 
 def main(runs: Path):
     folders = sorted(path.parent for path in runs.glob("*/*/evaluation.json"))
+    if not folders:
+        print(f"{runs}: it holds no SEED/PROBLEMS-POLICY that evaluate has written", file=sys.stderr)
+        sys.exit(2)
     scores, rows = {}, []
     for folder in folders:
         results = json.loads((folder / "evaluation.json").read_text())
@@ -92,4 +96,6 @@ def plans(responses):
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("runs", type=Path, help="folder of SEED/PROBLEMS-POLICY")
+    main(parser.parse_args().runs)
