@@ -36,7 +36,7 @@ def test_the_drill_calculates_and_reads_as_worked_solutions():
 def test_the_table_has_gains_over_sft_on_the_same_problems(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(real_model, "TABLE", tmp_path / "rows.csv")
     right = {"sft": [1, 0, 0, 0] * 10, "rl": [1, 1, 0, 0] * 10}
-    for seed, (policy, correct) in [(seed, item) for seed in "01" for item in right.items()]:
+    for seed, (policy, correct) in [(seed, item) for seed in ("0", "1", "few") for item in right.items()]:
         folder = tmp_path / seed / f"svamp-{policy}"
         folder.mkdir(parents=True)
         names = ("length", "repetitive", "overlong", "garbled", "pass@1", "majority@1")
@@ -44,7 +44,8 @@ def test_the_table_has_gains_over_sft_on_the_same_problems(tmp_path, monkeypatch
         (folder / "responses.jsonl").write_text(json_lines({"text": f"{'Wait, no. ' * c}2 + 3 = {6 - c}</think>", "answer": "5", "correct": bool(c)} for c in correct))
     real_model.main(tmp_path)
     rows = list(csv.DictReader((tmp_path / "rows.csv").open()))
-    assert [(row["seed"], row["policy"], row["gain"]) for row in rows] == [("0", "rl", "0.25"), ("0", "sft", ""), ("1", "rl", "0.25"), ("1", "sft", "")]
+    gains = [(row["seed"], row["policy"], row["gain"]) for row in rows]
+    assert gains == [(seed, *of) for seed in ("0", "1", "few") for of in (("rl", "0.25"), ("sft", ""))]
     assert all(0 < float(row["from"]) < 0.25 < float(row["to"]) < 0.5 for row in rows if row["gain"])
     assert float(rows[0]["planned"]) == 1 and float(rows[0]["calculated"]) == 0.5 and float(rows[1]["calculated"]) == 0.25
     assert float(rows[0]["turned"]) == 0.5 and float(rows[0]["recovered"]) == 1

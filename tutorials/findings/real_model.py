@@ -2,6 +2,8 @@
 
     RUNS/SEED/PROBLEMS-POLICY/responses.jsonl       of evaluate, such as runs/135m/0/svamp-rl
 
+A SEED that is no number names another recipe: it has its rows, and is not pooled with the seeds.
+
 A row a folder, in tutorials/findings/real_model.csv:
 
     pass@1, low, high       share of right responses, with the 95% interval over problems
@@ -70,7 +72,7 @@ def main(runs: Path):
     for problems in dict.fromkeys(row["problems"] for row in rows):
         for policy in dict.fromkeys(row["policy"] for row in rows):
             seeds = [seed for p, q, seed in scores
-                     if (p, q) == (problems, policy) and (p, "sft", seed) in scores]
+                     if (p, q) == (problems, policy) and (p, "sft", seed) in scores and seed.isdigit()]
             if seeds and policy != "sft":
                 pairs = [(scores[problems, policy, seed], scores[problems, "sft", seed]) for seed in seeds]
                 gains = np.array([(a - b).mean(1) for a, b in pairs])
