@@ -46,12 +46,16 @@ def run(config: ScaleConfig):
                         f"{config.max_new_tokens}")
     problems = pick_problems(config)
     forced = longest + len(TASKS[config.task].FORCED_ANSWER) + config.answer_tokens
-    policies = {path: policy_for(config, path, problems, forced) for path in config.init}
+    load = lambda path: policy_for(config, path, problems, forced)
+    for path in config.init:
+        load(path)  # a wrong one is told before the first is measured; in memory is one at a time
     curves, cuts = {}, {}
     with RunFolder(config, "scale") as folder:
-        for path, policy in policies.items():
+        for path in config.init:
+            policy = load(path)
             thinking, _ = respond(*policy, problems, config)
             curves[path], cuts[path] = budget_curve(*policy, problems, thinking, config)
+            del policy
         write_curves(folder, curves, config.budgets, cuts)
     print(curve_table(curves, config.budgets), gains(curves, config.budgets, config.seed), sep="\n\n")
     print(f"wrote {folder.path}/budget_curve.csv")
@@ -102,8 +106,8 @@ def truncate_thinking(ids, budget: int, end_id: int):
     >>> [truncate_thinking([5, 6, 7, 9, 8], budget, end_id=9) for budget in (2, 4)]
     [[5, 6], [5, 6, 7]]
     """
-    ids = list(ids)
-    return ids[: min(budget, ids.index(end_id))] if end_id in ids else ids[:budget]
+    ids = [*ids, end_id]
+    return ids[: min(budget, ids.index(end_id))]
 
 
 def write_curves(folder, curves: dict[str, np.ndarray], budgets, cuts: dict[str, list]):
@@ -128,7 +132,7 @@ def gains(curves: dict[str, np.ndarray], budgets, seed: int):
     Of each policy over the first, and of the last one's longest budget over its others.
     """
     (first, start), *others = curves.items()
-    end = [*curves.values()][-1]
+    *_, end = curves.values()
     columns = {f"{name} over {first}": (curve, start) for name, curve in others}
     columns[f"{budgets[-1]} tokens over this"] = (np.broadcast_to(end[-1], end.shape), end)
     width = max(26, *(len(name) + 2 for name in columns))

@@ -1,11 +1,13 @@
 """The budget curve cuts the same thinking at every budget, forces an answer, and lets finished responses keep theirs."""
 
+import shutil
+import weakref
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from t1mini.tasks import countdown
+from t1mini.tasks import countdown, policy_for
 from t1mini import inference_scaling
 from t1mini.runs.checkpoint import load_policy
 from t1mini.evaluate import respond
@@ -62,6 +64,21 @@ def test_an_answer_is_forced_from_the_cut_thinking(policy, monkeypatch):
         question = next(q for q in questions if forced[: len(q)] == q)
         assert forced[-1:] == opener and len(forced) <= len(question) + 25 + 1
         assert opener[0] not in forced[len(question) : -1]
+
+
+def test_one_policy_is_in_memory_at_a_time(tmp_path, monkeypatch):
+    alive, most = weakref.WeakSet(), []
+
+    def watched(*args):
+        loaded = policy_for(*args)
+        alive.add(loaded[0])
+        most.append(len(alive))
+        return loaded
+
+    monkeypatch.setattr(inference_scaling, "policy_for", watched)
+    copies = [shutil.copytree("data/tiny-sft", tmp_path / name).as_posix() for name in "abc"]
+    inference_scaling.run(ScaleConfig(init=tuple(copies), problems=2, samples=1, budgets=(8,), out=str(tmp_path / "out")))
+    assert max(most) == 1 and len(most) == 6
 
 
 def test_gains_are_paired_differences_from_the_first_policy_and_from_the_longest_budget():

@@ -4,7 +4,8 @@
 
 A SEED that is no number names another recipe: it has its rows, and is not pooled with the seeds.
 
-A row a folder, in tutorials/findings/real_model.csv:
+A row a folder, in RUNS/rows.csv, or added to those of another table, where it replaces its former self
+(this page's is tutorials/findings/real_model.csv):
 
     pass@1, low, high       share of right responses, with the 95% interval over problems
     turned, recovered       share of responses whose thinking turns round (Countdown: a second attempt), and
@@ -12,6 +13,9 @@ A row a folder, in tutorials/findings/real_model.csv:
     planned, calculated     share whose last equation, worked out, is the answer, and share of those that hold
                             (not of Countdown)
     gain, from, to          points over the policy `sft` on the same problems, with the paired 95% interval
+
+Printed are the gains over all seeds of the table: one seed's interval is over problems, that of several is
+Student's t over the seeds.
 
 Run it: python tutorials/findings/real_model.py runs/135m
 """
@@ -25,61 +29,66 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from t1mini.statistics import clustered_interval, crossed_bootstrap, paired_bootstrap
+from t1mini.statistics import clustered_interval, paired_bootstrap, t_interval
 from t1mini.tasks.critiques import equations
 from t1mini.verifier import answers_equal
 
-TABLE = Path(__file__).with_suffix(".csv")
 TURNS = ("Wait,", "Hmm,", "Let me verify")  # how t1mini.tasks.critiques begins to doubt
+KEY = ("seed", "problems", "policy")
 
 
-def main(runs: Path):
+def main(runs: Path, table: Path):
     folders = sorted(path.parent for path in runs.glob("*/*/evaluation.json"))
     if not folders:
         print(f"{runs}: it holds no SEED/PROBLEMS-POLICY that evaluate has written", file=sys.stderr)
         sys.exit(2)
+    old = list(csv.DictReader(table.open(newline=""))) if table.exists() else []
+    rows = {tuple(row[name] for name in KEY): row for row in old + measured(folders)}
+    rows = [rows[key] for key in sorted(rows)]
+    with table.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(dict.fromkeys(name for row in rows for name in row)))
+        writer.writeheader()
+        writer.writerows({name: round(x, 4) if isinstance(x, float) else x for name, x in row.items()}
+                         for row in rows)
+    pooled = {}
+    for row in rows:
+        if row["seed"].isdigit() and row.get("gain"):
+            pooled.setdefault((row["problems"], row["policy"]), []).append(row)
+    for (problems, policy), seeds in pooled.items():
+        gains = [100 * float(row["gain"]) for row in seeds]
+        one = [100 * float(seeds[0][name]) for name in ("from", "to")]
+        low, high = t_interval(gains) if len(gains) > 1 else one
+        print(f"{problems:12} {policy:8} over sft, {len(gains)} seed(s): "
+              f"{np.mean(gains):+.1f} points ({low:+.1f} to {high:+.1f})")
+    print(f"wrote {table}")
+
+
+def measured(folders):
+    """A row of each folder, that of `sft` before those that are compared with it."""
     scores, rows = {}, []
-    for folder in folders:
+    for folder in sorted(folders, key=lambda folder: not folder.name.endswith("-sft")):
         results = json.loads((folder / "evaluation.json").read_text())
         responses = [json.loads(line) for line in (folder / "responses.jsonl").open()]
         correct = np.array([row["correct"] for row in responses], dtype=float).reshape(-1, results["samples"])
         turned = list(filter(turns, responses))
         problems, policy = folder.name.split("-", 1)
-        scores[problems, policy, folder.parent.name] = correct
-        row = {"seed": folder.parent.name, "problems": problems, "policy": policy, "n": len(correct),
-               "samples": results["samples"], "pass@1": correct.mean()}
+        scores[folder.parent.name, problems, policy] = correct
+        row = dict(zip(KEY, (folder.parent.name, problems, policy)))
+        row |= {"n": len(correct), "samples": results["samples"], "pass@1": correct.mean().item()}
         row |= dict(zip(("low", "high"), clustered_interval(correct)))
         shown = ("length", "repetitive", "overlong", "garbled",
                  *(f"{name}@{results['samples']}" for name in ("pass", "majority")))
-        row |= {name: results[name] for name in shown}
+        row |= {name: results[name] for name in shown if name in results}
         row |= {"turned": len(turned) / len(responses),
                 "recovered": sum(row["correct"] for row in turned) / max(1, len(turned))}
         if "target" not in responses[0]:
             row |= dict(zip(("planned", "calculated"), plans(responses)))
+        start = scores.get((folder.parent.name, problems, "sft"))
+        if start is not None and policy != "sft":
+            low, high = paired_bootstrap(correct, start, 0)
+            row |= {"gain": (correct.mean() - start.mean()).item(), "from": low, "to": high}
         rows.append(row | {"commit": results["made_by"]["commit"], "torch": results["made_by"]["torch"]})
-    for row in rows:
-        key = row["problems"], row["policy"], row["seed"]
-        start = scores.get((row["problems"], "sft", row["seed"]))
-        if start is not None and row["policy"] != "sft":
-            low, high = paired_bootstrap(scores[key], start, 0)
-            row |= {"gain": row["pass@1"] - start.mean(), "from": low, "to": high}
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    with TABLE.open("w", newline="") as file:
-        writer = csv.DictWriter(file, names)
-        writer.writeheader()
-        writer.writerows({name: round(x, 4) if isinstance(x, float) else x for name, x in row.items()}
-                         for row in rows)
-    for problems in dict.fromkeys(row["problems"] for row in rows):
-        for policy in dict.fromkeys(row["policy"] for row in rows):
-            seeds = [seed for p, q, seed in scores
-                     if (p, q) == (problems, policy) and (p, "sft", seed) in scores and seed.isdigit()]
-            if seeds and policy != "sft":
-                pairs = [(scores[problems, policy, seed], scores[problems, "sft", seed]) for seed in seeds]
-                gains = np.array([(a - b).mean(1) for a, b in pairs])
-                low, high = crossed_bootstrap(gains, 0)
-                print(f"{problems:12} {policy:8} over sft, {len(seeds)} seed(s): "
-                      f"{100 * gains.mean():+.1f} points ({100 * low:+.1f} to {100 * high:+.1f})")
-    print(f"wrote {TABLE}")
+    return rows
 
 
 def turns(row):
@@ -100,4 +109,6 @@ def plans(responses):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("runs", type=Path, help="folder of SEED/PROBLEMS-POLICY")
-    main(parser.parse_args().runs)
+    parser.add_argument("--table", type=Path, help="CSV file that the rows go to, or into (RUNS/rows.csv)")
+    args = parser.parse_args()
+    main(args.runs, args.table or args.runs / "rows.csv")
