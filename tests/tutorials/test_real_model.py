@@ -62,6 +62,14 @@ def test_the_table_has_gains_over_sft_on_the_same_problems(tmp_path, capsys):
     real_model.main(tmp_path, table)
     assert list(csv.DictReader(table.open())) == all_rows and "2 seed(s)" in capsys.readouterr().out
 
+    others = tmp_path / "others.csv"
+    others.write_text("step,loss\n1,2\n")
+    for wrong in (others, tmp_path, tmp_path / "nowhere/rows.csv"):
+        with pytest.raises(SystemExit) as stopped:
+            real_model.main(tmp_path, wrong)
+        assert stopped.value.code == 2 and f"--table {wrong}: " in capsys.readouterr().err
+    assert others.read_text() == "step,loss\n1,2\n"
+
 
 def test_a_folder_without_evaluations_leaves_the_table_as_it_is(tmp_path, capsys):
     (tmp_path / "rows.csv").write_text("seed\n")

@@ -5,14 +5,14 @@
 A SEED that is no number names another recipe: it has its rows, and is not pooled with the seeds.
 
 A row a folder, in RUNS/rows.csv, or added to those of another table, where it replaces its former self
-(this page's is tutorials/findings/real_model.csv):
+(the page's is tutorials/findings/real_model.csv):
 
     pass@1, low, high       share of right responses, with the 95% interval over problems
     turned, recovered       share of responses whose thinking turns round (Countdown: a second attempt), and
                             share of those that end right
     planned, calculated     share whose last equation, worked out, is the answer, and share of those that hold
                             (not of Countdown)
-    gain, from, to          points over the policy `sft` on the same problems, with the paired 95% interval
+    gain, from, to          points over the same SEED's policy `sft`, paired by problem, with the 95% interval
 
 Printed are the gains over all seeds of the table: one seed's interval is over problems, that of several is
 Student's t over the seeds.
@@ -40,9 +40,10 @@ KEY = ("seed", "problems", "policy")
 def main(runs: Path, table: Path):
     folders = sorted(path.parent for path in runs.glob("*/*/evaluation.json"))
     if not folders:
-        print(f"{runs}: it holds no SEED/PROBLEMS-POLICY that evaluate has written", file=sys.stderr)
-        sys.exit(2)
-    old = list(csv.DictReader(table.open(newline=""))) if table.exists() else []
+        stop(f"{runs}: it holds no SEED/PROBLEMS-POLICY that evaluate has written")
+    old = list(csv.DictReader(table.open(newline=""))) if table.is_file() else []
+    if not table.parent.is_dir() or table.is_dir() or any(not row.keys() >= {*KEY} for row in old):
+        stop(f"--table {table}: name a CSV file of this command, or a new one in a folder that is there")
     rows = {tuple(row[name] for name in KEY): row for row in old + measured(folders)}
     rows = [rows[key] for key in sorted(rows)]
     with table.open("w", newline="") as file:
@@ -61,6 +62,11 @@ def main(runs: Path, table: Path):
         print(f"{problems:12} {policy:8} over sft, {len(gains)} seed(s): "
               f"{np.mean(gains):+.1f} points ({low:+.1f} to {high:+.1f})")
     print(f"wrote {table}")
+
+
+def stop(why):
+    print(why, file=sys.stderr)
+    sys.exit(2)
 
 
 def measured(folders):
