@@ -57,6 +57,12 @@ def test_the_table_has_gains_over_sft_on_the_same_problems(tmp_path, capsys):
     assert re.search(r"svamp +rl +over sft, 2 seed\(s\): \+25.0 points \(\+25.0 to \+25.0\)", printed)
     assert re.search(r"svamp +half +over sft, 1 seed\(s\): \+30.0 points \(\+[12][0-9]", printed)
 
+    real_model.main(tmp_path, tmp_path / "controls.csv", "half")
+    controls = {(row["seed"], row["policy"]): row for row in csv.DictReader((tmp_path / "controls.csv").open())}
+    assert [controls["0", policy]["gain"] for policy in ("rl", "sft", "half")] == ["-0.05", "-0.3", ""]
+    assert not any(row["gain"] for (seed, _), row in controls.items() if seed != "0")
+    assert re.search(r"svamp +rl +over half, 1 seed\(s\): -5.0 points", capsys.readouterr().out)
+
     shutil.rmtree(tmp_path / "0")  # its rows stay, and are pooled with what is measured later
     shutil.rmtree(tmp_path / "few")
     real_model.main(tmp_path, table)

@@ -12,7 +12,8 @@ A row a folder, in RUNS/rows.csv, or added to those of another table, where it r
                             share of those that end right
     planned, calculated     share whose last equation, worked out, is the answer, and share of those that hold
                             (not of Countdown)
-    gain, from, to          points over the same SEED's policy `sft`, paired by problem, with the 95% interval
+    gain, from, to          share of right responses above that of `over`, a policy of the same SEED (`sft`, or
+                            that of --over), paired by problem, with the 95% interval
 
 Printed are the gains over all seeds of the table: one seed's interval is over problems, that of several is
 Student's t over the seeds.
@@ -37,14 +38,14 @@ TURNS = ("Wait,", "Hmm,", "Let me verify")  # how t1mini.tasks.critiques begins 
 KEY = ("seed", "problems", "policy")
 
 
-def main(runs: Path, table: Path):
-    folders = sorted(path.parent for path in runs.glob("*/*/evaluation.json"))
+def main(runs: Path, table: Path, over: str = "sft"):
+    folders = sorted(path.parent for path in runs.glob("*/*-*/evaluation.json"))
     if not folders:
         stop(f"{runs}: it holds no SEED/PROBLEMS-POLICY that evaluate has written")
     old = list(csv.DictReader(table.open(newline=""))) if table.is_file() else []
     if not table.parent.is_dir() or table.is_dir() or any(not row.keys() >= {*KEY} for row in old):
         stop(f"--table {table}: name a CSV file of this command, or a new one in a folder that is there")
-    rows = {tuple(row[name] for name in KEY): row for row in old + measured(folders)}
+    rows = {tuple(row[name] for name in KEY): row for row in old + measured(folders, over)}
     rows = [rows[key] for key in sorted(rows)]
     with table.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(dict.fromkeys(name for row in rows for name in row)))
@@ -54,12 +55,12 @@ def main(runs: Path, table: Path):
     pooled = {}
     for row in rows:
         if row["seed"].isdigit() and row.get("gain"):
-            pooled.setdefault((row["problems"], row["policy"]), []).append(row)
-    for (problems, policy), seeds in pooled.items():
+            pooled.setdefault(tuple(row[name] for name in ("problems", "policy", "over")), []).append(row)
+    for (problems, policy, over), seeds in pooled.items():
         gains = [100 * float(row["gain"]) for row in seeds]
         one = [100 * float(seeds[0][name]) for name in ("from", "to")]
         low, high = t_interval(gains) if len(gains) > 1 else one
-        print(f"{problems:12} {policy:8} over sft, {len(gains)} seed(s): "
+        print(f"{problems:12} {policy:12} over {over}, {len(gains)} seed(s): "
               f"{np.mean(gains):+.1f} points ({low:+.1f} to {high:+.1f})")
     print(f"wrote {table}")
 
@@ -69,10 +70,10 @@ def stop(why):
     sys.exit(2)
 
 
-def measured(folders):
-    """A row of each folder, that of `sft` before those that are compared with it."""
+def measured(folders, over):
+    """A row of each folder, that of policy `over` before those that are compared with it."""
     scores, rows = {}, []
-    for folder in sorted(folders, key=lambda folder: not folder.name.endswith("-sft")):
+    for folder in sorted(folders, key=lambda folder: folder.name.split("-", 1)[1] != over):
         results = json.loads((folder / "evaluation.json").read_text())
         responses = [json.loads(line) for line in (folder / "responses.jsonl").open()]
         correct = np.array([row["correct"] for row in responses], dtype=float).reshape(-1, results["samples"])
@@ -89,10 +90,10 @@ def measured(folders):
                 "recovered": sum(row["correct"] for row in turned) / max(1, len(turned))}
         if "target" not in responses[0]:
             row |= dict(zip(("planned", "calculated"), plans(responses)))
-        start = scores.get((folder.parent.name, problems, "sft"))
-        if start is not None and policy != "sft":
+        start = scores.get((folder.parent.name, problems, over))
+        if start is not None and policy != over:
             low, high = paired_bootstrap(correct, start, 0)
-            row |= {"gain": (correct.mean() - start.mean()).item(), "from": low, "to": high}
+            row |= {"over": over, "gain": (correct.mean() - start.mean()).item(), "from": low, "to": high}
         rows.append(row | {"commit": results["made_by"]["commit"], "torch": results["made_by"]["torch"]})
     return rows
 
@@ -116,5 +117,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("runs", type=Path, help="folder of SEED/PROBLEMS-POLICY")
     parser.add_argument("--table", type=Path, help="CSV file that the rows go to, or into (RUNS/rows.csv)")
+    parser.add_argument("--over", default="sft", help="policy that the others are compared with (sft)")
     args = parser.parse_args()
-    main(args.runs, args.table or args.runs / "rows.csv")
+    main(args.runs, args.table or args.runs / "rows.csv", args.over)
