@@ -43,7 +43,7 @@ def main(runs: Path, table: Path, over: str = "sft"):
     if not folders:
         stop(f"{runs}: it holds no SEED/PROBLEMS-POLICY that evaluate has written")
     old = list(csv.DictReader(table.open(newline=""))) if table.is_file() else []
-    if not table.parent.is_dir() or table.is_dir() or any(not row.keys() >= {*KEY} for row in old):
+    if not table.parent.is_dir() or table.is_dir() or any(not row.keys() >= {*KEY, "over"} for row in old):
         stop(f"--table {table}: name a CSV file of this command, or a new one in a folder that is there")
     rows = {tuple(row[name] for name in KEY): row for row in old + measured(folders, over)}
     rows = [rows[key] for key in sorted(rows)]
@@ -80,7 +80,7 @@ def measured(folders, over):
         turned = list(filter(turns, responses))
         problems, policy = folder.name.split("-", 1)
         scores[folder.parent.name, problems, policy] = correct
-        row = dict(zip(KEY, (folder.parent.name, problems, policy)))
+        row = dict(zip(KEY, (folder.parent.name, problems, policy))) | {"over": ""}
         row |= {"n": len(correct), "samples": results["samples"], "pass@1": correct.mean().item()}
         row |= dict(zip(("low", "high"), clustered_interval(correct)))
         shown = ("length", "repetitive", "overlong", "garbled",
