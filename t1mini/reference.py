@@ -2,7 +2,7 @@
 
     pi_ref <- decay * pi_ref + (1 - decay) * pi    after every update (T1, section on reinforcement learning)
 
-A frozen reference (decay 1) holds the policy near its SFT start for ever. One that follows lets it go further
+A frozen reference (decay 1) holds the policy near its SFT start for ever. One that follows is to let it go on
 while still damping each stretch of the way: with decay 0.99 it remembers about the last 100 updates (after
 the tiny run's 70, half of it is still the SFT model). Decay 0 makes it the policy itself, and the KL
 vanishes; moved only every 20 updates (--ema-every), it is then a frozen one that is reset.
