@@ -78,12 +78,18 @@ def known(task: Task, cases: Sequence[Case], expected: list[dict], outcomes: Seq
             theirs = mistaken(task, mistake)[i]
             if compare(task, cases[i], expected[i], theirs):
                 shows += 1
-                explained += i in wrong and compare(task, cases[i], theirs, outcome, LOOSELY) is None
+                explained += (i in wrong and compare(task, cases[i], theirs, outcome, LOOSELY) is None
+                              and torch_says(theirs) == torch_says(outcome))
                 denied += i not in wrong
         score = explained / len(wrong) - denied / max(shows, 1)
         if score > most:
             best, most = mistake.says, score
     return best
+
+
+def torch_says(outcome: dict) -> str:
+    """torch's own words for what went wrong: RuntimeErrors are of all kinds."""
+    return outcome["error"][1] if outcome["error"] and outcome["error"][0] == "RuntimeError" else ""
 
 
 def seen(task: Task, cases: Sequence[Case], expected: list[dict], outcomes: Sequence[dict],
@@ -141,7 +147,7 @@ def shape_words(want, have) -> str:
     if type(want) in (list, tuple) and isinstance(have, (list, tuple)):
         return f"it returns {len(have)} items, it should be {len(want)}"
     return (f"it returns {type_name(have)}, it should be "
-            f"{'str' if isinstance(want, list) and isinstance(want[0], str) else type_name(want)}")
+            f"{'str' if isinstance(want, list) and want and isinstance(want[0], str) else type_name(want)}")
 
 
 def number_words(want, have) -> str | None:

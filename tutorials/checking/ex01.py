@@ -90,16 +90,20 @@ ROPE = Task(
                           rope_of(x, pos, lambda a, b, c, s: (a * c - b * s, b * c + (a * c - b * s) * s))),
               Mistake("the base of the frequencies is 10,000", lambda x, pos: rope(x, pos, base=1_000.0)),
               Mistake("the base of the frequencies is 10,000", lambda x, pos: rope(x, pos, base=100_000.0)),
+              Mistake("angles belong to tokens, the second axis of [N, S, heads, d]; yours lie along the "
+                      "heads: [S, 1, d/2] is what broadcasts",
+                      lambda x, pos: rope_of(x, pos, lambda a, b, c, s: (a * c - b * s, b * c + a * s),
+                                             heads=slice(None))),
               Mistake("nothing is turned: x comes back as it was", lambda x, pos: x))
 )
 
 
-def rope_of(x, pos, turn):
+def rope_of(x, pos, turn, heads=(slice(None), None)):
     d = x.shape[-1]
     a, b = x[..., : d // 2], x[..., d // 2 :]
     angles = (
         pos.double()[:, None] * 10_000.0 ** (-2 * torch.arange(d // 2, dtype=torch.float64) / d)
-    )[:, None]  # [S, 1, d/2]
+    )[heads]  # [S, 1, d/2]
     return torch.cat(turn(a, b, angles.cos(), angles.sin()), -1).to(x.dtype)
 
 
@@ -151,6 +155,8 @@ ATTEND = Task(
         Mistake("scale: scores are divided by sqrt(d), the size of a head; yours by the root of the number "
                 "of heads",
                 lambda q, k, v, cache: attend(q, k, v, cache, scale=lambda d: q.shape[1] ** -0.5)),
+        Mistake("scale: scores are divided by sqrt(d), not the keys, which go into the cache as they are",
+                lambda q, k, v, cache: attend(q, k * q.shape[-1] ** -0.5, v, cache, scale=lambda d: 1.0)),
         _attend("causality: a token sees itself and what stands before it; yours sees what comes after, too",
                 sees=lambda s, t, before: True),
         _attend("causality with a cache: new token s stands at cached + s, so it sees the whole cache; yours "

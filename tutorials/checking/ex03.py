@@ -17,6 +17,7 @@ TEXTS = {
     "thinking that never ends": r"<think>it may be \boxed{5}, let me check",
     "no box, but words": "Adding up, the answer is 17.", "words in capitals": "The Answer is 23",
     "all in capitals": "THE ANSWER IS 24", "a space behind the full stop": "The answer is 18. ",
+    "a point in front and a full stop behind": "The answer is .5.",
     "said twice": "The answer is 4. Wait. The answer is 9.",
     "a box and words: the box counts": r"The answer is 3. In a box: \boxed{4}",
     "numbers only": "First 12, then 15, and last 27.", "an empty text": "",
@@ -144,6 +145,8 @@ EXTRACT = Task(
                 else extract(text)),
         Mistake("the answer's capital letters are to be kept",
                 lambda text: (found := extract(text)) and (found if "boxed" in text else found.lower())),
+        Mistake("only the full stop at the end goes: the point in front of .5 is a part of the number",
+                lambda text: (found := extract(text)) and found.lstrip(". ")),
         Mistake("the point within a number is no full stop: 2.5 is cut to 2",
                 lambda text: (found := extract(text))
                 and (found if "boxed" in text else found.split(".")[0])),
@@ -169,7 +172,7 @@ PAIRS = [("5", "5", True), ("5", "5.0", True), ("0.50", "1/2", True), (r"\frac{1
          (".5", "5", False), ("1,234,567", "1234567", True), ("$1,000$ $", "1000", True),
          ("2/4", "1/2", True), ("12km", "12", False), ("5 cats", "5", False), ("05", "5", True),
          ("-0", "0", True), ("--5", "-5", False), (r"x\frac{1}{2}", "x1/2", False), ("1 000", "1000", True),
-         ("+5", "5", False), ("-$5", "-5", True)]
+         ("+5", "5", False), ("-$5", "-5", True), ("\u00b2", "5", False), ("x", "y z", False)]
 
 
 def bare(text: str) -> str:
@@ -210,6 +213,19 @@ def _fraction(text):
 
 def _as_float(text):
     return float(read(text)) if isinstance(read(text), Fraction) else read(text)
+
+
+def _number(text):
+    return read(text) if isinstance(read(text), Fraction) else None
+
+
+def _divided(text):
+    found = re.fullmatch(r"(-?\d+)/(\d+)", bare(text))
+    return Fraction(int(found[1]), int(found[2])) if found else read(text)
+
+
+def _digits(text):
+    return Fraction(int(bare(text))) if bare(text).isdigit() else read(text)
 
 
 def _without(pattern: str, to=None):
@@ -267,6 +283,12 @@ EQUAL = Task(
                 lambda a, b: equal(a, b) and (isinstance(read(a), Fraction) or a.strip() == b.strip())),
         Mistake("an answer that is not a number is compared as text; yours is equal to nothing",
                 lambda a, b: equal(a, b) and isinstance(read(a), Fraction)),
+        Mistake("what is no number is compared as text; in yours any two of them are equal (None == None?)",
+                lambda a, b: _number(a) == _number(b)),
+        Mistake("with a denominator of 0 there is no number: 1/0 is a text, and nothing is raised",
+                lambda a, b: _divided(a) == _divided(b)),
+        Mistake("isdigit is true of a superscript, too, which int refuses: isdecimal, or [0-9]",
+                lambda a, b: _digits(a) == _digits(b)),
         Mistake("capital letters count where an answer is compared as text: X is not x",
                 lambda a, b: equal(a.lower(), b.lower())),
         Mistake("1e3 and 1_000 are no numbers as the exercise has them: Fraction(text), float and int read "

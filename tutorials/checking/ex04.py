@@ -3,7 +3,7 @@
 import torch
 
 from checking.tasks import Case, Mistake, Task
-from checking.values import Make
+from checking.values import Make, made
 
 # --- make_trace: any of the problem's solutions may end it ----------------------------------------
 
@@ -117,8 +117,18 @@ def varied(cases, outcomes) -> str | None:
             if several and all(len(found) == 1 for found in ends.values()) else None)
 
 
+def drawn_twice(cases, outcomes) -> str | None:
+    for case, outcome in zip(cases, outcomes):
+        right = traces(*made(case.args))
+        if isinstance(outcome["value"], str) and outcome["value"] in set(_crossed(right)) - set(right):
+            return ("the answer has to be the attempt that hit; yours names another solution (is it drawn "
+                    "twice?)")
+    return None
+
+
 TRACE = Task(
     "make_trace", trace_cases, traces, seeds=6, agrees=one_of, across=varied, describes=first_word,
+    look=drawn_twice,
     answers=("t1mini.tasks.teacher.teach",),
     mistakes=(_trace("verdicts: low means that the value is below the target; yours are exchanged",
                      low="high", high="low"),
@@ -128,8 +138,6 @@ TRACE = Task(
               _trace('the answer is missing: the trace ends with "answer" and the keys of the solution',
                      opener="", answer=lambda keys: ""),
               _trace('the word "answer" is missing before the keys', opener=""),
-              Mistake("the answer has to be the attempt that hit; yours names another solution",
-                      lambda problem, wrong, rng: _crossed(traces(problem, wrong, rng))),
               _trace("an attempt that is made twice stands there twice",
                      order=lambda tried: list(dict.fromkeys(tried))),
               _trace("the wrong attempts stand in the reverse order", order=lambda tried: tried[::-1]),
@@ -201,6 +209,15 @@ MASK = Task(
                 "padding",
                 lambda ids, prompt_len: sft_mask(
                     [[0] * (start + len(row)) for row, start in zip(ids, prompt_len)], prompt_len)),
+        Mistake("the response ends where its row does; yours takes the response's length for that place",
+                lambda ids, prompt_len: torch.stack(
+                    [sft_mask(ids, [start] * len(ids), last=lambda n: len(row) - start)[0]
+                     for row, start in zip(ids, prompt_len)])),
+        Mistake("T is the length of the longest row; yours is the longest prompt and the longest response",
+                lambda ids, prompt_len: torch.nn.functional.pad(
+                    sft_mask(ids, prompt_len),
+                    (0, max(prompt_len) + max(len(row) - n for row, n in zip(ids, prompt_len))
+                     - max(map(len, ids))))),
         _sft("the padding is learned and the prompt as well: everything is True", first=lambda start: 0,
              last=lambda n: 10**9),
         _sft("the end token is left out: it has to be learned, or the model never stops",

@@ -100,6 +100,12 @@ def group_cases(seed: int) -> list[Case]:
             Case("10 rewards, k = 4: no whole number of prompts", (rewards[:10], 4))]
 
 
+def _turned_round(rewards, k):
+    if k % len(rewards):
+        raise ValueError("not a multiple")
+    return rewards.view(-1, k)
+
+
 GROUP = Task(
     "group", group_cases, group, seeds=1, same_dtype=True,
     mistakes=(Mistake("reshape: rows are prompt-major, so a prompt's k rewards stand side by side: view(-1, "
@@ -120,6 +126,9 @@ GROUP = Task(
               Mistake("it returns a list of tensors; stack them", lambda r, k: list(r.split(k))),
               Mistake("the rewards of a group are averaged; they should stay as they are",
                       lambda r, k: r.view(-1, k).mean(-1)),
+              Mistake("the rewards stay as they are; yours have the group's mean taken away",
+                      lambda r, k: (x := group(r, k)) - x.double().mean(-1, keepdim=True).to(x.dtype)),
+              Mistake("a multiple of k it is where N % k is 0; yours asks for k % N", _turned_round),
               Mistake("the number of columns is fixed; it is k", lambda r, k: r.view(-1, 4)))
 )
 
@@ -136,9 +145,8 @@ def signal_cases(seed: int) -> list[Case]:
              "no right answer in any, but penalties in two": [[-1, 0, 0], [0, 0, 0], [0, 0, -1]],
              "all penalised alike": [[-1, -1, -1], [-1, -1, 0]],
              "rewards that sum to 0": [[1, -1, 0], [0, 0, 0]],
-             "the first is the mean": [[0, 1, -1], [0.5, 0, 1], [0, 0, 0]],
+             "the first is the mean": [[0, 1, -1], [0, -1, 1], [0, 0, 0]],
              "all tied": [[1, 1, 1], [0, 0, 0]], "none tied": [[1, 0, 0], [0, 1, 0], [0, 0, -1]],
-             "small differences": [[0.5, 0.5, 0.5001], [0.5, 0.5, 0.5]],
              "more right than wrong": [[1, 1, 0], [1, 1, 1], [1, 1, 1], [0, 1, 1]]}
     return [Case(label, (torch.tensor(rows, dtype=torch.float32 if seed else torch.float64),))
             for label, rows in table.items()]
@@ -172,7 +180,10 @@ SIGNAL = Task(
         _signal("only the first two rewards of a group are compared", lambda row: row[0] != row[1]),
         _signal("a group has a signal only where right and penalised answers meet; any difference is one",
                 lambda row: row.max() - row.min() > 1),
-        _signal("small differences count, too: max > min", lambda row: row.max() - row.min() > 1e-2),
+        _signal("rewards that are all 0 are alike, too: a sum below K does not tell",
+                lambda row: row.sum().abs() < len(row)),
+        _signal("equal rewards count as different: a set of tensors holds each apart; .tolist() first",
+                lambda row: True),
         Mistake("that is a share of responses; a share of groups is asked for",
                 lambda rewards:
                     ((rewards - rewards.mean(-1, keepdim=True)).abs() > 1e-7).double().mean().item()),
@@ -240,6 +251,9 @@ HARD = Task(
         Mistake("the number of right responses is compared; the share of a problem's samples is asked for",
                 lambda correct, low, high: [i for i, row in enumerate(correct.tolist())
                                             if low <= sum(row) <= high]),
+        Mistake("a share is of a problem's n samples, however many; yours is always divided by 16",
+                lambda correct, low, high: [i for i, row in enumerate(correct.tolist())
+                                            if low <= sum(row) / 16 <= high]),
         Mistake("a share is of a problem's n samples; yours is divided by the number of problems",
                 lambda correct, low, high: [i for i, row in enumerate(correct.tolist())
                                             if low <= sum(row) / len(correct) <= high]),

@@ -34,6 +34,17 @@ def rloo_cases(seed: int) -> list[Case]:
                  (torch.ones(2, 1, dtype=torch.float64),))]
 
 
+def _enough(rewards):
+    if rewards.shape[-1] < 3:
+        raise ValueError("K < 3")
+    return rloo(rewards)
+
+
+def _unlike(row, i):
+    others = row[row != row[i]]
+    return others.mean() if len(others) else 0.0
+
+
 def _of_prompts(rewards):
     if len(rewards) < 2:
         raise ValueError("P < 2")
@@ -105,6 +116,13 @@ RLOO = Task(
                 _by_prompts),
         Mistake("the sum of the others is that of the prompt's (the last axis); yours sums over all prompts",
                 lambda r: r - (r.sum() - r) / (r.shape[-1] - 1)),
+        Mistake("the sum of the others is over a prompt's responses (the last axis); yours is over prompts "
+                "(dim 0)",
+                lambda r: r - (r.sum(0, keepdim=True) - r) / (r.shape[-1] - 1)
+                if r.shape[-1] > 1 else rloo(r)),
+        _rloo("leave out the response, not its value: others of the same reward stay in the baseline",
+              baseline=_unlike),
+        Mistake("2 responses are enough: ValueError is for K < 2 alone", _enough),
         Mistake("K is the number of responses to a prompt, the last axis; yours checks the number of prompts",
                 _of_prompts),
         Mistake("1 response has no others: raise ValueError for K < 2",
@@ -195,6 +213,18 @@ LOGPROBS = Task(
         _logprobs("these are probabilities: take their logarithm", of=lambda z, i: z.softmax(-1)[i]),
         _logprobs("log(softmax(x)) underflows to -inf where logits are far apart: use log_softmax",
                   of=lambda z, i: z.softmax(-1)[i].log()),
+        *(_logprobs("a constant within the logarithm, log(p + 1e-8), keeps small probabilities from being "
+                    "small: use log_softmax",
+                    of=lambda z, i, tiny=tiny: (z.softmax(-1)[i] + tiny).log())
+          for tiny in (1e-6, 1e-8, 1e-10, 1e-12)),
+        *(_logprobs("a constant below which no probability goes keeps small ones from being small: use "
+                    "log_softmax",
+                    of=lambda z, i, tiny=tiny: z.softmax(-1)[i].clamp_min(tiny).log())
+          for tiny in (1e-6, 1e-8, 1e-10, 1e-12)),
+        Mistake("temperature: the token's own logit is to be divided by it, too, not the normaliser alone",
+                lambda l, i, t: _own(l, i, t, 1.0, t or 1.0)),
+        Mistake("temperature: the normaliser's logits are to be divided by it, too, not the token's alone",
+                lambda l, i, t: _own(l, i, t, t or 1.0, 1.0)),
         _logprobs("sign: log-probabilities are negative; that is their cross entropy",
                   of=lambda z, i: z.logsumexp(-1) - z[i]),
         _logprobs("the likeliest token is scored, not the one that was sampled: gather ids",
@@ -217,6 +247,12 @@ LOGPROBS = Task(
                 lambda l, i, t: _rolled(l, i, t))
     )
 )
+
+
+def _own(logits, ids, temperature, own, all_of_them):
+    z = logits[:, :-1]
+    scored = z.gather(-1, ids[:, 1:, None]).squeeze(-1) / own - (z / all_of_them).logsumexp(-1)
+    return torch.nn.functional.pad(scored, (1, 0))
 
 
 def _axis(logits, ids, temperature, axis):

@@ -34,6 +34,7 @@ def entropy_cases(seed: int) -> list[Case]:
             Case("logits of -inf, as a filter leaves them", (holes,), {}, (0,)),
             Case("all but one are -inf: entropy 0", (lone,)),
             Case("equal logits: log V", (torch.zeros(3, 6),)),
+            Case("a large vocabulary of equal logits", (torch.zeros(1, 20_000, dtype=torch.float64),)),
             Case("logits far below 0", (randn(seed + 2, 3, 4) - 100,)),
             Case("logits hundreds apart", (300 * randn(seed + 1, 4, 5),)),
             Case("one row [V], float32", (randn(seed, 9, dtype=torch.float32),))]
@@ -100,6 +101,15 @@ TASK = Task(
                 lambda z: torch.special.entr(z.softmax(-1)).sum(0)),
         Mistake("softmax runs over the wrong axis: the vocabulary is the last one",
                 lambda z: torch.special.entr(z.softmax(0)).sum(-1)),
+        Mistake("softmax runs over axis 1, which may be that of the tokens: the vocabulary is the last one, "
+                "dim=-1",
+                lambda z: torch.special.entr(z.softmax(1)).sum(-1)),
+        Mistake("the vocabulary is the last axis, dim=-1, however many there are; yours is always axis 1",
+                lambda z: torch.special.entr(z.softmax(1)).sum(1)),
+        *(Mistake("small probabilities count, too: a large vocabulary has many of them",
+                  lambda z, small=small:
+                      (p := z.softmax(-1)).masked_fill(p <= small, 1.0).log().mul(-p).sum(-1))
+          for small in (1e-2, 1e-3, 1e-4)),
         Mistake("one number a token is asked for, not one a token and word: sum over the vocabulary",
                 lambda z: torch.special.entr(z.softmax(-1))),
         Mistake("the logits are detached: no gradient will flow", lambda z: token_entropy(z.detach()))

@@ -65,6 +65,8 @@ SEQUENCE_KL = Task(
         _kl("the squared difference: the plain log ratio is asked for", term=lambda a, b: (a - b) ** 2),
         _kl("only log pi: the reference is not in it", term=lambda a, b: a),
         _kl("only log pi_ref: the policy is not in it", term=lambda a, b: b),
+        _kl("position 0 is left out; where the mask is True it is a response token, too",
+            keep=lambda m, n, t: bool(m[n, t]) and t > 0),
         _kl("the last token of each response is left out",
             keep=lambda m, n, t: bool(m[n, t]) and t + 1 < m.shape[1] and bool(m[n, t + 1])),
         Mistake("0 * -inf is NaN: what is masked out must be replaced (masked_fill, torch.where), not "
@@ -103,6 +105,8 @@ CENTRED = Task(
                       lambda kl: (kl - kl.mean(-1, keepdim=True)) / (_std(kl) + 1e-8)),
               Mistake("divided by the standard deviation: only the mean is taken away",
                       lambda kl: (kl - kl.mean(-1, keepdim=True)) / _std(kl)),
+              Mistake("the mean of K is their sum divided by K; yours is divided by K - 1",
+                      lambda kl: kl - kl.sum(-1, keepdim=True) / (kl.shape[-1] - 1)),
               Mistake("nothing is taken away", lambda kl: kl),
               Mistake("that is the mean: take it away from the KL",
                       lambda kl: kl.mean(-1, keepdim=True).expand_as(kl)),
@@ -178,6 +182,12 @@ def twice(ref, new, decay):
             r.add_((1 - decay) * p)
 
 
+def refusing(ref, new, decay, ends):
+    if decay in ends:
+        raise ValueError
+    return ema_update(ref, new, decay)
+
+
 def looked(ref, new, decay):
     return ema_update(ref, list(new) and new, decay)
 
@@ -229,6 +239,12 @@ EMA = Task(
                    mix=lambda r, p, d: (r + (1 - d) * p) * d),
               _ema("the step goes away from the policy: ref + (1 - decay) * (policy - ref)",
                    mix=lambda r, p, d: r - (1 - d) * (p - r)),
+              _ema("the reference is scaled first, and the difference taken from what it has become: "
+                   "ref + (1 - decay) * (policy - ref), of the old ref",
+                   mix=lambda r, p, d: d * r + (1 - d) * (p - d * r)),
+              *(Mistake("0 and 1 are decays, too: ValueError is for those outside",
+                        lambda ref, new, decay, ends=ends: refusing(ref, new, decay, ends))
+                for ends in ((0.0, 1.0), (0.0,), (1.0,))),
               _ema("the mean of both: decay is not used", mix=lambda r, p, d: (r + p) / 2),
               _ema("only the first parameter is moved", which=slice(0, 1)),
               _ema("the last parameter is not moved", which=slice(0, -1)),
@@ -307,6 +323,18 @@ ADVANTAGES = Task(
                 lambda r, kl, c: rloo(r.reshape(1, -1)).view_as(r) - c * centred_kl(kl)),
         Mistake("the rewards have no baseline: the mean of the others is to be taken away",
                 lambda r, kl, c: r - c * centred_kl(kl)),
+        Mistake("where leave-one-out is 0 the KL counts none the less",
+                lambda r, kl, c: advantages(r, kl, c).masked_fill(rloo(r) == 0, 0.0)),
+        Mistake("-1 is the reward of a penalised response, to be compared with the others', not its "
+                "advantage",
+                lambda r, kl, c: rloo(r).masked_fill(r == -1, -1.0) - c * centred_kl(kl)),
+        Mistake("-1 is the reward of a penalised response, to be compared with the others', not its "
+                "advantage",
+                lambda r, kl, c: advantages(r, kl, c).masked_fill(r == -1, -1.0)),
+        Mistake("a response's KL may be below 0, and counts as it is",
+                lambda r, kl, c: rloo(r) - c * centred_kl(kl.clamp_min(0))),
+        Mistake("a response's KL may be below 0, and counts as it is",
+                lambda r, kl, c: rloo(r) - c * centred_kl(kl.abs())),
         Mistake("the KL's mean is taken away, and the KL itself is not in it",
                 lambda r, kl, c: rloo(r) - c * _mean(kl)),
         Mistake("only a penalty for a KL above the mean: it may be a bonus, too",

@@ -113,6 +113,9 @@ REPETITIVE = Task(
         Mistake("only the first run is looked for; any may be the one that repeats",
                 lambda ids, n, limit: len(ids) >= n and sum(
                     list(ids[i : i + n]) == list(ids[:n]) for i in range(len(ids) - n + 1)) > limit),
+        Mistake("only the last run is looked for; any may be the one that repeats",
+                lambda ids, n, limit: len(ids) >= n and sum(
+                    list(ids[i : i + n]) == list(ids[-n:]) for i in range(len(ids) - n + 1)) > limit),
         Mistake("an id that is a tuple is one id; yours takes it apart",
                 lambda ids, n, limit: repetitive(
                     [x for i in ids for x in (i if isinstance(i, tuple) else (i,))], n, limit)),
@@ -170,6 +173,8 @@ OVERLONG = Task(
         Mistake("`finished` is turned round", lambda n, f, m: n >= m and f),
         Mistake("either is enough for yours: both the limit reached and not finished are needed",
                 lambda n, f, m: n >= m or not f),
+        Mistake("exclusive or of the two: a response that ended before the limit is not overlong",
+                lambda n, f, m: (n >= m) != f),
         Mistake("the result is turned round: True means overlong", lambda n, f, m: not overlong(n, f, m)),
         Mistake("below the limit: it should be at it", lambda n, f, m: n < m and not f),
         Mistake("below the limit: it should be at it", lambda n, f, m: n < m),
@@ -285,6 +290,7 @@ def garbled_cases(seed: int) -> list[Case]:
              "no letters": "3 + 4 = 7",
              "Greek": "\u03b1\u03b2\u03b3 \u03b4",
              "one foreign letter in many": "a long sentence of many letters and one \u7b54 in it",
+             "a foreign letter at the beginning": "\u7b54 is the answer, in so many letters",
              "a face": "well done \U0001f642\U0001f642",
              "signs": "5 \u00d7 3 \u2264 20 \u2014 yes",
              "a delete": "one\x7f two",
@@ -335,6 +341,8 @@ GARBLED = Task(
                     or unicodedata.name(c, "").startswith((*AT_HOME, "CYRILLIC", "CJK"))))),
         Mistake("a script is what unicodedata.name begins with; yours looks for LATIN or GREEK anywhere",
                 lambda text: garbled(text.translate({0x2C2E: "l", 0x2C5E: "l"}))),
+        Mistake("the share is of the whole text's letters; yours is judged letter by letter, of those so far",
+                lambda text: any(garbled(text[: i + 1]) for i in range(len(text)))),
         Mistake("a letter counts as often as it occurs; yours counts different ones",
                 lambda text: garbled("".join(dict.fromkeys(text)))),
         _garbled('all categories that begin with L are letters: Chinese and Arabic ones are "Lo"',

@@ -69,6 +69,8 @@ TRUNCATE = Task(
                 lambda ids, b, e: truncate(ids, b, e) if e in ids else []),
         Mistake("yours is cut at the end token even where that is beyond the budget",
                 lambda ids, b, e: truncate(ids, 10**9, e) if e in ids else list(ids)[:b]),
+        Mistake("-1, for no end token, is a place as well: [:-1] leaves out the last token",
+                lambda ids, b, e: (list(ids)[: list(ids).index(e)] if e in ids else list(ids)[:-1])[:b]),
         Mistake("a budget of 0 is a budget, and leaves nothing; `if budget` takes it for none",
                 lambda ids, b, e: truncate(ids, b or 10**9, e)),
         Mistake("the end token may stand at place 0, which `if place` takes for none",

@@ -117,8 +117,8 @@ def no_gradient(grad) -> bool:
 
 def differs(expected: Any, got: Any, tolerance: float = TOLERANCE) -> str | None:
     """None where two values are the same within the tolerance, else what differs."""
-    if type(expected) is list and isinstance(got, tuple):
-        return "type tuple"
+    if type(expected) is list and isinstance(got, (tuple, torch.Tensor, np.ndarray)):
+        return f"type {type_name(got)}"
     if isinstance(expected, (tuple, list)) and not isinstance(expected, str):
         items = (list(got) if isinstance(got, (tuple, list)) else got.tolist()
                  if isinstance(got, (torch.Tensor, np.ndarray)) and got.ndim else None)
