@@ -17,6 +17,7 @@ from checking.values import made
 # share of wrong cases that a mistake has to explain, less the share of its cases that are right
 ENOUGH = 0.45
 HINTS = {"must match the size": "is keepdim=True missing?",
+         "index out of range": "is it one too far? randint's upper end is included, len is no place",
          "math domain error": "a logarithm of 0, or a root of less: which case does the formula not know?"}
 LOOSELY = 30 * TOLERANCE  # a mistake may come with a rounded constant
 
@@ -53,7 +54,7 @@ def judge(task: Task, outcomes: Sequence[dict], ended: str = "") -> Finding:
     if changed:
         number = changed_argument(task, cases[changed[0]], outcomes[changed[0]]) + 1
         says += (f"{'; it also changes' if wrong else 'the function changes'} its argument number {number}, "
-                 "which should stay as it is: in place, or through .data?")
+                 "which should stay as it is: in place, or through .data, or requires_grad_?")
     return Finding(False, says, cases[i].label, show(outcomes[i], cases[i], expected[i]),
                    show(expected[i], cases[i], expected[i]))
 
@@ -219,9 +220,15 @@ def changed_argument(task: Task, case: Case, outcome: dict) -> int | None:
     for i, (before, after) in enumerate(zip(made(case.args), outcome["args"])):
         before, after = (torch.from_numpy(x) if isinstance(x, np.ndarray) else x for x in (before, after))
         if (i not in task.in_place and isinstance(before, (torch.Tensor, list)) and not outcome["error"]
-            and differs(before, after)):
+            and (differs(before, after) or i not in case.grad and trained(before) != trained(after))):
             return i
     return None
+
+
+def trained(value) -> list[bool]:
+    """Whether each of its tensors requires a gradient."""
+    return [x.requires_grad for x in ([value] if isinstance(value, torch.Tensor) else value)
+            if isinstance(x, torch.Tensor)]
 
 
 def show(outcome: dict, case: Case, expected: dict) -> str:

@@ -88,8 +88,11 @@ ROPE = Task(
               Mistake("the second half is computed from the first half already turned: keep the old values",
                       lambda x, pos:
                           rope_of(x, pos, lambda a, b, c, s: (a * c - b * s, b * c + (a * c - b * s) * s))),
-              Mistake("the base of the frequencies is 10,000", lambda x, pos: rope(x, pos, base=1_000.0)),
-              Mistake("the base of the frequencies is 10,000", lambda x, pos: rope(x, pos, base=100_000.0)),
+              *(Mistake("the base of the frequencies is 10,000",
+                        lambda x, pos, base=base: rope(x, pos, base=base))
+                for base in (1_000.0, 100_000.0, 500_000.0, 1_000_000.0)),
+              Mistake("the two halves come back one behind the other (cat); yours lie interleaved",
+                      lambda x, pos: torch.stack(rope(x, pos).chunk(2, -1), -1).flatten(-2)),
               Mistake("angles belong to tokens, the second axis of [N, S, heads, d]; yours lie along the "
                       "heads: [S, 1, d/2] is what broadcasts",
                       lambda x, pos: rope_of(x, pos, lambda a, b, c, s: (a * c - b * s, b * c + a * s),
@@ -164,6 +167,8 @@ ATTEND = Task(
                 sees=lambda s, t, before: t <= s),
         _attend("causality: a token sees itself, too; yours sees only what stands before it",
                 sees=lambda s, t, before: t < s + before),
+        _attend("causality: a token sees itself and what stands before it; yours sees the next one, too",
+                sees=lambda s, t, before: t <= s + before + 1),
         _attend("the new tokens do not see one another: only the cache and, of the new ones, themselves",
                 sees=lambda s, t, before: t < before or t == s + before),
         _attend("with a cache, the new tokens are not causal among themselves",
@@ -180,6 +185,8 @@ ATTEND = Task(
         _attend("the cache that is returned lacks the new keys and values", keep=lambda old, new: old),
         _attend("the cache that is returned has only the new keys and values", keep=lambda old, new: new),
         _attend("scores are not brought to sum 1: softmax is missing", soft=lambda row: row),
+        _attend("softmax divides by the sum of exp alone; yours adds 1 to it",
+                soft=lambda row: row.exp() / (1 + row.exp().sum())),
         _attend("exp without dividing by its sum", soft=lambda row: row.exp()),
         _attend("sigmoid in place of softmax", soft=lambda row: row.sigmoid()),
         Mistake("the mask comes before softmax, as -inf; after it, the weights that are left do not sum to 1",

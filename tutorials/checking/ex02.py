@@ -60,6 +60,8 @@ MIN_P = Task(
                 lambda z, t, m: (p := (z / t).softmax(0)) >= m * p.amax(-1, keepdim=True)),
         Mistake("softmax runs over the rows (dim 0); the vocabulary is the last axis",
                 lambda z, t, m: (p := (z / t).softmax(0)) >= m * p.amax(0, keepdim=True)),
+        Mistake("the mean of logits is -inf where one is: take the largest away before exp, or use softmax",
+                lambda z, t, m: min_p_mask(z - z.mean(-1, keepdim=True), t, m)),
         Mistake("a logit of -inf is a probability of 0; with 0 in its place it gets a share",
                 lambda z, t, m: min_p_mask(z.masked_fill(z.isinf(), 0.0), t, m)),
         _mask("the largest probability is that of the row (the last axis); yours is that of all rows",

@@ -17,6 +17,7 @@ TEXTS = {
     "thinking that never ends": r"<think>it may be \boxed{5}, let me check",
     "no box, but words": "Adding up, the answer is 17.", "words in capitals": "The Answer is 23",
     "all in capitals": "THE ANSWER IS 24", "a space behind the full stop": "The answer is 18. ",
+    "an answer of several words": "The answer is 12 red apples.",
     "a point in front and a full stop behind": "The answer is .5.",
     "said twice": "The answer is 4. Wait. The answer is 9.",
     "a box and words: the box counts": r"The answer is 3. In a box: \boxed{4}",
@@ -145,6 +146,11 @@ EXTRACT = Task(
                 else extract(text)),
         Mistake("the answer's capital letters are to be kept",
                 lambda text: (found := extract(text)) and (found if "boxed" in text else found.lower())),
+        Mistake('all of the line behind "answer is" is the answer, not its first word alone',
+                lambda text: (found := extract(text)) and (found if "boxed" in text else found.split()[0])),
+        Mistake('all of the line behind "answer is" is the answer, not a number in it alone',
+                lambda text: (found := extract(text)) and (
+                    found if "boxed" in text else (re.findall(r"-?\d*\.?\d+", found) or [None])[0])),
         Mistake("only the full stop at the end goes: the point in front of .5 is a part of the number",
                 lambda text: (found := extract(text)) and found.lstrip(". ")),
         Mistake("the point within a number is no full stop: 2.5 is cut to 2",
@@ -172,7 +178,8 @@ PAIRS = [("5", "5", True), ("5", "5.0", True), ("0.50", "1/2", True), (r"\frac{1
          (".5", "5", False), ("1,234,567", "1234567", True), ("$1,000$ $", "1000", True),
          ("2/4", "1/2", True), ("12km", "12", False), ("5 cats", "5", False), ("05", "5", True),
          ("-0", "0", True), ("--5", "-5", False), (r"x\frac{1}{2}", "x1/2", False), ("1 000", "1000", True),
-         ("+5", "5", False), ("-$5", "-5", True), ("\u00b2", "5", False), ("x", "y z", False)]
+         ("+5", "5", False), ("-$5", "-5", True), ("\u00b2", "5", False), ("x", "y z", False),
+         ("x = 5", "5", False), ("3 + 2 = 5", "5", False)]
 
 
 def bare(text: str) -> str:
@@ -285,6 +292,8 @@ EQUAL = Task(
                 lambda a, b: equal(a, b) and isinstance(read(a), Fraction)),
         Mistake("what is no number is compared as text; in yours any two of them are equal (None == None?)",
                 lambda a, b: _number(a) == _number(b)),
+        Mistake("x = 5 is not a number and is compared as a text; yours drops what stands before =",
+                lambda a, b: equal(*(x.split("=")[-1] for x in (a, b)))),
         Mistake("with a denominator of 0 there is no number: 1/0 is a text, and nothing is raised",
                 lambda a, b: _divided(a) == _divided(b)),
         Mistake("isdigit is true of a superscript, too, which int refuses: isdecimal, or [0-9]",

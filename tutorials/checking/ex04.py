@@ -26,7 +26,7 @@ def chains(numbers: tuple[int, ...]):
 
 def traces(problem, wrong_attempts, rng, *, low="low", high="high", check=True,
            answer=lambda keys: " ".join(map(str, keys)), opener="answer ", order=lambda tried: tried,
-           value=True, solve=True) -> list[str]:
+           value=True, solve=True, second=lambda b, one: one, apart=False) -> list[str]:
     """Every text that is right."""
     texts = []
     for keys, first, last in [chain for chain in chains(problem.numbers) if chain[2] == problem.target]:
@@ -37,8 +37,9 @@ def traces(problem, wrong_attempts, rng, *, low="low", high="high", check=True,
             pieces.append(f"{a} {op1} {b} = {one} {op2} {c} = {two}" if value
                           else f"{a} {op1} {b} {op2} {c} = {two}")
             verdict = "ok" if two == problem.target else low if two < problem.target else high
-            pieces.append(f"check {a} {op1} {b} = {one} , {one} {op2} {c} = {two} ok"
+            pieces.append(f"check {a} {op1} {b} = {one} , {second(b, one)} {op2} {c} = {two} ok"
                           if check and verdict == "ok" else verdict)
+        pieces = pieces[::2] + pieces[1::2] if apart else pieces
         texts.append(" ".join([*pieces, opener + answer(keys)]).strip())
     return sorted(set(texts))
 
@@ -141,6 +142,19 @@ TRACE = Task(
               _trace("an attempt that is made twice stands there twice",
                      order=lambda tried: list(dict.fromkeys(tried))),
               _trace("the wrong attempts stand in the reverse order", order=lambda tried: tried[::-1]),
+              *(Mistake("the wrong attempts stand in their own order; yours are sorted",
+                        lambda problem, wrong, rng, key=key: traces(
+                            problem, wrong, rng,
+                            order=lambda tried: sorted(tried, key=lambda t: key(t[2], problem.target))))
+                for key in (lambda value, target: abs(value - target),
+                            lambda value, target: -abs(value - target),
+                            lambda value, target: value, lambda value, target: -value)),
+              _trace("each attempt is followed by its own verdict; yours has all attempts first", apart=True),
+              _trace("the check's second step goes on from the first one's value, not from the second number",
+                     second=lambda b, one: b),
+              Mistake("the solution is an attempt, too, and checked, even with no wrong one before it",
+                      lambda problem, wrong, rng: [t if wrong else t[t.index("answer") :]
+                                                   for t in traces(problem, wrong, rng)]),
               _trace("every wrong attempt is called low: compare its value with the target", high="low"),
               _trace("every wrong attempt is called high: compare its value with the target", low="high"),
               _trace("an attempt shows the value after each operation: 3 + 11 = 14 * 4 = 56", value=False),

@@ -38,6 +38,8 @@ PASS = Task(
                 lambda n, c, k: math.comb(n - c, k) / math.comb(n, k)),
         Mistake("that is the chance that all k are right; one is enough",
                 lambda n, c, k: math.comb(c, k) / math.comb(n, k)),
+        Mistake("samples are counted with their order above and without it below: comb for both, or perm",
+                lambda n, c, k: max(0.0, 1 - math.perm(n - c, k) / math.comb(n, k))),
         Mistake("that is 1 minus the chance that all k are right; it should be the chance that all are "
                 "wrong, C(n - c, k) / C(n, k)",
                 lambda n, c, k: 1 - math.comb(c, k) / math.comb(n, k)),
@@ -126,6 +128,8 @@ GROUP = Task(
               Mistake("it returns a list of tensors; stack them", lambda r, k: list(r.split(k))),
               Mistake("the rewards of a group are averaged; they should stay as they are",
                       lambda r, k: r.view(-1, k).mean(-1)),
+              Mistake("groups lie side by side; yours overlap (unfold with a step of 1)",
+                      lambda r, k: r.unfold(0, k, 1)),
               Mistake("the rewards stay as they are; yours have the group's mean taken away",
                       lambda r, k: (x := group(r, k)) - x.double().mean(-1, keepdim=True).to(x.dtype)),
               Mistake("a multiple of k it is where N % k is 0; yours asks for k % N", _turned_round),
@@ -146,6 +150,7 @@ def signal_cases(seed: int) -> list[Case]:
              "all penalised alike": [[-1, -1, -1], [-1, -1, 0]],
              "rewards that sum to 0": [[1, -1, 0], [0, 0, 0]],
              "the first is the mean": [[0, 1, -1], [0, -1, 1], [0, 0, 0]],
+             "right or penalised": [[1, -1, 1], [0, 0, 0], [-1, -1, 1]],
              "all tied": [[1, 1, 1], [0, 0, 0]], "none tied": [[1, 0, 0], [0, 1, 0], [0, 0, -1]],
              "more right than wrong": [[1, 1, 0], [1, 1, 1], [1, 1, 1], [0, 1, 1]]}
     return [Case(label, (torch.tensor(rows, dtype=torch.float32 if seed else torch.float64),))
@@ -187,6 +192,10 @@ SIGNAL = Task(
         Mistake("that is a share of responses; a share of groups is asked for",
                 lambda rewards:
                     ((rewards - rewards.mean(-1, keepdim=True)).abs() > 1e-7).double().mean().item()),
+        Mistake("that is a share of responses; a share of groups is asked for",
+                lambda rewards: (rewards != rewards[:, :1]).double().mean().item()),
+        _signal("any and all take -1 for true, as they do 1: compare the rewards themselves",
+                lambda row: row.any() and not row.all()),
         Mistake("that is the number of groups with a signal; divide by the number of groups",
                 lambda rewards: sum(len(set(r)) > 1 for r in rewards.tolist())),
         Mistake("divide with /: // leaves a whole number",

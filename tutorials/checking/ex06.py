@@ -225,6 +225,8 @@ LOGPROBS = Task(
                 lambda l, i, t: _own(l, i, t, 1.0, t or 1.0)),
         Mistake("temperature: the normaliser's logits are to be divided by it, too, not the token's alone",
                 lambda l, i, t: _own(l, i, t, t or 1.0, 1.0)),
+        Mistake("0 is a token like others; yours takes it for padding (ignore_index?)",
+                lambda l, i, t: logprobs(l, i, t).masked_fill(i == 0, 0.0)),
         _logprobs("sign: log-probabilities are negative; that is their cross entropy",
                   of=lambda z, i: z.logsumexp(-1) - z[i]),
         _logprobs("the likeliest token is scored, not the one that was sampled: gather ids",
@@ -353,6 +355,13 @@ PG = Task(
         _pg("the entropy has the wrong sign: a bonus makes the loss smaller", bonus=-1),
         _pg("the entropy bonus is missing", bonus=0),
         _pg("the entropy of padding is in the bonus: mask it, too", entropy_keeps=lambda m, n, t: True),
+        _pg("the value is that of a ratio, pi / pi.detach(); log pi itself is asked for",
+            lp=lambda x: (x - x.detach()).exp()),
+        Mistake("each token has its own response's advantage: [:, None], or repeat_interleave; yours takes "
+                "turns",
+                lambda lp, A, mask, **k: pg_loss(
+                    lp.reshape(-1, 1), A.detach().repeat(lp.shape[1]), mask.reshape(-1, 1),
+                    **{name: x.reshape(-1, 1) if name == "entropy" else x for name, x in k.items()})),
         _pg("the absolute advantage: a negative one has to push down", a=lambda x: x.detach().abs()),
         _pg("advantages below 0 are left out", a=lambda x: x.detach().clamp_min(0)),
         _pg("advantages are not in it: that is a plain negative log-likelihood",

@@ -72,6 +72,8 @@ SEQUENCE_KL = Task(
         Mistake("0 * -inf is NaN: what is masked out must be replaced (masked_fill, torch.where), not "
                 "multiplied by 0",
                 lambda a, b, m: ((a - b) * m).sum(-1).detach()),
+        Mistake("summed over responses (dim 0); the sum is over a response's tokens, the last axis",
+                lambda a, b, m: (a - b).masked_fill(~m, 0).sum(0).detach()),
         Mistake("one number a response is asked for, not one a token",
                 lambda a, b, m: (a - b).masked_fill(~m, 0).detach()),
         Mistake("one number a response is asked for, not one for all",
@@ -107,6 +109,11 @@ CENTRED = Task(
                       lambda kl: (kl - kl.mean(-1, keepdim=True)) / _std(kl)),
               Mistake("the mean of K is their sum divided by K; yours is divided by K - 1",
                       lambda kl: kl - kl.sum(-1, keepdim=True) / (kl.shape[-1] - 1)),
+              Mistake("divided by the standard deviation: only the mean is taken away",
+                      lambda kl: centred_kl(kl) / (kl.std(-1, keepdim=True, correction=0) + 1e-8)),
+              *(Mistake("a response's KL may be below 0, and counts as it is",
+                        lambda kl, of=of: centred_kl(of(kl)))
+                for of in (torch.abs, lambda kl: kl.clamp_min(0))),
               Mistake("nothing is taken away", lambda kl: kl),
               Mistake("that is the mean: take it away from the KL",
                       lambda kl: kl.mean(-1, keepdim=True).expand_as(kl)),
@@ -323,6 +330,8 @@ ADVANTAGES = Task(
                 lambda r, kl, c: rloo(r.reshape(1, -1)).view_as(r) - c * centred_kl(kl)),
         Mistake("the rewards have no baseline: the mean of the others is to be taken away",
                 lambda r, kl, c: r - c * centred_kl(kl)),
+        Mistake("lerp weighs both: the rewards' part is not to be multiplied by 1 - kl_coef",
+                lambda r, kl, c: (1 - c) * rloo(r) - c * centred_kl(kl)),
         Mistake("where leave-one-out is 0 the KL counts none the less",
                 lambda r, kl, c: advantages(r, kl, c).masked_fill(rloo(r) == 0, 0.0)),
         Mistake("-1 is the reward of a penalised response, to be compared with the others', not its "

@@ -234,6 +234,8 @@ REWARD = Task(
         Mistake("a penalised response is worth -1, not 0", lambda r, *f: 0.0 if any(f) else r),
         Mistake("a penalised response is worth -1; yours is minus its reward",
                 lambda r, *f: -r if any(f) else r),
+        Mistake("a penalised response is worth -1; yours is minus the size of its reward",
+                lambda r, *f: -abs(r) if any(f) else r),
         Mistake("a penalised response is worth -1; yours is half its reward",
                 lambda r, *f: r / 2 if any(f) else r),
         Mistake("a penalised response is worth -1, not -0.5", lambda r, *f: -0.5 if any(f) else r),

@@ -317,6 +317,13 @@ BOOTSTRAP = Task(
                          size=lambda n: 1),
               _bootstrap("twice as many problems are drawn as there are, so the interval is too narrow",
                          size=lambda n: 2 * n),
+              _bootstrap("a resample has as many problems as there are; yours has as many as there are "
+                         "resamples",
+                         size=lambda n: 2000, draws=1000),
+              Mistake("a problem's samples are averaged (axis 1); yours averages over problems, and draws "
+                      "samples",
+                      lambda a, b, g: bootstrap(*(np.asarray(x, float).mean(0) if np.ndim(x) > 1 else x
+                                                  for x in (a, b)), g)),
               _bootstrap("the percentiles are 2.5 and 97.5; yours are 0.5 and 99.5", percentiles=(0.5, 99.5)),
               _bootstrap("the median difference; the mean is asked for", of=lambda d: np.median(d, -1)),
               _bootstrap("sums in place of means", of=lambda d: d.sum(-1)),
@@ -430,6 +437,8 @@ ACCURACY = Task(
                     _mean_of_two(own, forced, finished & (lengths <= budget))),
         _accuracy("one answer counts, not the better of two",
                   right=lambda kept, own, forced: kept and own or forced),
+        _accuracy("one answer counts, not the better of two",
+                  right=lambda kept, own, forced: own if kept else own or forced),
         _accuracy("one answer counts, not both",
                   right=lambda kept, own, forced: own and forced if kept else forced),
         _accuracy("one answer counts, not the better of two", right=lambda kept, own, forced: own or forced),
