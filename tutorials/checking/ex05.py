@@ -194,6 +194,8 @@ SIGNAL = Task(
                     ((rewards - rewards.mean(-1, keepdim=True)).abs() > 1e-7).double().mean().item()),
         Mistake("that is a share of responses; a share of groups is asked for",
                 lambda rewards: (rewards != rewards[:, :1]).double().mean().item()),
+        _signal("a sum of 0 or K does not tell where rewards may be -1: max > min",
+                lambda row: row.sum() != 0 and row.sum() != len(row)),
         _signal("any and all take -1 for true, as they do 1: compare the rewards themselves",
                 lambda row: row.any() and not row.all()),
         Mistake("that is the number of groups with a signal; divide by the number of groups",
@@ -226,6 +228,7 @@ def hard_cases(seed: int) -> list[Case]:
             Case("none fits", (rows[:, :1] | True, 0.0, 0.25)),
             Case("as many problems as samples", (rows[:4, :4], 0.25, 0.5)),
             Case("10 samples, at most 0.3", (some((3, 4, 0, 2), 10), 0.0, 0.3)),
+            Case("100 samples, at most 0.29", (some((29, 30, 28), 100), 0.0, 0.29)),
             Case("16 samples, 0.3 to 0.7", (some((4, 5, 11, 12, 0), 16), 0.3, 0.7))]
 
 
@@ -246,6 +249,12 @@ HARD = Task(
                 "whole numbers, or compare within torch",
                 lambda correct, low, high: [i for i, x in enumerate(correct.float().mean(1).tolist())
                                             if low <= x <= high]),
+        Mistake("at_most * n is rounded: 0.29 * 100 is a little less than 29; compare shares",
+                lambda correct, low, high: [i for i, row in enumerate(correct.tolist())
+                                            if low * len(row) <= sum(row) <= high * len(row)]),
+        Mistake("at_most * n is rounded: 0.29 * 100 is a little less than 29; compare shares",
+                lambda correct, low, high: [i for i, row in enumerate(correct.tolist())
+                                            if low * len(row) <= sum(row) <= int(high * len(row))]),
         Mistake("at_least * n is cut to a whole number: 0.3 of 16 is 4.8, and 4 are too few",
                 lambda correct, low, high: [i for i in hard_problems(correct, 0.0, high)
                                             if int(correct[i].sum()) >= int(low * correct.shape[1])]),
