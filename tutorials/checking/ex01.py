@@ -53,8 +53,8 @@ ROPE = Task(
     mistakes=(Mistake("the result is of x's dtype; yours is float64, whatever x is: angles in float64 are "
                       "fine, but come back with .to(x.dtype)",
                       lambda x, pos: rope(x, pos).double()),
-              Mistake("the result is of x's dtype; yours is float32 where x is bfloat16: angles in float32 are "
-                      "fine, but come back with .to(x.dtype)",
+              Mistake("the result is of x's dtype; yours is float32 where x is bfloat16: angles in float32 "
+                      "are fine, but come back with .to(x.dtype)",
                       lambda x, pos: rope(x.float() if x.dtype == torch.bfloat16 else x, pos)),
               Mistake("pairs: x[i] turns with x[i + d/2] in Qwen's layout, yours with its neighbour x[i + 1]",
                       lambda x, pos: rope(x, pos, interleaved=True)),
