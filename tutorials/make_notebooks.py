@@ -72,11 +72,15 @@ def cell(kind: str, text: str, number: int) -> dict:
 
 
 def main(folder: str | Path = HERE / "notebooks") -> int:
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    for path in LESSONS:
-        target = Path(folder) / f"{path.stem}.ipynb"
-        target.write_text(json.dumps(notebook(path), indent=1), encoding="utf-8")
-        print(f"wrote {target.relative_to(ROOT) if target.is_relative_to(ROOT) else target}")
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        for path in LESSONS:
+            target = Path(folder) / f"{path.stem}.ipynb"
+            target.write_text(json.dumps(notebook(path), indent=1), encoding="utf-8")
+            print(f"wrote {target.relative_to(ROOT) if target.is_relative_to(ROOT) else target}")
+    except OSError as error:
+        print(f"{folder}: {error.strerror}: name a folder that can be written to", file=sys.stderr)
+        return 2
     return 0
 
 

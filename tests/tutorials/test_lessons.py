@@ -74,6 +74,12 @@ def test_every_lesson_has_its_parts():
             assert part in text, path.name
 
 
+def test_notebooks_go_into_a_folder(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert make_notebooks.main(tmp_path / "file") == 2
+    assert capsys.readouterr().err.startswith(f"{tmp_path / 'file'}: ")
+
+
 def test_notebooks_execute(tmp_path):
     assert make_notebooks.main(tmp_path) == 0
     for lesson, path in zip(lessons.LESSONS, sorted(tmp_path.glob("*.ipynb")), strict=True):
