@@ -115,6 +115,32 @@ def test_a_second_mistake_is_named_beside_the_first(text, says, tmp_path):
     assert not finding.passed and all(words in finding.says for words in says), finding.says
 
 
+@pytest.mark.parametrize("text, says", [
+    ("def ema_update(ref, new, decay):\n    if not 0 <= decay <= 1:\n        raise ValueError\n"
+     "    for r, p in zip(ref, new):\n        r.mul_(decay).add_(p.requires_grad_(False), alpha=1 - decay)",
+     "requires_grad_"),
+    ("def hard_problems(correct, low, high):\n    share = correct.double().mean(1)\n"
+     "    return ((low <= share) & (share <= high)).nonzero()[:, 0]", "it returns Tensor, it should be list"),
+    ("def rloo_advantages(rewards):\n    return rewards.view(7, -1)", "RuntimeError: shape '[7, -1]'"),
+], ids=["gradient", "tensor", "another RuntimeError"])
+def test_what_only_its_kind_or_words_tell_apart_is_named(text, says, tmp_path):
+    (tmp_path / "ex.py").write_text(text)
+    finding, _ = report.check_task(tmp_path / "ex.py", TASKS[text.split("(")[0].removeprefix("def ")], 30.0)
+    assert not finding.passed and says in finding.says, finding.says
+
+
+@pytest.mark.parametrize("name, text", {
+    "signal_fraction": "    kinds = torch.tensor([-1, 0, 1])\n    count = (rewards[..., None] == kinds).sum(1).amax(-1)\n"
+                       "    return 1 - (count == rewards.shape[1]).double().mean()",
+    "hard_problems": "    n = rewards.shape[1]\n    return [i for i, row in enumerate(rewards) if low * n <= row.sum() <= high * n]",
+}.items())
+def test_what_the_docstring_leaves_open_is_not_refused(name, text, tmp_path):
+    more = ", low, high" if name == "hard_problems" else ""
+    (tmp_path / "ex.py").write_text(f"import torch\ndef {name}(rewards{more}):\n{text}")
+    finding, _ = report.check_task(tmp_path / "ex.py", TASKS[name], 30.0)
+    assert finding.passed, finding.says
+
+
 RIGHT = "def is_overlong(length, finished, limit):\n    return length >= limit and not finished\n"
 BODIES, FILES = json.loads((SOLUTIONS.parent / "hostile.json").read_text())
 HOSTILE = {f"{RIGHT}def penalised_reward(reward, *p):\n    {body}\n": says for body, says in BODIES.items()}

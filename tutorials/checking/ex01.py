@@ -99,17 +99,16 @@ ROPE = Task(
               Mistake("angles belong to tokens, the second axis of [N, S, heads, d]; yours lie along the "
                       "heads: [S, 1, d/2] is what broadcasts",
                       lambda x, pos: rope_of(x, pos, lambda a, b, c, s: (a * c - b * s, b * c + a * s),
-                                             heads=slice(None))),
+                                             spread=lambda angles: angles)),
               Mistake("nothing is turned: x comes back as it was", lambda x, pos: x))
 )
 
 
-def rope_of(x, pos, turn, heads=(slice(None), None)):
+def rope_of(x, pos, turn, spread=lambda angles: angles[:, None]):
     d = x.shape[-1]
     a, b = x[..., : d // 2], x[..., d // 2 :]
-    angles = (
-        pos.double()[:, None] * 10_000.0 ** (-2 * torch.arange(d // 2, dtype=torch.float64) / d)
-    )[heads]  # [S, 1, d/2]
+    angles = pos.double()[:, None] * 10_000.0 ** (-2 * torch.arange(d // 2, dtype=torch.float64) / d)
+    angles = spread(angles)  # [S, 1, d/2]
     return torch.cat(turn(a, b, angles.cos(), angles.sin()), -1).to(x.dtype)
 
 

@@ -4,16 +4,17 @@
 
 A SEED that is no number names another recipe: it has its rows, and is not pooled with the seeds.
 
-A row a folder, in RUNS/rows.csv, or added to those of another table, where it replaces its former self
-(the page's is tutorials/findings/real_model.csv):
+A row a folder, in RUNS/rows.csv, or added to those of another table, where it replaces its former self (the
+page's are tutorials/findings/real_model.csv and, of the controls, real_model_controls.csv):
 
+    over                    the policy of the same SEED that it is compared with: `sft`, or that of --over
     pass@1, low, high       share of right responses, with the 95% interval over problems
     turned, recovered       share of responses whose thinking turns round (Countdown: a second attempt), and
                             share of those that end right
     planned, calculated     share whose last equation, worked out, is the answer, and share of those that hold
                             (not of Countdown)
-    gain, from, to          share of right responses above that of `over`, a policy of the same SEED (`sft`, or
-                            that of --over), paired by problem, with the 95% interval
+    gain, from, to          share of right responses above that of `over`, paired by problem, with the 95%
+                            interval
 
 Printed are the gains over all seeds of the table: one seed's interval is over problems, that of several is
 Student's t over the seeds.
@@ -35,7 +36,7 @@ from t1mini.tasks.critiques import equations
 from t1mini.verifier import answers_equal
 
 TURNS = ("Wait,", "Hmm,", "Let me verify")  # how t1mini.tasks.critiques begins to doubt
-KEY = ("seed", "problems", "policy")
+KEY = ("seed", "problems", "policy", "over")
 
 
 def main(runs: Path, table: Path, over: str = "sft"):
@@ -43,7 +44,7 @@ def main(runs: Path, table: Path, over: str = "sft"):
     if not folders:
         stop(f"{runs}: it holds no SEED/PROBLEMS-POLICY that evaluate has written")
     old = list(csv.DictReader(table.open(newline=""))) if table.is_file() else []
-    if not table.parent.is_dir() or table.is_dir() or any(not row.keys() >= {*KEY, "over"} for row in old):
+    if not table.parent.is_dir() or table.is_dir() or any(not row.keys() >= {*KEY} for row in old):
         stop(f"--table {table}: name a CSV file of this command, or a new one in a folder that is there")
     rows = {tuple(row[name] for name in KEY): row for row in old + measured(folders, over)}
     rows = [rows[key] for key in sorted(rows)]
@@ -55,7 +56,7 @@ def main(runs: Path, table: Path, over: str = "sft"):
     pooled = {}
     for row in rows:
         if row["seed"].isdigit() and row.get("gain"):
-            pooled.setdefault(tuple(row[name] for name in ("problems", "policy", "over")), []).append(row)
+            pooled.setdefault(tuple(row[name] for name in KEY[1:]), []).append(row)
     for (problems, policy, over), seeds in pooled.items():
         gains = [100 * float(row["gain"]) for row in seeds]
         one = [100 * float(seeds[0][name]) for name in ("from", "to")]
@@ -80,7 +81,7 @@ def measured(folders, over):
         turned = list(filter(turns, responses))
         problems, policy = folder.name.split("-", 1)
         scores[folder.parent.name, problems, policy] = correct
-        row = dict(zip(KEY, (folder.parent.name, problems, policy))) | {"over": ""}
+        row = dict(zip(KEY, (folder.parent.name, problems, policy, over if policy != over else "")))
         row |= {"n": len(correct), "samples": results["samples"], "pass@1": correct.mean().item()}
         row |= dict(zip(("low", "high"), clustered_interval(correct)))
         shown = ("length", "repetitive", "overlong", "garbled",
@@ -93,7 +94,7 @@ def measured(folders, over):
         start = scores.get((folder.parent.name, problems, over))
         if start is not None and policy != over:
             low, high = paired_bootstrap(correct, start, 0)
-            row |= {"over": over, "gain": (correct.mean() - start.mean()).item(), "from": low, "to": high}
+            row |= {"gain": (correct.mean() - start.mean()).item(), "from": low, "to": high}
         rows.append(row | {"commit": results["made_by"]["commit"], "torch": results["made_by"]["torch"]})
     return rows
 
