@@ -162,9 +162,11 @@ def sampled(policy: Qwen, tokenizer, problems: list, k: int,
     generate, score = twins(RLConfig())
     sampling = Sampling(RLConfig.temperature, vocab_limit=tokenizer.size)
     prompts = [countdown.prompt_ids(problem, tokenizer) for problem in problems]
-    rollouts = generate(policy, prompts, k, sampling, max_new_tokens=192, eos_id=tokenizer.end_ids, seed=0, step=step)
+    rollouts = generate(policy, prompts, k, sampling, max_new_tokens=192, eos_id=tokenizer.end_ids, seed=0,
+                        step=step)
     verdicts = judge_rollouts(countdown, problems, rollouts, tokenizer, max_new_tokens=192, repeat_limit=4)
-    logprobs, _, mask = score(policy, [prompt for prompt in prompts for _ in range(k)], rollouts.unpadded, sampling)
+    of_rows = [prompt for prompt in prompts for _ in range(k)]
+    logprobs, _, mask = score(policy, of_rows, rollouts.unpadded, sampling)
     return rewards_of(verdicts), logprobs, mask
 
 
