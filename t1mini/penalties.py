@@ -104,7 +104,7 @@ class Verdict:
     def reward(self, patterns: Sequence[str] = PATTERNS) -> float:
         """r' where only these patterns are penalised."""
         shown = (getattr(self, name) and name in patterns for name in PATTERNS)
-        return penalised_reward(self.correct, *shown)
+        return penalised_reward(float(self.correct), *shown)
 
 
 def judge(task, problem, text: str, ids: Sequence[int], *, finished: bool, max_new_tokens: int,

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from t1mini import rl
+from t1mini import penalties, rl
 from t1mini.__main__ import main
 from t1mini.evaluate import EvaluateConfig, HeldOut, respond
 from t1mini.fast import twins
@@ -117,12 +117,14 @@ def test_a_row_without_advantage_and_bonus_is_skipped_and_its_tokens_still_count
     assert row["skipped_rows"] == row["tied_groups"] == 1 and policy not in scored
 
 
-def test_only_the_patterns_asked_for_are_penalised():
+def test_only_the_patterns_asked_for_are_penalised(monkeypatch):
     repeats = judge(countdown, Problem((3, 4, 11), 77), f"{MISS} {MISS} {MISS} {HIT}", **JUDGED)
     right = judge(countdown, Problem((3, 4, 11), 77), HIT, **JUDGED)
     rewards = lambda *patterns: rewards_of([[repeats, right]], *patterns).tolist()
     assert rewards() == rewards(("overlong", "repetitive")) == [[-1.0, 1.0]]
     assert rewards(("overlong", "garbled")) == rewards(()) == [[1.0, 1.0]]
+    monkeypatch.setattr(penalties, "penalised_reward", lambda reward, *shown: reward)  # a reader's own may return what it got
+    assert rewards_of([[right]]).is_floating_point()
 
 
 def test_every_problem_comes_once_before_any_comes_again():

@@ -10,6 +10,7 @@ from t1mini.penalties import judge
 from t1mini.tasks import countdown, maths
 from t1mini.tasks.countdown import Problem
 
+ROOT = Path(__file__).parents[2]
 EASY = Problem((3, 4, 11), 77)
 MISS, HIT = "3 + 11 = 14 * 4 = 56 low", "3 + 4 = 7 * 11 = 77 check 3 + 4 = 7 , 7 * 11 = 77 ok"
 SHOWN = {MISS: "3 + 11 = 14 * 4 = 56        low", HIT: "3 + 4 = 7 * 11 = 77         check 3 + 4 = 7 , 7 * 11 = 77 ok"}
@@ -61,10 +62,19 @@ def test_texts_stand_side_by_side_as_wide_as_the_terminal(monkeypatch):
 
 
 def test_two_models_think_about_the_same_problem(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(Path(__file__).parents[2])
+    monkeypatch.chdir(ROOT)
     (tmp_path / "problems.txt").write_text("3 4 11 77\n3 4 5 98\n")
     words = f"sample --threads 1 --samples 2 --file {tmp_path / 'problems.txt'} --init data/tiny-sft data/tiny-rl"
     assert main(words.split()) == 0
     printed = capsys.readouterr().out
     names = [line.split() for line in printed.splitlines() if "data/tiny" in line]
     assert names == [["data/tiny-sft", "data/tiny-rl"]] * 4 and printed.count("nothing solves it") == 1
+
+
+def test_the_readme_shows_what_the_command_prints(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    said = Path("README.md").read_text("utf-8").partition("$ python -m t1mini sample --seed 1\n> ")[2].partition("\n```")[0]
+    problem, _, thinking = said.partition("\n")
+    (tmp_path / "problem").write_text(problem)
+    assert main(["sample", "--seed", "1", "--file", str(tmp_path / "problem")]) == 0
+    assert thinking in capsys.readouterr().out and "right" in thinking

@@ -70,7 +70,7 @@ def test_every_lesson_has_its_parts():
         text, kinds = path.read_text(encoding="utf-8"), {block.kind for block in lessons.blocks(path)}
         assert {"prose", "code", "quote"} <= kinds, path.name
         headings = ("## The equation", "## The lines", "## Try it", "## What to try", "## Exercise")
-        for part in ("minutes.", "![", "$$", *headings, report.exercise_file(path.stem[:2]).name):
+        for part in ("minutes to read.", "![", "$$", *headings, report.exercise_file(path.stem[:2]).name):
             assert part in text, path.name
 
 

@@ -11,8 +11,8 @@ def extract_answer(text: str) -> str | None:
        is no answer.
     2. The content of the last "\boxed{...}" that closes, its inner braces intact: "\boxed{\frac{1}{2}}" holds
        "\frac{1}{2}".
-    3. Without a box that closes: what follows the last "answer is" (in any case) in its line, without the
-       full stop at its end. (No colon and no empty rest occurs.)
+    3. Without a box that closes: what follows the last "answer is" (in any case) in its line, stripped of
+       spaces, then without the full stop at its end. (No colon and no empty rest occurs.)
     4. Otherwise None: a number that merely stands last is no answer.
 
     Spaces around the answer are stripped. (Boxes within boxes, and empty ones, do not occur.)
