@@ -50,6 +50,7 @@ STUDIES = {
         accuracy, trial and error, SFT - clean solutions, SFT
         accuracy, trial and error, RL - trial and error, SFT
         accuracy, clean solutions, RL - clean solutions, SFT
+        pass@4, trial and error, RL - clean solutions, RL
         length, trial and error, RL - clean solutions, RL
         """),
     "sizes": Study(

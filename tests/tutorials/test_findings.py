@@ -19,6 +19,7 @@ ELSEWHERE = {  # said, and made by no row alone
     "-3.0 to +0.8",  # KL when the reward reaches 0.3, from oversampling-steps.csv
     "-1.1 to +5.4", "+1.9 to +9.5", "+3.6 to +12.0", "19.5 to 25.6",  # paired, by `scale`
     "+5.0 to +12.8", "-1.1 to +18.7", "-5.9 to +10.2", "-2.6 to +10.6",  # with the first control
+    "+11.2 to +18.8",  # with the SFT of before
     "30 to 36", "38 to 41",  # DAPO's own
 }
 
@@ -33,7 +34,7 @@ def near(said, figure):
 def made(capsys, monkeypatch):
     """Every figure with its interval that the committed rows make: of studies, and of the language model."""
     monkeypatch.chdir(ROOT)
-    for folder in ("", "tiny-4", "gpu-4"):
+    for folder in ("", "tiny-4", "tiny-150", "gpu-4"):
         assert main(["plot", "all", "--text", "--studies", str(FINDINGS / "studies" / folder)]) == 0
     made = [tuple(map(float, m.groups())) for m in re.finditer(rf"({NUMBER})(?: points)? \(({NUMBER}) to ({NUMBER});", capsys.readouterr().out)]
     for row in [*read_rows(FINDINGS / "real_model.csv"), *read_rows(FINDINGS / "real_model_controls.csv")]:
