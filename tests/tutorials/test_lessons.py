@@ -74,6 +74,12 @@ def test_every_lesson_has_its_parts():
             assert part in text, path.name
 
 
+def test_lines_of_code_are_short():
+    paths = [path for path in TUTORIALS.glob("**/*.py") if "notebooks" not in path.parts]
+    lines = {path: path.read_text("utf-8").splitlines() for path in paths}
+    assert len(lines) > 30 and [path for path in lines if max(map(len, lines[path]), default=0) > 110] == []
+
+
 def test_notebooks_go_into_a_folder(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert make_notebooks.main(tmp_path / "file") == 2

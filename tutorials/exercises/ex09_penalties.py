@@ -39,7 +39,7 @@ def is_garbled(text: str) -> bool:
 
     That is: the replacement character U+FFFD; a control character (unicodedata.category "Cc") other than line
     feed, carriage return and tab; or letters (category "L...") of which more than a tenth are neither Latin
-    nor Greek, as unicodedata.name begins (one without a name is foreign). Digits, signs and faces are no letters, and a text without letters
-    has none that are foreign.
+    nor Greek, as unicodedata.name begins (one without a name is foreign). Digits, signs and faces are no
+    letters, and a text without letters has none that are foreign.
     """
     raise NotImplementedError
