@@ -119,17 +119,27 @@ def sft(metrics: str = "runs/train-tiny-0/sft/metrics.csv", width: int = 10) -> 
 # --- lesson 5 -------------------------------------------------------------------------------------
 
 
-def passk(samples: int = 64, problems: int = 150,
-          ks: Sequence[int] = (1, 2, 4, 8, 16, 32, 64)) -> Iterator[Row]:
+def passk(samples: int = 64, problems: int = 150, models: dict[str, str] = MODELS, data: str = "data",
+          ks: Sequence[int] = (1, 2, 4, 8, 16, 32, 64, 128, 256)) -> Iterator[Row]:
     """pass@k of the SFT and the RL model on test problems, in percent."""
-    for line, folder in MODELS.items():
+    for line, folder in models.items():
         policy, tokenizer = load(folder)
-        config = evaluate.EvaluateConfig(data=str(ROOT / "data"), samples=samples, problems=problems)
+        config = evaluate.EvaluateConfig(data=str(ROOT / data), samples=samples, problems=problems)
         chosen = evaluate.pick_problems(config)
         _, verdicts = evaluate.respond(policy, tokenizer, chosen, config)
         right = [sum(v.correct for v in group) for group in verdicts]
         for k in (k for k in ks if k <= samples):
             yield Row(line, k, 100 * sum(pass_at_k(samples, c, k) for c in right) / len(right))
+
+
+def passk_four(samples: int = 256) -> Iterator[Row]:
+    """The same with four numbers, of models that these commands train:
+
+        python -m t1mini data --numbers 4
+        python -m t1mini sft --data data-4 --out runs/four-sft
+        python -m t1mini rl --data data-4 --init runs/four-sft/final --steps 210 --out runs/four-rl
+    """
+    yield from passk(samples, 150, {"SFT": "runs/four-sft/final", "RL": "runs/four-rl/final"}, "data-4")
 
 
 # --- lesson 6 -------------------------------------------------------------------------------------
@@ -202,6 +212,7 @@ EXPERIMENTS = {cache: ("tokens before it", "milliseconds for one more token"),
                sampling: ("temperature", "entropy (nats a token)"),
                lenient_verifier: ("RL update", "accuracy while sampling; attempts / 10"),
                sft: ("updates", "loss (nats a token)"), passk: ("k", "pass@k on test problems (%)"),
+               passk_four: ("k", "pass@k on test problems (%)"),
                variance: ("K", "spread of one batch's gradient"),
                entropy: ("RL update", "entropy (nats a token)"),
                reference: ("RL update", "KL to the reference (nats a response)")}
