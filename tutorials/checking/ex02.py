@@ -230,6 +230,8 @@ SAMPLE = Task(
         _sample("that is the likeliest token every time: there is no noise, or the same for all tokens of a "
                 "row",
                 _greedy),
+        _sample("a min_p of 0 drops nothing; yours then takes the likeliest token",
+                lambda z, t, m: distribution(z[None], t, m) if m else _greedy(z, t, m)),
         _sample("temperature is ignored: sample from softmax(logits / temperature)",
                 lambda z, t, m: _kept(z, 1.0, m).softmax(-1)),
         _sample("what min-p drops has to become impossible, logit -inf; a logit of 0 is not",

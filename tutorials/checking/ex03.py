@@ -27,6 +27,7 @@ TEXTS = {
     "words over two lines": "The answer is 12\nand that is all",
     "two closed thinkings, the answer between them":
         r"<think>a</think> The answer is 1. <think>b</think> Well.",
+    "a second </think>, and a box before it": r"<think>a</think> so \boxed{4}, no</think> the answer is 6.",
     "a second thinking that never ends": r"<think>a</think> so \boxed{4} <think>or \boxed{5}",
     "a word as answer": "The answer is Paris.", "a box that ends with a full stop": r"\boxed{5.}",
     "a decimal number": "the answer is 2.5."
@@ -141,6 +142,9 @@ EXTRACT = Task(
                 lambda text: extract(text.partition("</think>")[2] if "</think>" in text else text
                                      if "<think>" not in text else "",
                                      think=False)),
+        Mistake("only what stands behind the LAST </think> counts; yours cuts behind the first",
+                lambda text: extract(text.replace("</think>", "<end>", 1).replace("</think>", "")
+                                     .replace("<end>", "</think>"))),
         Mistake("of boxes the last that closes counts; yours gives up where the last one does not close",
                 lambda text: None if re.search(r"\\boxed\{[^{}]*$", text) and "</think>" not in text
                 else extract(text)),

@@ -178,6 +178,8 @@ SIGNAL = Task(
                 lambda row: row.sum() != 0),
         _signal("a mean between 0 and 1 is no test where rewards may be -1: max > min",
                 lambda row: 0 < row.mean() < 1),
+        _signal("a group that is penalised throughout is tied, too: -1 alone says as little as 0 alone",
+                lambda row: not (row == 1).all() and not (row == 0).all()),
         _signal("any difference is enough: yours asks that all rewards of a group differ",
                 lambda row: len(set(row.tolist())) == len(row)),
         _signal("that is the share of groups with a mean above 0", lambda row: row.mean() > 0),
@@ -228,7 +230,8 @@ def hard_cases(seed: int) -> list[Case]:
             Case("none fits", (rows[:, :1] | True, 0.0, 0.25)),
             Case("as many problems as samples", (rows[:4, :4], 0.25, 0.5)),
             Case("10 samples, at most 0.3", (some((3, 4, 0, 2), 10), 0.0, 0.3)),
-            Case("16 samples, 0.3 to 0.7", (some((4, 5, 11, 12, 0), 16), 0.3, 0.7))]
+            Case("16 samples, 0.3 to 0.7", (some((4, 5, 11, 12, 0), 16), 0.3, 0.7)),
+            Case("100 samples, 0.07 to 0.29", (some((29, 6, 7, 30), 100), 0.07, 0.29))]
 
 
 def _hard(says: str, inside) -> Mistake:
@@ -251,6 +254,14 @@ HARD = Task(
         Mistake("at_least * n is cut to a whole number: 0.3 of 16 is 4.8, and 4 are too few",
                 lambda correct, low, high: [i for i in hard_problems(correct, 0.0, high)
                                             if int(correct[i].sum()) >= int(low * correct.shape[1])]),
+        Mistake("at_most * n is not quite whole, 28.999999999999996 for 0.29 of 100: divide the number of "
+                "right ones by n",
+                lambda correct, low, high: [i for i, row in enumerate(correct.tolist())
+                                            if low * len(row) <= sum(row) <= high * len(row)]),
+        Mistake("at_most * n is not quite whole, 28.999999999999996 for 0.29 of 100: divide the number of "
+                "right ones by n",
+                lambda correct, low, high: [i for i, row in enumerate(correct.tolist())
+                                            if low <= sum(row) / len(row) and sum(row) <= high * len(row)]),
         _hard("both ends count: <=", lambda share, low, high: low < share < high),
         _hard("`at_least` is not used", lambda share, low, high: share <= high),
         _hard("`at_most` is not used", lambda share, low, high: low <= share),

@@ -205,20 +205,19 @@ LOGPROBS = Task(
                 lambda l, i, t: logprobs(l, i, 1.0) / (t or 1.0)),
         Mistake("temperature 0 is greedy sampling and is scored at 1; yours divides by 0",
                 lambda l, i, t: logprobs(l, i, t) if t else torch.full(i.shape, float("nan"), dtype=l.dtype)),
-        Mistake("temperature 0 is greedy sampling and is scored at 1; yours divides by a tiny number",
-                lambda l, i, t: logprobs(l, i, t or 1e-6)),
-        Mistake("temperature 0 is greedy sampling and is scored at 1; yours divides by a tiny number",
-                lambda l, i, t: logprobs(l, i, t or 1e-8)),
+        *(Mistake("temperature 0 is greedy sampling and is scored at 1; yours divides by a tiny number",
+                  lambda l, i, t, tiny=tiny: logprobs(l, i, t or tiny))
+          for tiny in (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-8)),
         _logprobs("these are logits: log_softmax is missing", of=lambda z, i: z[i]),
         _logprobs("these are probabilities: take their logarithm", of=lambda z, i: z.softmax(-1)[i]),
         _logprobs("log(softmax(x)) underflows to -inf where logits are far apart: use log_softmax",
                   of=lambda z, i: z.softmax(-1)[i].log()),
-        *(_logprobs("a constant within the logarithm, log(p + 1e-8), keeps small probabilities from being "
-                    "small: use log_softmax",
+        *(_logprobs("a constant keeps small probabilities from being small, as in log(p + 1e-8) or by a "
+                    "clamp: use log_softmax",
                     of=lambda z, i, tiny=tiny: (z.softmax(-1)[i] + tiny).log())
           for tiny in (1e-6, 1e-8, 1e-10, 1e-12)),
-        *(_logprobs("a constant below which no probability goes keeps small ones from being small: use "
-                    "log_softmax",
+        *(_logprobs("a constant keeps small probabilities from being small, as in log(p + 1e-8) or by a "
+                    "clamp: use log_softmax",
                     of=lambda z, i, tiny=tiny: z.softmax(-1)[i].clamp_min(tiny).log())
           for tiny in (1e-6, 1e-8, 1e-10, 1e-12)),
         Mistake("temperature: the token's own logit is to be divided by it, too, not the normaliser alone",
@@ -313,6 +312,8 @@ def pg_cases(seed: int) -> list[Case]:
             Case("-inf where the mask is False: it must not reach the sum", (junk, A, mask)),
             Case("-inf in the entropy, too, where the mask is False", (junk, A, mask),
                  {"entropy": H.masked_fill(~mask, -float("inf")), "entropy_coef": 0.3}),
+            Case("NaN in both, where the mask is False", (lp.masked_fill(~mask, math.nan), A, mask),
+                 {"entropy": H.masked_fill(~mask, math.nan), "entropy_coef": 0.3}),
             Case("a micro-batch, float32", (lp[:2].float(), A[:2].float(), mask[:2]),
                  {"normaliser": torch.tensor(16.0)}, (0,))]
 
@@ -369,6 +370,9 @@ PG = Task(
         Mistake("0 * -inf is NaN: what is masked out must be replaced (masked_fill, torch.where), not "
                 "multiplied by 0",
                 lambda lp, A, mask, **k: pg_loss(lp, A, mask, **k) + 0 * (lp.detach() * mask).sum()),
+        Mistake("what is masked out may be NaN, and a clamp leaves that: replace it (masked_fill, "
+                "torch.where)",
+                lambda lp, A, mask, **k: pg_loss(lp, A, mask, **k) + 0 * lp.detach().clamp_min(-1e6).sum()),
         Mistake("the entropy bonus is divided by the number of tokens twice",
                 lambda lp, A, mask, entropy=None, entropy_coef=0.0, normaliser=None: pg_loss(
                     lp, A, mask, entropy=entropy, entropy_coef=entropy_coef / float(mask.sum()),

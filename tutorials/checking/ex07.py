@@ -69,6 +69,10 @@ TASK = Task(
                 lambda z: token_entropy(z.clamp_min(-10))),
         Mistake("a logit of -inf is a probability of 0: clamped to a finite number it gets a share",
                 lambda z: token_entropy(z.clamp_min(-5))),
+        *(Mistake("what counts is how far a logit is below the largest; a clamp changes rows that lie below "
+                  "its bound",
+                  lambda z, least=least: token_entropy(z.clamp_min(least)))
+          for least in (-20, -30, -50)),
         Mistake("a logit of -inf is a probability of 0; with 0 in its place it gets a share",
                 lambda z: token_entropy(z.masked_fill(z.isinf(), 0.0))),
         Mistake("exp of the logits themselves overflows where they are in the hundreds: take the largest "

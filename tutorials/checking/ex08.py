@@ -26,6 +26,8 @@ def kl_cases(seed: int) -> list[Case]:
     return [Case("responses of 6, 2, 4 and 1 tokens", (lp, ref, mask), {}, (0, 1)),
             Case("another mask", (lp, ref, mask.flip(0)), varies="mask"),
             Case("-inf where the mask is False", (*holes, mask)),
+            Case("NaN where the mask is False",
+                 (lp.masked_fill(~mask, float("nan")), ref.masked_fill(~mask, float("nan")), mask)),
             Case("float32, the reference is the policy", (lp.float(), lp.float(), mask))]
 
 
@@ -72,6 +74,9 @@ SEQUENCE_KL = Task(
         Mistake("0 * -inf is NaN: what is masked out must be replaced (masked_fill, torch.where), not "
                 "multiplied by 0",
                 lambda a, b, m: ((a - b) * m).sum(-1).detach()),
+        Mistake("what is masked out may be NaN, and a clamp leaves that: replace it (masked_fill, "
+                "torch.where)",
+                lambda a, b, m: ((a.clamp_min(-1e6) - b.clamp_min(-1e6)) * m).sum(-1).detach()),
         Mistake("summed over responses (dim 0); the sum is over a response's tokens, the last axis",
                 lambda a, b, m: (a - b).masked_fill(~m, 0).sum(0).detach()),
         Mistake("one number a response is asked for, not one a token",

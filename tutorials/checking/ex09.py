@@ -341,6 +341,9 @@ GARBLED = Task(
                 lambda text: garbled("".join(
                     c for c in text if unicodedata.category(c)[0] != "L"
                     or unicodedata.name(c, "").startswith((*AT_HOME, "CYRILLIC", "CJK"))))),
+        Mistake("a letter without a name is foreign, too; yours lets it pass",
+                lambda text: garbled("".join("l" if unicodedata.category(c)[0] == "L"
+                                             and not unicodedata.name(c, "") else c for c in text))),
         Mistake("a script is what unicodedata.name begins with; yours looks for LATIN or GREEK anywhere",
                 lambda text: garbled(text.translate({0x2C2E: "l", 0x2C5E: "l"}))),
         Mistake("the share is of the whole text's letters; yours is judged letter by letter, of those so far",

@@ -178,6 +178,12 @@ WILSON = Task(
                       inner=lambda p, n, z2: p * (1 - p) / n),
               _wilson("under the root: p (1-p) / n + z^2 / 4n^2; yours has z^2 / 4n",
                       inner=lambda p, n, z2: p * (1 - p) / n + z2 / (4 * n)),
+              _wilson("under the root z^2 is divided by 4 n^2: mind the brackets, z**2 / 4 * n**2 multiplies "
+                      "by n^2",
+                      inner=lambda p, n, z2: p * (1 - p) / n + z2 / 4 * n * n),
+              _wilson("under the root z^2 is divided by 4 n^2: mind the brackets, z**2 / (4 * n)**2 has 16 "
+                      "n^2",
+                      inner=lambda p, n, z2: p * (1 - p) / n + z2 / (4 * n) ** 2),
               _wilson("under the root: p (1-p) / n + z^2 / 4n^2; yours has z^2 / 2n^2",
                       inner=lambda p, n, z2: p * (1 - p) / n + z2 / (2 * n * n)),
               _wilson("under the root: p (1-p) / n + z^2 / 4n^2; in yours p (1-p) is not divided by n",
@@ -317,6 +323,8 @@ BOOTSTRAP = Task(
                          size=lambda n: 1),
               _bootstrap("twice as many problems are drawn as there are, so the interval is too narrow",
                          size=lambda n: 2 * n),
+              Mistake("a resample has as many problems as there are; yours has as many as there are scores",
+                      lambda a, b, g: bootstrap(a, b, g, size=lambda n: np.size(a))),
               _bootstrap("a resample has as many problems as there are; yours has as many as there are "
                          "resamples",
                          size=lambda n: 2000, draws=1000),

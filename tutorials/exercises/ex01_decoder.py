@@ -15,7 +15,8 @@ def rope(x: Tensor, pos: Tensor) -> Tensor:
 
         (a, b) -> (a cos - b sin, b cos + a sin)
 
-    Returns a new tensor like x; x stays as it is.
+    Returns a new tensor of x's shape and dtype, x stays as it is. (In bfloat16, too, positions may be above
+    256.)
     """
     raise NotImplementedError
 

@@ -26,6 +26,6 @@ def answers_equal(a: str, b: str) -> bool:
     "$", "," and spaces do not matter, wherever they stand. Whole numbers, decimals, "1/2" and "\frac{1}{2}",
     each perhaps with a minus in front, are compared as numbers, exactly: 0.5 = 1/2 = .5, but 0.333 is not
     1/3. Anything else, such as 1e3 or 1_000, is compared as text, capital letters and all. It never raises,
-    and never runs what it reads.
+    and never runs what it reads. (No answer has more than 1,000 characters.)
     """
     raise NotImplementedError

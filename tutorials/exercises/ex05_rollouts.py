@@ -38,7 +38,7 @@ def hard_problems(correct: Tensor, at_least: float, at_most: float) -> list[int]
     About 3 lines, 10 minutes, easy.
 
     correct [P, n] bool: n samples of each of P problems, right or not -> the numbers, from 0 and in their
-    order, of those whose share of right samples is at_least to at_most, both ends included. (T1: 0 to 0.3
-    of 16.)
+    order, of those whose share of right samples is at_least to at_most, both ends included: 29 of 100 is a
+    share of 0.29, though 0.29 * 100 is a little less than 29 on a computer. (T1: 0 to 0.3 of 16.)
     """
     raise NotImplementedError

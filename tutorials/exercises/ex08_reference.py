@@ -15,7 +15,7 @@ def sequence_kl(logprobs: Tensor, ref_logprobs: Tensor, mask: Tensor) -> Tensor:
     About 2 lines, 10 minutes, easy.
 
     logprobs, ref_logprobs, mask [N, T] -> [N], of the log-probabilities' dtype: the sum over response tokens
-    of log pi - log pi_ref. What stands where the mask is False may be anything, even -inf.
+    of log pi - log pi_ref. What stands where the mask is False may be anything, even -inf or NaN.
     """
     raise NotImplementedError
 
@@ -29,8 +29,8 @@ def ema_update(ref_parameters: Iterable[Tensor], parameters: Iterable[Tensor], d
     """ref <- decay * ref + (1 - decay) * parameter, in place, for each pair.
     About 5 lines, 15 minutes, medium.
 
-    Both may be generators, as `policy.parameters()` is. All tensors are float32; the reference's need no
-    gradient, the policy's do, and stay as they are.
+    Both may be generators, as `policy.parameters()` is. All tensors are float32. The reference's require no
+    gradient, before and after; the policy's do, and stay as they are.
     ValueError unless 0 <= decay <= 1.
     """
     raise NotImplementedError

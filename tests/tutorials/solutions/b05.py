@@ -26,4 +26,4 @@ def signal_fraction(rewards):
 
 def hard_problems(correct, at_least, at_most):
     n = correct.shape[1]
-    return [i for i in range(len(correct)) if at_least * n <= int(correct[i].sum()) <= at_most * n]
+    return [i for i in range(len(correct)) if at_least <= int(correct[i].sum()) / n <= at_most]
