@@ -33,8 +33,8 @@ def policy_gradient_loss(logprobs: Tensor, advantages: Tensor, mask: Tensor, *, 
     About 6 lines, 25 minutes, medium.
 
     logprobs and entropy [N, T]; advantages [N], through which no gradient flows; mask [N, T], True on
-    response tokens. What stands where the mask is False may be anything, even NaN. `normaliser` is the
-    number of response tokens of the whole batch, of which these rows may be a part; by default those of
-    `mask`, of which there is at least one.
+    response tokens. What stands where the mask is False may be anything, even -inf or NaN. `normaliser`
+    is the number of response tokens of the whole batch, of which these rows may be a part; by default those
+    of `mask`, of which there is at least one.
     """
     raise NotImplementedError
