@@ -65,6 +65,9 @@ ROPE = Task(
               Mistake("`pos` is not used: positions are counted from 0 whatever they are, so cached decoding "
                       "would turn every token by 0",
                       lambda x, pos: rope(x, torch.arange(x.shape[1]))),
+              Mistake("positions are those of `pos`, in any order and with gaps; yours are counted on from "
+                      "the first",
+                      lambda x, pos: rope(x, pos[0] + torch.arange(x.shape[1]))),
               Mistake("frequencies: theta^(-2i/d) for pair i; yours is theta^(-i/d)",
                       lambda x, pos: rope(x, pos, exponent=1)),
               Mistake("frequencies: theta^(-2i/d) for pair i; yours is theta^(-4i/d)",
@@ -160,6 +163,9 @@ ATTEND = Task(
         Mistake("scale: scores are divided by sqrt(d), the size of a head; yours by the root of the number "
                 "of heads",
                 lambda q, k, v, cache: attend(q, k, v, cache, scale=lambda d: q.shape[1] ** -0.5)),
+        Mistake("scale: scores are divided by sqrt(d), the size of one head; yours by the root of all heads' "
+                "width",
+                lambda q, k, v, cache: attend(q, k, v, cache, scale=lambda d: (q.shape[1] * d) ** -0.5)),
         Mistake("scale: scores are divided by sqrt(d), not the keys, which go into the cache as they are",
                 lambda q, k, v, cache: attend(q, k * q.shape[-1] ** -0.5, v, cache, scale=lambda d: 1.0)),
         _attend("causality: a token sees itself and what stands before it; yours sees what comes after, too",

@@ -101,6 +101,8 @@ EXTRACT = Task(
                  balanced=False),
         Mistake("boxes: yours reads up to the last } of the text; the box ends where its own brace closes",
                 _greedy),
+        Mistake("boxes: inner braces may stand in a box, \\boxed{\\frac{1}{2}}; your pattern allows none",
+                lambda text: extract(re.sub(r"\\boxed(?=\{[^{}]*\{)", "", text))),
         _extract("the last box counts, yours takes the first", which=0),
         _extract("what stands before </think> does not count, and thinking that never ends has no answer",
                  think=False),

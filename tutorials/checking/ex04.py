@@ -201,6 +201,8 @@ def mask_cases(seed: int) -> list[Case]:
     odd = [[1, 5, 0, 1] + [0, 6, 1, 7, 1], [0, 0] + [0, 1], [3, 1, 1] + [4, 0, 0, 1]]
     return [Case("rows of 10, 5 and 7 tokens", (rows, [4, 2, 6])),
             Case("the end token's id and 0 stand in prompts and responses", (odd, [4, 2, 3])),
+            Case("rows of 3, 8 and 6 tokens, the first the shortest",
+                 ([draw(1) + [4, 1], draw(3) + draw(4) + [1], draw(2) + draw(3) + [1]], [1, 3, 2])),
             Case("one row, without a prompt", ([draw(3) + [1]], [0]))]
 
 
@@ -259,6 +261,10 @@ MASK = Task(
                 lambda ids, prompt_len: ~sft_mask(ids, prompt_len)),
         Mistake("every row has the prompt length of the first",
                 lambda ids, prompt_len: sft_mask(ids, [prompt_len[0]] * len(ids))),
+        Mistake("every response ends with its own row; yours has the length of the first",
+                lambda ids, prompt_len: sft_mask(ids, prompt_len) & torch.stack(
+                    [torch.arange(max(map(len, ids))) < start + len(ids[0]) - prompt_len[0]
+                     for start in prompt_len])),
         Mistake("only the prompt is True; it is the response that is learned",
                 lambda ids, prompt_len: sft_mask(ids, [0] * len(ids)) & ~sft_mask(ids, prompt_len)),
         Mistake("rows are padded on the left; here they are padded on the right",

@@ -60,6 +60,9 @@ PASS = Task(
         Mistake("c right samples leave n - c wrong ones; yours has one more",
                 lambda n, c, k: 1 - math.prod(max(n - c + 1 - i, 0) / (n - i) for i in range(k))
                 if c else 0.0),
+        Mistake("the product runs over n - c + 1 ... n; yours over n - c ... n - 1: range begins with its "
+                "first number and ends before its last",
+                lambda n, c, k: 1 - math.prod(1 - k / m for m in range(n - c, n)) if n - c >= k else 1.0),
         Mistake("a sample that is drawn is gone: the denominators are n, n - 1, ...; yours is n each time",
                 lambda n, c, k: 1 - math.prod(max(n - c - i, 0) / n for i in range(k))),
         Mistake("the product runs over n - c + 1 ... n; yours leaves out n: range ends before its end",
@@ -282,6 +285,9 @@ HARD = Task(
         Mistake("a list of numbers is asked for; in yours each is a list of its own (nonzero gives a row "
                 "each)",
                 lambda correct, low, high: [[i] for i in hard_problems(correct, low, high)]),
+        Mistake("the numbers are those of the rows that were given; yours count what another filter has left",
+                lambda correct, low, high: hard_problems(correct[correct.any(1)], low, high) if low > 0
+                else hard_problems(correct, low, high)),
         Mistake("problems are numbered from 0",
                 lambda correct, low, high: [i + 1 for i in hard_problems(correct, low, high)]),
         Mistake("the numbers of the problems are asked for, in their order; yours are sorted by their shares",

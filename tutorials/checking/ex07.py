@@ -36,6 +36,8 @@ def entropy_cases(seed: int) -> list[Case]:
             Case("equal logits: log V", (torch.zeros(3, 6),)),
             Case("a large vocabulary of equal logits", (torch.zeros(1, 20_000, dtype=torch.float64),)),
             Case("logits far below 0", (randn(seed + 2, 3, 4) - 100,)),
+            Case("logits far below 0, and of -inf", (holes - 200,)),
+            Case("logits in the hundreds, float32", (100 + 2 * randn(seed + 3, 2, 6, dtype=torch.float32),)),
             Case("logits hundreds apart", (300 * randn(seed + 1, 4, 5),)),
             Case("one row [V], float32", (randn(seed, 9, dtype=torch.float32),))]
 
@@ -69,10 +71,14 @@ TASK = Task(
                 lambda z: token_entropy(z.clamp_min(-10))),
         Mistake("a logit of -inf is a probability of 0: clamped to a finite number it gets a share",
                 lambda z: token_entropy(z.clamp_min(-5))),
+        *(Mistake("a logit of -inf is a probability of 0; a finite number in its place is not, where the "
+                  "others are as low",
+                  lambda z, least=least: token_entropy(z.masked_fill(z.isinf(), least)))
+          for least in (-50, -100)),
         *(Mistake("what counts is how far a logit is below the largest; a clamp changes rows that lie below "
                   "its bound",
                   lambda z, least=least: token_entropy(z.clamp_min(least)))
-          for least in (-20, -30, -50)),
+          for least in (-20, -30, -50, -100)),
         Mistake("a logit of -inf is a probability of 0; with 0 in its place it gets a share",
                 lambda z: token_entropy(z.masked_fill(z.isinf(), 0.0))),
         Mistake("exp of the logits themselves overflows where they are in the hundreds: take the largest "

@@ -319,6 +319,8 @@ ADVANTAGES = Task(
                 lambda r, kl, c: r - _mean(r) - c * centred_kl(kl)),
         Mistake("divided by the standard deviation: T1 does not",
                 lambda r, kl, c: (r - _mean(r)) / (_std(r) + 1e-6) - c * centred_kl(kl)),
+        Mistake("kl_coef weighs the whole centred KL: kl_coef * (KL - mean), with brackets",
+                lambda r, kl, c: rloo(r) - (c * kl - _mean(kl))),
         Mistake("the KL is not in it", lambda r, kl, c: rloo(r)),
         Mistake("the rewards are not in it", lambda r, kl, c: -c * centred_kl(kl)),
         Mistake("kl_coef weighs the KL alone, not the rewards",

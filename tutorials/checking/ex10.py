@@ -190,6 +190,8 @@ WILSON = Task(
                       inner=lambda p, n, z2: p * (1 - p) + z2 / (4 * n * n)),
               _wilson("the centre is p + z^2 / (2 n): mind the brackets, z**2 / 2 * n multiplies by n",
                       centre=lambda p, n, z2: p + z2 / 2 * n),
+              Mistake("the share is c / n: // leaves 0 or 1",
+                      lambda c, n: closed(c // n * n, n)),
               _wilson("the square root is missing", root=lambda x: x),
               _wilson("the half width is half of what it should be", times=0.5),
               _wilson("the half width is twice what it should be", times=2.0),
