@@ -73,6 +73,9 @@ STUDIES = {
         accuracy, all penalties - only repetitive
         accuracy, all penalties - only overlong
         accuracy, all penalties - only garbled
+        accuracy, none - only repetitive
+        accuracy, none - only overlong
+        accuracy, none - only garbled
         accuracy, overlong masked - all penalties
         accuracy, overlong masked - none
         length, none - all penalties
