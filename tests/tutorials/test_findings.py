@@ -34,7 +34,7 @@ def near(said, figure):
 def made(capsys, monkeypatch):
     """Every figure with its interval that the committed rows make: of studies, and of the language model."""
     monkeypatch.chdir(ROOT)
-    for folder in ("", "tiny-4", "tiny-150", "gpu-4"):
+    for folder in ("", "tiny-4", "tiny-150", "gpu-4", "reset"):
         assert main(["plot", "all", "--text", "--studies", str(FINDINGS / "studies" / folder)]) == 0
     made = [tuple(map(float, m.groups())) for m in re.finditer(rf"({NUMBER})(?: points)? \(({NUMBER}) to ({NUMBER});", capsys.readouterr().out)]
     for row in [*read_rows(FINDINGS / "real_model.csv"), *read_rows(FINDINGS / "real_model_controls.csv")]:
@@ -61,9 +61,8 @@ def test_the_table_names_the_commits_that_made_the_rows():
     lines = [line for line in (FINDINGS / "README.md").read_text("utf-8").splitlines() if re.match(r"\| F\d", line)]
     for line in lines:
         last = line.rsplit("|", 2)[1]
-        files = [file for name in re.findall("`(.+?)`", last) for file in (FINDINGS / "studies").glob(f"**/{name}.csv")]
-        if "four" not in last:
-            files = [file for file in files if file.parent.name == "studies"]
+        files = [file for name in re.findall("`(.+?)`", last) for file in (FINDINGS / "studies").glob(f"**/{name}.csv")
+                 if file.parent.name in ("studies", *name.split("/")[:-1]) or "four" in last]
         made = {(row["commit"][:7], row["torch"][:4], row["device"][:3]) for file in files for row in read_rows(file)}
         assert {commit for commit, *_ in made} == set(re.findall(r"\b[0-9a-f]{7}\b", last)), line[:6]
         assert any(torch == "2.11" and device == "cpu" for _, torch, device in made) == ("(c)" in last), line[:6]
