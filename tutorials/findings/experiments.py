@@ -138,11 +138,8 @@ def passk_four(samples: int = 256) -> Iterator[Row]:
     python -m t1mini data --numbers 4
     python -m t1mini sft --data data-4 --out runs/four-sft
     python -m t1mini rl --data data-4 --init runs/four-sft/final --steps 210 --out runs/four-rl
-    (the last again, with --no-penalties --out runs/four-free)
     """
-    models = {"SFT": "sft", "RL": "rl", "RL without penalties": "free"}
-    models = {line: f"runs/four-{name}/final" for line, name in models.items()}
-    yield from passk(samples, 150, models, "data-4")
+    yield from passk(samples, 150, {"SFT": "runs/four-sft/final", "RL": "runs/four-rl/final"}, "data-4")
 
 
 # --- lesson 6 -------------------------------------------------------------------------------------
