@@ -136,8 +136,8 @@ def passk_four(samples: int = 256) -> Iterator[Row]:
     """The same with four numbers, of models that these commands train:
 
     python -m t1mini data --numbers 4
-    python -m t1mini sft --data data-4 --out runs/four-sft
-    python -m t1mini rl --data data-4 --init runs/four-sft/final --steps 210 --out runs/four-rl
+    python -m t1mini sft --data data-4 --threads 1 --out runs/four-sft
+    python -m t1mini rl --data data-4 --init runs/four-sft/final --steps 210 --threads 1 --out runs/four-rl
     """
     yield from passk(samples, 150, {"SFT": "runs/four-sft/final", "RL": "runs/four-rl/final"}, "data-4")
 
