@@ -22,15 +22,17 @@ from statistics import fmean
 from tqdm import tqdm
 
 from t1mini.evaluate import EvaluateConfig, pick_problems, respond, responses
+from t1mini.penalties import PATTERNS
 from t1mini.runs.folder import RunFolder, json_lines, write_text
 from t1mini.runs.jsonl import read_rows
 from t1mini.runs.settings import setting
 from t1mini.tasks import maths, policy_for
 from t1mini.tasks.critiques import ASSENT, critique
-from t1mini.verifier import extract_answer
+from t1mini.verifier import answers_equal, extract_answer
 
 BATCH = 32  # problems sampled together: what a run that is stopped may lose
-TOO_EASY = 0.9  # no trace of problems that more than this share of the attempts solves
+# no trace of problems that more than this share of the attempts solves: it would doubt what goes well
+TOO_EASY = 0.9
 
 
 @dataclass(frozen=True)
@@ -50,16 +52,12 @@ class CollectConfig(EvaluateConfig):
 
 
 def run(config: CollectConfig):
-    picked = pick_problems(config, least=1)
-    problems = list({problem.question: problem for problem in picked}.values())  # each question once
+    # each question once
+    problems = list({problem.question: problem for problem in pick_problems(config, least=1)}.values())
     policy, tokenizer = policy_for(config, config.init, problems)
     with RunFolder(config, "collect") as folder:
         groups = collect(policy, tokenizer, problems, config, folder)
-        traces, left_out = make_traces(groups, tokenizer, config)
-        asked = {trace["question"] for trace in traces}
-        clean = [{"question": group[0]["question"],
-                  "response": next(attempt["text"] for attempt in group if attempt["correct"])}
-                 for group in groups if group[0]["question"] in asked]
+        traces, clean, left_out = make_traces(groups, tokenizer, config)
         hard = [problem._asdict() for problem, group in zip(problems, groups)
                 if config.at_least <= solved(group) <= config.at_most]
         folder.write_text("traces.jsonl", json_lines(traces))
@@ -93,12 +91,17 @@ def solved(group):
     return fmean(attempt["correct"] for attempt in group)
 
 
+def clean_of(group):
+    """The attempts that RL would not penalise."""
+    return [attempt for attempt in group if not any(map(attempt.get, PATTERNS))]
+
+
 def make_traces(groups: list[list[dict]], tokenizer, config):
-    """Lines for SFT, and how many problems were left out, by why."""
-    rng, traces, left_out = random.Random(config.seed), [], Counter()
+    """Lines for SFT, those of clean.jsonl beside them, and how many problems were left out, by why."""
+    rng, traces, clean, left_out = random.Random(config.seed), [], [], Counter()
     for group in groups:
         response = make_trace(group, config.failed, rng, config.at_once)
-        reasons = {"never solved": solved(group) == 0, "too easy": solved(group) > TOO_EASY,
+        reasons = {"never solved": not solved(group), "too easy": solved(group) > TOO_EASY,
                    "no clean failure beside a clean success": not response,
                    "too long": len(tokenizer.encode(response)) > config.trace_tokens}
         for reason, holds in reasons.items():
@@ -106,8 +109,10 @@ def make_traces(groups: list[list[dict]], tokenizer, config):
                 left_out["  left out: " + reason] += 1
                 break
         else:
-            traces.append({"question": group[0]["question"], "response": response})
-    return traces, left_out
+            right = next(attempt["text"] for attempt in clean_of(group) if attempt["correct"])
+            for lines, text in ((traces, response), (clean, right)):
+                lines.append({"question": group[0]["question"], "response": text})
+    return traces, clean, left_out
 
 
 def make_trace(group: list[dict], failed: int, rng, at_once: float = 0.0):
@@ -115,15 +120,15 @@ def make_trace(group: list[dict], failed: int, rng, at_once: float = 0.0):
 
     With the chance `at_once` the right one stands alone, checked: not every first attempt is to be doubted.
     """
-    clean = [attempt for attempt in group if not attempt["overlong"] and not attempt["garbled"]]
+    clean, gold = clean_of(group), group[0]["answer"]
     right = {maths.without_tags(attempt["text"]) for attempt in clean if attempt["correct"]}
-    wrong = {extract_answer(attempt["text"]): maths.without_tags(attempt["text"])
-             for attempt in clean if not attempt["correct"]}
-    wrong.pop(None, "")  # no answer, nothing to doubt
+    # without an answer there is nothing to doubt, and 17*23 for 391 is no mistake, only not worked out
+    wrong = {answer: maths.without_tags(attempt["text"]) for attempt in clean
+             if (answer := extract_answer(attempt["text"])) and not answers_equal(answer, gold)}
     if not right or not wrong:
         return ""
     number = 0 if rng.random() < at_once else rng.randint(1, min(failed, len(wrong)))
     answers = rng.sample(sorted(wrong), number)
     doubts = [critique(wrong[answer], answer, rng) for answer in answers]
     attempts = [*map(wrong.get, answers), rng.choice(sorted(right))]
-    return maths.response_text(attempts, [*doubts, ASSENT], group[0]["answer"])
+    return maths.response_text(attempts, [*doubts, ASSENT], gold)

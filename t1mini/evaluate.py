@@ -118,7 +118,7 @@ class HeldOut:
             kept |= {"data": source, "split": "validation", "samples": 1,
                      "problems": config.eval_problems, "temperature": 1.0, "min_p": 0.0, "out": ""}
             self.config = EvaluateConfig(**kept)
-            self.problems = pick_problems(self.config, least=2 if self.every else 1)
+            self.problems = pick_problems(self.config, least=1)
         self.read = self.problems[: config.read_problems]
 
     def look(self, step: int, policy, tokenizer, state):
@@ -129,9 +129,9 @@ class HeldOut:
         if self.read and state.folder and is_time(self.keep_every):
             _, verdicts = respond(policy, tokenizer, self.read, self.config, progress="")
             prompt = TASKS[self.config.task].prompt_text
-            rows = zip(self.read, responses(self.read, verdicts))
-            state.folder.append("thinking.jsonl", json_lines({"step": step, "prompt": prompt(problem), **row}
-                                                             for problem, row in rows))
+            state.folder.append("thinking.jsonl", json_lines(
+                {"step": step, "prompt": prompt(problem), **row}
+                for problem, row in zip(self.read, responses(self.read, verdicts))))
 
     def measure(self, step: int, policy, tokenizer, state):
         """A row of eval.csv. Each rank answers its share."""

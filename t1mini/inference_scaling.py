@@ -72,12 +72,12 @@ def budget_curve(policy, tokenizer, problems: list, thinking, config: ScaleConfi
                           "tokens": [tokenizer.decode([token]) for token in thinking.ids(i * config.samples)]}
                          for i, problem in enumerate(problems[:SHOWN])]
     for step, budget in enumerate(config.budgets, 1):
-        answers = [tokenizer.decode(ids) for ids in thinking.unpadded]
+        answers = [tokenizer.decode(ids[:-1], special=True) for ids in thinking.unpadded]  # but the end token
         cut = (~thinking.finished | (thinking.lengths > budget)).nonzero().flatten().tolist()
         forced = [[*task.prompt_ids(asked[row], tokenizer),
                    *thoughts(thinking.ids(row), budget, tokenizer, task.END_OF_THINKING), *opener]
                   for row in cut]
-        if cut:
+        if cut:  # each budget with noise of its own: one draw's luck would shift the whole curve
             ends = generate(policy, forced, 1, config.sampling(tokenizer.size), seed=config.seed, step=step,
                             prompt_indices=cut, max_new_tokens=config.answer_tokens,
                             eos_id=tokenizer.end_ids, max_batch_tokens=config.max_batch_tokens,
@@ -92,12 +92,13 @@ def budget_curve(policy, tokenizer, problems: list, thinking, config: ScaleConfi
 
 
 def thoughts(ids: list[int], budget: int, tokenizer, end: str):
-    """The first `budget` tokens of the thinking, which ends before the text `end`, be that several."""
+    """The first `budget` tokens of the thinking, which ends before any with a part of the text `end`."""
     marker = tokenizer.encode(end)
     if len(marker) == 1:
         return truncate_thinking(ids, budget, marker[0])
-    has_ended = lambda i: end in tokenizer.decode(ids[: i + 1])
-    return ids[: min(budget, bisect.bisect_left(range(len(ids)), True, key=has_ended))]
+    start = tokenizer.decode(ids).find(end)
+    is_past = lambda i: 0 <= start < len(tokenizer.decode(ids[: i + 1]))
+    return ids[: min(budget, bisect.bisect_left(range(len(ids)), True, key=is_past))]
 
 
 def truncate_thinking(ids, budget: int, end_id: int):
@@ -129,7 +130,7 @@ def curve_table(curves, budgets):
 def gains(curves: dict[str, np.ndarray], budgets, seed: int):
     """What the curves say: differences on the same problems, in points, with paired 95% intervals.
 
-    Of each policy over the first, and of the last one's longest budget over its others.
+    Of each policy over the first, and of the last one's last budget over its others.
     """
     (first, start), *others = curves.items()
     *_, end = curves.values()

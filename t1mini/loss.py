@@ -52,10 +52,8 @@ def token_entropy(logits: Tensor) -> Tensor:
     >>> token_entropy(torch.tensor([0.0, 0.0, float("-inf")]))
     tensor(0.6931)
     """
-    logp = logits.log_softmax(-1)
-    possible = logp > -torch.inf
-    logp = torch.where(possible, logp, 0.0)  # before the product: 0 * -inf is NaN, in the gradient too
-    return -torch.where(possible, logp.exp() * logp, 0.0).sum(-1)
+    logp = logits.log_softmax(-1).clamp_min(-1e4)  # not -inf: 0 * -inf is NaN, in the gradient too
+    return -(logp.exp() * logp).sum(-1)
 
 
 def logprobs_from_logits(logits: Tensor, ids: Tensor, temperature: float) -> Tensor:

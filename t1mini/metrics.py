@@ -29,12 +29,12 @@ METRICS = {
     "tied_groups": "share of prompts whose K rewards are all equal: they carry no reward signal",
     "skipped_rows": "share of responses without gradient, left out of the update",
     "kl": "mean over responses of log pi - log pi_ref, in nats a response",
-    "entropy": "mean entropy of the policy at --temperature over the updated rows' tokens, in nats a token",
+    "entropy": "mean entropy of what was sampled from (temperature, min-p), over the updated rows' tokens",
     "kept_mass": "mean share of probability that min-p left to sample from",
     "loss": "the minimised objective, per response token",
     "grad_norm": "norm of the gradient before clipping",
     "logprob_gap": "largest difference between a token's log-probability in rollout and in update, in nats",
-    "flipped": "tokens left out of it: one at min-p's border is kept now and was not, or the other way",
+    "flipped": "tokens left out of it (float32): at min-p's border, kept now and not then or the other way",
 }
 COLLAPSED = 0.03  # nats a token
 MOST_TOKENS_OF = 16  # responses of a group that are kept token by token
@@ -54,12 +54,12 @@ class StepRecord:
     ref_logprobs: Tensor  # [N, T]
     kl: Tensor  # [P, K]
     advantages: Tensor  # [P, K]
-    min_p: float = 0.0  # what was sampled with
+    min_p: float = 0.0  # what was sampled with; 0 in bfloat16, whose rounding hides a border
 
     def __post_init__(self):
         # sums over the micro-batches of the update; they stay on the device, since to look is to wait for it
-        nothing = torch.zeros((), device=self.rewards.device)
-        self.loss = self.entropy = self.gap = self.tokens = self.flipped = nothing
+        self.gap, nothing = torch.zeros(2, device=self.rewards.device)  # Team.max writes into the gap
+        self.loss = self.entropy = self.tokens = self.flipped = nothing
         self.updated_rows = 0
         self.entropies = {}  # [T] each, by the row
 

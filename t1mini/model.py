@@ -179,10 +179,9 @@ class Qwen(nn.Module):
 
     def new_cache(self, rows: int, capacity: int) -> KVCache:
         """An empty cache, in the dtype that attention computes in."""
-        c, kind = self.config, self.device.type
-        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else self.dtype
-        return KVCache(c.num_hidden_layers, rows, c.num_key_value_heads, capacity, c.head_dim, dtype,
-                       self.device)
+        c = self.config
+        return KVCache(c.num_hidden_layers, rows, c.num_key_value_heads, capacity, c.head_dim,
+                       self.compute_dtype, self.device)
 
     def initialise(self, seed: int) -> "Qwen":
         """Random weights: normal(0, initializer_range), into the residual stream over sqrt(2 * layers)."""
@@ -208,3 +207,9 @@ class Qwen(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         return self.embed_tokens.weight.dtype
+
+    @property
+    def compute_dtype(self) -> torch.dtype:
+        """Autocast's within it, else the weights'."""
+        kind = self.device.type
+        return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else self.dtype

@@ -126,9 +126,9 @@ def t1_step(step: int, problems: Sequence, indices: Sequence[int], policy: Qwen,
     advantages = rloo_advantages(rewards) - config.kl_coef * centred_kl(kl)  # [P, K]
     # 6. update
     record = StepRecord([task.prompt_text(problem) for problem in problems], verdicts, rollouts, rewards,
-                        ref_logprobs, kl, advantages, config.min_p)
+                        ref_logprobs, kl, advantages, config.min_p * (config.precision == "float32"))
     tokens = optimiser.team.sum(rollouts.lengths.sum())  # of the whole batch
-    of_use = [row for row, a in enumerate(advantages.flatten().tolist()) if a != 0 or config.entropy_coef > 0]
+    of_use = [row for row, a in enumerate(advantages.flatten().tolist()) if a or config.entropy_coef]
     for rows, *texts in rows_to_score(of_use, prompts, rollouts, config.micro_batch_tokens):
         logprobs, entropy, mask = score(policy, *texts, sampling)  # [n, T]
         loss = policy_gradient_loss(logprobs, advantages.flatten()[rows], mask, entropy=entropy,
@@ -146,10 +146,10 @@ def t1_step(step: int, problems: Sequence, indices: Sequence[int], policy: Qwen,
 def run(config: RLConfig):
     problems = load_problems(config.task, config.data, "train")
     held_out = HeldOut(config)
-    policy, tokenizer = policy_for(config, config.init, problems)
+    policy = policy_for(config, config.init, problems)
     most = config.prompts
     with RunFolder.open(config, "rl", leads(most)) as folder, team(config, "rl", most) as ranks:
-        train(policy, tokenizer, problems, config, folder, held_out, ranks)
+        train(*policy, problems, config, folder, held_out, ranks)
     if folder:
         print(f"saved {folder.path / 'final'}; metrics in {folder.path / 'metrics.csv'}")
 

@@ -145,6 +145,7 @@ def at_share(lengths: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
     (tensor([2]), tensor([0.5000], dtype=torch.float64))
     """
     ends = lengths.double().cumsum(-1)
+    # a share that rounding has made 1 would lie past the last piece
     place = share.clamp(max=1 - 1e-12)[:, None] * ends[:, -1:]
     piece = (ends <= place).sum(-1, keepdim=True)
     length = lengths.gather(-1, piece)

@@ -32,7 +32,7 @@ from t1mini.runs.optimiser import NotFinite, Optimiser
 from t1mini.runs.settings import TrainingConfig, UserError, setting
 from t1mini.runs.state import TrainingState
 from t1mini.runs.team import Team, leads, team
-from t1mini.tasks import TASKS, countdown, load_problems, maths, policy_for
+from t1mini.tasks import TASKS, countdown, file_of, load_problems, maths, policy_for
 from t1mini.tasks.teacher import Teacher, teach
 
 INITIAL_STD = 0.06  # of random weights; at the usual 0.02 so small a model takes much longer to get going
@@ -71,7 +71,8 @@ def run(config: SFTConfig):
     math = config.task == "math"
     problems = [] if math and config.data else load_problems(config.task, config.data, "train")
     model, tokenizer = policy_for(config, config.init) if math or config.init else new_policy(config)
-    source = read_examples(config.data, tokenizer, model.config.max_position_embeddings) if math else problems
+    source = problems if not math else read_examples(
+        file_of(config.data, "train"), tokenizer, model.config.max_position_embeddings)
     rng, batch = random.Random(config.seed), config.batch
     with RunFolder.open(config, "sft", leads(batch)) as folder, team(config, "sft", batch) as ranks:
         examples = source[: config.traces] if math else teacher_examples(source, config, tokenizer, rng)

@@ -52,7 +52,7 @@ def test_a_run_stopped_or_killed_ends_as_one_that_was_not(words, tmp_path, monke
 
 def attempts(*answers: str, gold="7", finished=True) -> list[dict]:
     return [{"question": "3 + 4?", "answer": gold, "text": f"<think>I get {a}.</think> So \\boxed{{{a}}}.", "overlong": not finished,
-             "garbled": False, "correct": a == gold and finished} for a in answers]
+             "garbled": False, "repetitive": False, "correct": a == gold and finished} for a in answers]
 
 
 def test_a_trace_has_different_failures_then_a_success():
@@ -65,6 +65,19 @@ def test_a_trace_has_different_failures_then_a_success():
         assert extract_answer(trace) == "7"
 
 
+@pytest.mark.parametrize("pattern", ["garbled", "repetitive", "overlong"])
+def test_no_trace_has_what_rl_would_punish(pattern):
+    group = attempts("5", "6", "7") + [row | {pattern: True, "text": "Well, " + row["text"]} for row in attempts("5", "7")]
+    assert not any("Well" in make_trace(group, 2, random.Random(seed)) for seed in range(20))
+    assert make_trace([row | {pattern: True} for row in group[:2]] + group[2:3], 2, random.Random(0)) == ""
+
+
+def test_what_is_not_worked_out_is_not_called_wrong():
+    group = attempts("3 + 4", "7", "8")
+    group[0]["correct"] = verify(group[0]["text"], "7")
+    assert not group[0]["correct"] and not any("I get 3 + 4" in make_trace(group, 2, random.Random(seed)) for seed in range(20))
+
+
 def test_some_traces_are_right_at_once():
     traces = [make_trace(attempts("5", "6", "7"), 2, random.Random(seed), at_once=0.5) for seed in range(40)]
     alone = [trace for trace in traces if trace.startswith("<think>\nI get 7.")]
@@ -75,7 +88,7 @@ def test_traces_come_from_a_clean_failure_beside_a_clean_success_and_are_not_too
     kept = attempts("1", "7")
     rows = [attempts("7", "7", "7"), attempts("1", "2"), kept, attempts("1" * 5000, "7"), attempts("1", finished=False) + attempts("7"),
             attempts("1", *"7" * 15)]
-    traces, left_out = make_traces(rows, Tokenizer.from_dir(GOLDEN), CollectConfig(trace_tokens=900))
+    traces, _, left_out = make_traces(rows, Tokenizer.from_dir(GOLDEN), CollectConfig(trace_tokens=900))
     assert sum(left_out.values()) == 5
     assert len(traces) == 1 and traces[0]["question"] == "3 + 4?" and verify(traces[0]["response"], "7")
 

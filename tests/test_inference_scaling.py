@@ -3,9 +3,11 @@
 import shutil
 import weakref
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from t1mini.tasks import countdown, policy_for
 from t1mini import inference_scaling
@@ -41,6 +43,17 @@ def test_with_room_to_finish_the_curve_is_the_plain_accuracy(policy):
     plain = np.array([countdown.is_correct(PROBLEMS[r // 3], tokenizer.decode(rollouts.ids(r))) for r in range(len(rollouts.lengths))])
     assert scores.shape == (4, len(PROBLEMS), 3) and finished.mean() > 0.5
     assert (scores[-1] == plain.reshape(finished.shape))[finished].all()
+
+
+def test_a_stray_special_token_counts_as_text_in_the_curve_too(policy):
+    model, tokenizer = policy
+    problem, pad = countdown.Problem((3, 4, 11), 77), tokenizer.encode("<pad>")
+    assert len(pad) == 1
+    for stray in ([], pad):
+        ids = [*tokenizer.encode("answer 3 + 4"), *stray, *tokenizer.encode("* 11"), tokenizer.eos_id]
+        thinking = SimpleNamespace(finished=torch.tensor([True]), lengths=torch.tensor([len(ids)]), unpadded=[ids], ids=lambda row: ids)
+        scores, _ = budget_curve(model, tokenizer, [problem], thinking, ScaleConfig(samples=1, budgets=(192,)))
+        assert scores.item() == (not stray)
 
 
 def test_an_answer_is_forced_from_the_cut_thinking(policy, monkeypatch):

@@ -2,6 +2,7 @@
 
 import csv
 import itertools
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,7 +13,7 @@ from t1mini import penalties, rl
 from t1mini.__main__ import main
 from t1mini.evaluate import EvaluateConfig, HeldOut, respond
 from t1mini.fast import twins
-from t1mini.metrics import LARGEST_GAP, METRICS
+from t1mini.metrics import LARGEST_GAP, METRICS, StepRecord
 from t1mini.model import Qwen, QwenConfig
 from t1mini.penalties import judge, judge_rollouts, rewards_of
 from t1mini.reference import EMAReference
@@ -117,6 +118,12 @@ def test_a_row_without_advantage_and_bonus_is_skipped_and_its_tokens_still_count
     assert row["skipped_rows"] == row["tied_groups"] == 1 and policy not in scored
 
 
+def test_the_largest_gap_of_all_ranks_is_no_other_columns_value():
+    record = StepRecord([], [], None, torch.zeros(1, 2), None, None, None)  # of a rank that had no row to update
+    record.gap.fill_(0.5)  # as Team.max does
+    assert not any((record.loss, record.entropy, record.tokens, record.flipped))
+
+
 def test_only_the_patterns_asked_for_are_penalised(monkeypatch):
     repeats = judge(countdown, Problem((3, 4, 11), 77), f"{MISS} {MISS} {MISS} {HIT}", **JUDGED)
     right = judge(countdown, Problem((3, 4, 11), 77), HIT, **JUDGED)
@@ -211,6 +218,9 @@ def test_bfloat16_compute_leaves_float32_weights(tmp_path):
     assert all(p.dtype == torch.float32 for p in policy.parameters())
     assert not any(torch.equal(p, q) for p, q in zip(policy.parameters(), start.parameters()))  # every one was trained
     assert 1e-4 < gap < 0.3  # rounding to 8 bits shows, a wrong distribution would show more
+    run_on_easy_problems(tmp_path / "min-p", steps=1, k=4, precision="bfloat16", min_p=0.05)
+    (row,) = read_rows(tmp_path / "min-p/metrics.csv")
+    assert row["flipped"] == "0" and float(row["logprob_gap"]) > LARGEST_GAP  # rounding is no border's doing
 
 
 def test_problems_held_out_are_looked_at_before_during_and_after(tmp_path):
@@ -225,6 +235,7 @@ def test_problems_held_out_are_looked_at_before_during_and_after(tmp_path):
     countdown.save_problems(tmp_path / "held.jsonl", EASY)
     policy, tokenizer = load_policy(SFT)
     config = RLConfig(eval_every=1, eval_data=str(tmp_path / "held.jsonl"), eval_problems=0, data="none.jsonl")
+    assert len(HeldOut(replace(config, eval_problems=1)).problems) == 1  # Wilson's interval needs no second
     held_out, state = HeldOut(config), SimpleNamespace(team=Team(), folder=None)
     held_out.look(0, policy, tokenizer, state)
     _, verdicts = respond(policy, tokenizer, EASY, EvaluateConfig(samples=1))

@@ -1,11 +1,12 @@
 """Estimates equal enumeration, and intervals are what they are called: 95%, over problems, pairwise where two are compared."""
 
+import math
 from itertools import combinations
 
 import numpy as np
 import pytest
 
-from t1mini.statistics import Z95, clustered_interval, majority_at_k, paired_bootstrap, pass_at_k, wilson_interval
+from t1mini.statistics import Z95, clustered_interval, majority_at_k, paired_bootstrap, pass_at_k, t_interval, wilson_interval
 
 
 # --- pass@k and majority@k ------------------------------------------------------------------------------------------
@@ -146,6 +147,14 @@ def test_the_bootstrap_pairs_problems():
 def test_the_bootstrap_repeats_with_its_seed_and_takes_a_generator():
     a, b = paired_scores(gain=0.2)
     assert paired_bootstrap(a, b, seed=3) == paired_bootstrap(a, b, seed=np.random.default_rng(3)) != paired_bootstrap(a, b, seed=4)
+
+
+def test_a_few_values_have_students_interval_and_more_never_a_narrower_one():
+    for n, t in ((2, 12.706), (10, 2.262), (11, 2.228), (30, 2.045)):
+        values = [0.0, 1.0] * (n // 2) + [0.5] * (n % 2)
+        low, high = t_interval(values)
+        assert (high - low) / 2 >= t * np.std(values, ddof=1) / math.sqrt(n) - 1e-9 and (low + high) / 2 == pytest.approx(0.5)
+        assert n > 10 or (high - low) / 2 == pytest.approx(t * np.std(values, ddof=1) / math.sqrt(n))
 
 
 @pytest.mark.parametrize("a, b", [([1.0, 0.0], [1.0]), ([], [])], ids=str)

@@ -9,7 +9,6 @@ written in one way.
 See it: python -m pytest tests/test_verifier.py
 """
 
-import re
 import unicodedata
 
 from t1mini.answers.expressions import rules

@@ -29,8 +29,8 @@ def twins(config, clock: Clock | None = None) -> tuple[Callable, Callable]:
     else:
         recompute = getattr(config, "recompute", False)
         chosen = partial(schedule.generate, clock=clock), partial(score.score, recompute=recompute)
-    parts = zip(chosen, ("rollout", "score"))
-    return tuple(partial(_in_precision, function, config, clock, name) for function, name in parts)
+    return tuple(partial(_in_precision, function, config, clock, name)
+                 for function, name in zip(chosen, ("rollout", "score")))
 
 
 def _in_precision(function: Callable, config, clock: Clock, name: str, *arguments, **keywords):

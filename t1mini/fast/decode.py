@@ -37,15 +37,14 @@ class Engine:
 
     def __init__(self, model: Qwen, rows: int, slots: int, k: int, prompt_len: int, longest: int):
         self.model, self.config, self.device, c = model, model.config, model.device, model.config
-        self.casts = torch.is_autocast_enabled(self.device.type)
-        self.dtype = torch.get_autocast_dtype(self.device.type) if self.casts else model.dtype
+        self.dtype = model.compute_dtype
         self.wide = torch.promote_types(model.dtype, torch.float32)
-        self.bucket = BUCKET.get(self.device.type, BUCKET["cpu"])
+        self.bucket = BUCKET[self.device.type]
         self.layers = [self.fuse(layer) for layer in model.layers]
         self.head = self.joined(model.norm.weight, model.head_weight)
         self.shorter = c.head_dim**-0.25  # queries and keys each, so that their products are by sqrt(d)
-        positions = torch.arange(longest + 1, device=self.device)[None]
-        self.turns = turns_at(positions, c, self.wide)[0] * self.shorter  # [longest + 1, d / 2]
+        positions = torch.arange(longest, device=self.device)[None]
+        self.turns = turns_at(positions, c, self.wide)[0] * self.shorter  # [longest, d / 2]
 
         empty = lambda *shape: torch.zeros(shape, dtype=self.dtype, device=self.device)
         kv, d = c.num_key_value_heads, c.head_dim
@@ -145,7 +144,9 @@ class Engine:
         """The logits [n, V] after one more token [n] a row."""
         n, S, C = len(token), self.prompts[0].shape[3], self.own[0].shape[3]
         heads, kv = self.config.num_attention_heads, self.config.num_key_value_heads
-        column = self.column.clamp(max=C - 1)  # rows that have ended may run past the cache
+        # rows that have ended may run past the cache, and past what RoPE was prepared for
+        column = self.column.clamp(max=C - 1)
+        position = (self.start + column).clamp(max=len(self.turns) - 1)
         self.bias.scatter_(1, S + column[:, None], 0.0)
         blocks = torch.arange(2 * n * kv, device=self.device).view(2, n, kv).transpose(0, 1) * C
         at = (blocks + column[:, None, None]).flatten()  # where each row's keys and values go
@@ -154,7 +155,7 @@ class Engine:
             self.own[layer].flatten(0, 3).index_copy_(0, at, qkv[:, heads:].flatten(0, 1))
             return self.attend(layer, qkv[:, :heads])
 
-        x = self.layers_of(token, self.turns.index_select(0, self.start + column), attend)
+        x = self.layers_of(token, self.turns.index_select(0, position), attend)
         self.column.add_(1)
         return self.logits(x)
 

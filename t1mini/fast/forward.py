@@ -56,7 +56,8 @@ def layer_states(layer: Layer, x: Tensor, turns: Tensor, attend: Callable) -> Te
 
 
 def turns_at(positions: Tensor, config: QwenConfig, dtype: torch.dtype) -> Tensor:
-    """RoPE's angles at `positions` [N, S] as complex numbers of length one, [N, S, d / 2]."""
+    """RoPE's angles at `positions` [N, S] as complex numbers of length one, [N, S, d / 2], no bfloat16."""
+    dtype = torch.promote_types(dtype, torch.float32)
     return torch.complex(*rope_angles(positions, config.head_dim, config.rope_theta, dtype))
 
 

@@ -123,8 +123,9 @@ def hard_problems(policy: Path, problems, config):
     """A file of the training problems that a policy solves in at most 30% of 16 samples (T1, on data)."""
     path = policy.with_name("hard.jsonl")
     if not path.exists():
-        of_all = stage_config(evaluate.EvaluateConfig, config, data=problems, split="train", problems=6000)
-        chosen, of_all = evaluate.pick_problems(of_all), replace(of_all, samples=16)
+        of_all = stage_config(evaluate.EvaluateConfig, config, data=problems, split="train", problems=6000,
+                              samples=16)
+        chosen = evaluate.pick_problems(of_all)
         _, verdicts = evaluate.respond(*load_policy(policy, config.device), chosen, of_all)
         hard = [problem for problem, group in zip(chosen, verdicts)
                 if sum(v.correct for v in group) <= 0.3 * 16]

@@ -112,10 +112,11 @@ class RunFolder(contextlib.AbstractContextManager):
 
 
 def contents(config):
-    """Fingerprints of the files of problems and of --init, by name: a run goes on with what it began with."""
+    """Fingerprints of the files of problems and of --init: a run goes on with what it began with."""
     data, held_out, init = (getattr(config, name, "") or " " for name in ("data", "eval_data", "init"))
-    files = Path(data), Path(data, "train.jsonl"), Path(held_out), *sorted(Path(init).glob("*.[js]*"))
-    return {file.name: fingerprint(file) for file in files if file.is_file()}
+    files = (Path(data), Path(data, "train.jsonl"), Path(data, "validation.jsonl"), Path(held_out),
+             *sorted(Path(init).glob("*.[js]*")))
+    return {f"{file}": fingerprint(file) for file in files if file.is_file()}
 
 
 class Stopped(KeyboardInterrupt):
@@ -189,8 +190,7 @@ def flush(path: Path):
 
 def fingerprint(path: Path):
     with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"bytes": path.stat().st_size, "sha256": digest}
+        return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
 
 
 def require_whole(folder: Path):

@@ -31,6 +31,7 @@ class Optimiser:
         self.updates = 0
         groups = [{"params": [p for p in model.parameters() if (p.ndim >= 2) == matrices],
                    "weight_decay": weight_decay * matrices} for matrices in (True, False)]
+        # runs are short: at 0.999 the squares would be averaged over a thousand updates
         self.adamw = torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.98), fused=True)
 
     def step(self, i: int, quantities: dict, describe: Callable, gap: Tensor | None = None):

@@ -5,7 +5,8 @@ r"""Critiques of attempts in words: what can be known to be wrong is named.
     no equation              only the verifier's word is known: wrong
 
 In T1 a language model writes the critiques, and may see more. This is the honest small version: each says
-what has been computed, and nothing else. A result that is rounded as it is written holds.
+what has been computed, and nothing else. A result that is rounded as it is written holds, but for halves
+that are made whole (7/2 = 4).
 
 See it: python -m pytest tests/tasks/test_critiques.py
 """

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from t1mini import rollout
-from t1mini.fast import schedule, twins
+from t1mini.fast import decode, schedule, twins
 from t1mini.fast import score as scoring
 from t1mini.fast.decode import Replayed
 from t1mini.fast.schedule import fit
@@ -60,6 +60,25 @@ def test_lengths_end_responses_early(tiny_model, generate):
     limits = torch.tensor([1, 25, 3, 7, 25] * 5)
     rollouts = generate(tiny_model, PROMPTS, 5, **(COMMON | {"eos_id": None}), lengths=limits, max_batch_tokens=300)
     assert torch.equal(rollouts.lengths, limits) and not rollouts.finished.any()
+
+
+@pytest.mark.parametrize("bucket, window", [(8, 4), (128, 16)], ids=["as on a CPU", "as on a GPU"])
+def test_rows_that_have_ended_may_idle_past_any_limit(tiny_model, monkeypatch, bucket, window):
+    monkeypatch.setitem(decode.BUCKET, "cpu", bucket)
+    monkeypatch.setitem(schedule.WINDOW, "cpu", window)
+    monkeypatch.setattr(schedule.Schedule, "shrink", lambda self: False)  # they stay to the end
+    model = tiny_model.double()
+    for limit in (1, 5, 6, 10, 14, 18, 22):
+        given = COMMON | {"max_new_tokens": limit}
+        slow = rollout.generate(model, MANY, 5, SAMPLING, **given)
+        for budget in (60, 10_000):
+            same(schedule.generate(model, MANY, 5, SAMPLING, **given, max_batch_tokens=budget), slow)
+
+
+def test_a_model_of_bfloat16_is_scored_too(tiny_model):
+    model = tiny_model.bfloat16()
+    slow, fast = (score(model, PROMPTS, PROMPTS)[0] for score in (rollout.score, scoring.score))
+    torch.testing.assert_close(fast.float(), slow.float(), atol=0.1, rtol=0)
 
 
 @torch.no_grad()

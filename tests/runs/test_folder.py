@@ -1,16 +1,18 @@
 """What is written is there whole or not at all, whatever the disk does; one run at a time writes a folder."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from t1mini.rl import RLConfig
 from t1mini.runs.checkpoint import load_policy, save_policy
-from t1mini.runs.folder import RunFolder, Stopping, require_whole, whole_folder, write_text
+from t1mini.runs.folder import RunFolder, Stopping, contents, require_whole, whole_folder, write_text
 from t1mini.runs.settings import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -48,6 +50,18 @@ def test_a_folder_appears_when_its_block_ends(tmp_path):
     with pytest.raises(FileExistsError), whole_folder(tmp_path / "f"):
         pass
     assert (tmp_path / "f/b").exists()
+
+
+def test_each_file_of_problems_is_known_by_its_content_whatever_it_is_called(tmp_path):
+    files = [tmp_path / name for name in ("a/train.jsonl", "a/validation.jsonl", "b/train.jsonl")]
+    for file in files:
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(f"{file}")
+    config, known = SimpleNamespace(data=str(tmp_path / "a"), eval_data=str(files[2]), init=""), set()
+    for file in files:
+        known.add(json.dumps(contents(config)))
+        file.write_text("changed")
+    assert len(known | {json.dumps(contents(config))}) == 4
 
 
 @pytest.mark.parametrize("name, content, message", [

@@ -59,6 +59,7 @@ def test_the_prompt_is_a_chat_and_the_taught_response_answers_itself():
 @pytest.mark.parametrize("row, response", [
     (GSM8K[0], "<think>\n2 + 3 =\n\n</think>\n\nThe final answer is \\boxed{5}."),
     ({"problem": "q", "solution": "Half of 4, so \\boxed{2}."}, "<think>\nHalf of 4, so 2.\n\n</think>\n\nThe final answer is \\boxed{2}."),
+    ({"problem": "q", "solution": "So \\boxed{\\frac{1}{2}}."}, "<think>\nSo \\frac{1}{2}.\n\n</think>\n\nThe final answer is \\boxed{\\frac{1}{2}}."),
     ({"Problem": "q", "Solution": "So 2: \\boxed{2}."}, "<think>\nSo 2: 2.\n\n</think>\n\nThe final answer is \\boxed{2}."),
     ({"question": "q", "answer": "2", "solution": 5}, None), ({"question": "q", "answer": "2"}, None), ({"question": "q"}, None), ({"question": "q", "response": "r"}, "r"),
 ])
@@ -66,6 +67,8 @@ def test_sft_learns_from_traces_and_from_worked_solutions(tmp_path, row, respons
     path, tokenizer = write(tmp_path / "p.jsonl", [row]), Tokenizer.from_dir(GOLDEN)
     if response:
         assert tokenizer.decode(read_examples(path, tokenizer)[0].response) == response
+        write(tmp_path / "train.jsonl", [row])
+        assert main(["sft", "--task", "math", "--init", str(GOLDEN), "--data", str(tmp_path), "--threads", "1", "--out", str(tmp_path / "sft")]) == 0
     else:
         with pytest.raises(UserError, match='p.jsonl, line 1: want {"question": "...", "response": "..."}.* worked solution'):
             read_examples(path, tokenizer)
@@ -77,7 +80,9 @@ def test_the_thinking_ends_before_its_closing_tag_however_that_is_tokenised():
     assert len(tokenizer.encode("</think>")) > 1
     kept = thoughts(ids, 1000, tokenizer, "</think>")
     assert "three" in tokenizer.decode(kept) and "</think>" not in tokenizer.decode(kept)
-    assert tokenizer.decode(ids[: len(kept) + 1]).count("</think>") == 1
+    for text in ("I think 5.", "I think 5.\n", "5 \U0001f600", ""):
+        kept = thoughts(tokenizer.encode(text + "</think>\n\nSo \\boxed{5}"), 1000, tokenizer, "</think>")
+        assert tokenizer.decode(kept) == text  # nor has it a part of the tag
     assert thoughts(ids, 3, tokenizer, "</think>") == ids[:3]
     assert thoughts(ids[:5], 1000, tokenizer, "</think>") == ids[:5]
 
