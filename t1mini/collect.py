@@ -25,7 +25,7 @@ from t1mini.evaluate import EvaluateConfig, pick_problems, respond, responses
 from t1mini.penalties import PATTERNS
 from t1mini.runs.folder import RunFolder, json_lines, write_text
 from t1mini.runs.jsonl import read_rows
-from t1mini.runs.settings import setting
+from t1mini.runs.settings import UserError, setting
 from t1mini.tasks import maths, policy_for
 from t1mini.tasks.critiques import ASSENT, critique
 from t1mini.verifier import answers_equal, extract_answer
@@ -82,6 +82,8 @@ def collect(policy, tokenizer, problems, config, folder):
             _, verdicts = respond(policy, tokenizer, batch, config, range(start, start + len(batch)))
             write_text(path, json_lines(responses(batch, verdicts)))
         rows = read_rows(path, "attempts")
+        if len(rows) != len(batch) * config.samples:
+            raise UserError(f"{path}: not all its lines are there; remove it, and it is made again")
         groups += [rows[i : i + config.samples] for i in range(0, len(rows), config.samples)]
     return groups
 

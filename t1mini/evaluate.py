@@ -110,7 +110,7 @@ class HeldOut:
         self.every, self.keep_every, self.steps = config.eval_every, config.checkpoint_every, config.steps
         self.problems, self.shown = [], {}
         source = config.eval_data or (config.data if os.path.isdir(config.data) else "")
-        if self.every and not os.path.exists(source):
+        if (self.every or config.eval_data) and not os.path.exists(source):
             raise UserError("--eval-every needs --eval-data, a file of problems that are not trained on; "
                             f"there is none at {source!r}")
         if self.every or config.read_problems and os.path.exists(file_of(source, "validation")):
@@ -123,7 +123,7 @@ class HeldOut:
 
     def look(self, step: int, policy, tokenizer, state):
         """After `step` updates, where it is time."""
-        is_time = lambda every: step % every == 0 or step == self.steps
+        is_time = lambda every: not step % every or step == self.steps
         if self.every and is_time(self.every):
             self.measure(step, policy, tokenizer, state)
         if self.read and state.folder and is_time(self.keep_every):

@@ -180,13 +180,13 @@ def train(policy: Qwen, tokenizer: Tokenizer, problems: list, config: RLConfig, 
                 state.refuse(done, *refused.args)
             else:
                 state.record(row, clock.take("seconds", "rollout", "score"), record.text(done))
-                if folder and config.group_every and done % config.group_every == 0:
+                if folder and config.group_every and not done % config.group_every:
                     folder.append("groups.jsonl", json_lines([record.group(done, batch, tokenizer)]))
                 state.bar.set_postfix({name: f"{row[name]:.2f}" for name in SHOWN} | held_out.shown)
                 for sign in signs(row):
                     state.note(done, *sign)
             held_out.look(done, policy, tokenizer, state)
-            if folder and done % config.checkpoint_every == 0:
+            if folder and not done % config.checkpoint_every:
                 save(f"step-{done:04d}")
             state.after(done)
         if folder:

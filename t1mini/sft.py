@@ -71,8 +71,8 @@ def run(config: SFTConfig):
     math = config.task == "math"
     problems = [] if math and config.data else load_problems(config.task, config.data, "train")
     model, tokenizer = policy_for(config, config.init) if math or config.init else new_policy(config)
-    source = problems if not math else read_examples(
-        file_of(config.data, "train"), tokenizer, model.config.max_position_embeddings)
+    source = read_examples(file_of(config.data, "train"), tokenizer,
+                           model.config.max_position_embeddings) if math else problems
     rng, batch = random.Random(config.seed), config.batch
     with RunFolder.open(config, "sft", leads(batch)) as folder, team(config, "sft", batch) as ranks:
         examples = source[: config.traces] if math else teacher_examples(source, config, tokenizer, rng)

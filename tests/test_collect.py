@@ -48,6 +48,9 @@ def test_a_run_stopped_or_killed_ends_as_one_that_was_not(words, tmp_path, monke
     (tmp_path / "other/attempts/000000.jsonl").write_bytes((run / "attempts/000000.jsonl").read_bytes()[:-5])
     assert main(["collect", "--resume", str(tmp_path / "other")]) == 2
     assert "attempts/000000.jsonl, line 6" in capsys.readouterr().err
+    (tmp_path / "other/attempts/000000.jsonl").write_text("".join((run / "attempts/000000.jsonl").open().readlines()[:-1]))
+    assert main(["collect", "--resume", str(tmp_path / "other")]) == 2
+    assert "attempts/000000.jsonl: not all its lines are there; remove it" in capsys.readouterr().err
 
 
 def attempts(*answers: str, gold="7", finished=True) -> list[dict]:
@@ -99,4 +102,4 @@ def test_a_collect_without_traces_says_so_and_goes_on_only_with_what_it_was_begu
     assert "traces.jsonl is empty: no problem was solved" in (said := capsys.readouterr().err) and "--samples" in said
     data.write_text(data.read_text().replace("#### 9", "#### 8"))
     assert main(["collect", "--resume", str(run)]) == 2
-    assert f"train.jsonl of --data or --init is not what {run} was begun with" in capsys.readouterr().err
+    assert f"train.jsonl is not what {run} was begun with" in capsys.readouterr().err

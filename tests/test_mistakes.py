@@ -31,7 +31,7 @@ TEXTS = {
     "lines.txt": "3 4 11 77\n3 4 11\n",
     "trained/rl/final/config.json": "{}", "trained/sft/final/config.json": "{}", "reinforced/final/config.json": "{}",
     "stopped/rl/step-0035/config.json": "{}", "stopped/rl/step-0070/config.json": "{}", "stopped/sft/final/config.json": "{}",
-    "tuned/sft/final/config.json": "{}",
+    "tuned/sft/final/config.json": "{}", "taken/notes.txt": "",
 }
 RUNS = {"taken": "{}", "sft-run": '{"epochs": 3}', "twisted": '{"k": "many"}', "wild": '{"k": 1}',
         "torn": '{"k": ', "listed": '["k", 4]', "plain": '{"k": 4}', "far": '{"init": "models/mine"}'}

@@ -82,7 +82,7 @@ def run(config):
                 print(text, end="\n\n" * bool(text))
             elif figure := draw(PANELS.get(name, PANELS["others"]), found):
                 save(figure, Path(config.out, f"{name}.svg"))
-        except (csv.Error, LookupError, TypeError, ValueError) as error:
+        except (csv.Error, LookupError, TypeError, ValueError, ArithmeticError) as error:
             raise UserError(f"{name}: its rows are not as train or study leaves them: {error!r}") from None
 
 
@@ -133,7 +133,7 @@ def bars(values, width=60):
     means = [part.mean() for part in np.array_split(np.array(values), min(width, len(values)))]
     known = [x for x in means if np.isfinite(x)] or [0]
     low, span = min(known), max(known) - min(known) or 1
-    return "".join("▁▂▃▄▅▆▇█"[int(7 * (x - low) / span)] if np.isfinite(x) else " " for x in means)
+    return "".join("▁▂▃▄▅▆▇█"[int((x - low) / span * 7)] if np.isfinite(x) else " " for x in means)
 
 
 def groups(rows, column):

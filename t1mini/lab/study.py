@@ -165,9 +165,8 @@ def digits(correct):
     return "".join(np.base_repr(int(c), 36) for c in np.sum(correct, axis=-1))
 
 
-def mean_advantages(rewards):
-    """Reward minus the mean reward of all the prompt's responses, its own too. [P, K] -> [P, K]"""
-    return rewards - rewards.mean(-1, keepdim=True)
+# reward minus the mean reward of all the prompt's responses, its own too: so the KL is centred
+mean_advantages = LIBRARY["centred_kl"]
 
 
 def standardised_advantages(rewards):

@@ -56,8 +56,10 @@ class RunFolder(contextlib.AbstractContextManager):
             self.resume = f"python -m t1mini {stage} --resume {shlex.quote(str(self.path))}"
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            if not begun and {*os.listdir(self.path)} - {"lock", "config.json.part"}:  # left by a killed run
-                raise UserError(f"{self.path} already holds files; choose another --out, or --resume its run")
+            # a run that was killed before it did anything leaves these
+            if not begun and {*os.listdir(self.path)} - {"lock", "config.json", "config.json.part"}:
+                raise UserError(f"{self.path} already holds files; choose another --out (a run that trains "
+                                "or collects goes on with --resume)")
             self.lock = open(self.path / "lock", "w")
             if fcntl:
                 fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -66,7 +68,7 @@ class RunFolder(contextlib.AbstractContextManager):
             kept = kept if isinstance(kept, dict) else {}
             for name, content in (kept | files).items():  # a file may have moved, none be new or gone
                 if content not in kept.values() or content not in files.values():
-                    raise UserError(f"{name} of --data or --init is not what {self.path} was begun with: put "
+                    raise UserError(f"{name} is not what {self.path} was begun with: put "
                                     "that back, or begin a new run with another --out")
             self.write_results("config.json", config.to_dict() | {"begun_with": files})
         except BlockingIOError:
@@ -112,10 +114,10 @@ class RunFolder(contextlib.AbstractContextManager):
 
 
 def contents(config):
-    """Fingerprints of the files of problems and of --init: a run goes on with what it began with."""
-    data, held_out, init = (getattr(config, name, "") or " " for name in ("data", "eval_data", "init"))
-    files = (Path(data), Path(data, "train.jsonl"), Path(data, "validation.jsonl"), Path(held_out),
-             *sorted(Path(init).glob("*.[js]*")))
+    """Fingerprints of the files of problems, of --init and of a reader's code: what a run goes on with."""
+    data, init, *own = (Path(getattr(config, name, "") or " ")
+                        for name in ("data", "init", "eval_data", "task", "exercise"))
+    files = data, data / "train.jsonl", data / "validation.jsonl", *own, *sorted(init.glob("*.[js]*"))
     return {f"{file}": fingerprint(file) for file in files if file.is_file()}
 
 

@@ -40,7 +40,7 @@ def prepare(config: StageConfig):
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
         if torch.empty(1, device=config.device).device.type not in ("cpu", "cuda"):
             raise RuntimeError
-    except (RuntimeError, AssertionError):
+    except (RuntimeError, AssertionError, ImportError):
         raise UserError(f"--device {config.device}: torch cannot use it here; "
                         "t1mini runs on cpu and cuda") from None
 

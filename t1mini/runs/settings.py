@@ -82,8 +82,9 @@ def is_within(x, within: str):
     """
     if not within or isinstance(x, str):
         return not within or x in within.removeprefix("one of ").split(", ")
-    numbers = [float(number) for number in re.findall(r"[\d._]+", within)]
-    *also, least, most = numbers if " to " in within else [*numbers, float("inf")]
+    numbers = [*map(float, re.findall(r"[\d._]+", within))]
+    # without a limit, since JSON has no infinity
+    *also, least, most = numbers if " to " in within else [*numbers, 1e300]
     return x in also or least <= x <= most and (x > least or "above" not in within)
 
 
@@ -108,7 +109,7 @@ class TrainingConfig(StageConfig):
     """What a stage takes that trains."""
 
     resume: str = setting("", "folder of an earlier run to go on with, with its own settings")
-    clip: float = setting(1.0, "largest norm of the gradient, which is scaled down to it", "above 0")
+    clip: float = setting(1.0, "largest norm of the gradient, scaled down to it", "above 0, and finite")
     precision: str = setting("float32", "what the model computes in; weights stay float32",
                              choices=PRECISIONS, gpu="bfloat16")
     save_precision: str = setting("float32", "what checkpoints are written in", choices=PRECISIONS)
@@ -175,11 +176,12 @@ def checked(config_class: type, given: dict):
 
 def default_out(config, stage):
     """--out, or the first free name of runs/STAGE-PRESET-SEED, runs/STAGE-PRESET-SEED-2 ..."""
-    name, i = config.out or f"runs/{stage}-{config.preset}-{config.seed}", 1
-    while os.path.exists(name) and not config.out:
+    name = first = f"runs/{stage}-{config.preset}-{config.seed}"
+    i = 1
+    while os.path.exists(name):
         i += 1
-        name = f"runs/{stage}-{config.preset}-{config.seed}-{i}"
-    return Path(name)
+        name = f"{first}-{i}"
+    return Path(config.out or name)
 
 
 def usable_cores():

@@ -17,6 +17,7 @@ See a run that was killed anywhere end as the uncut one: python -m pytest tests/
 
 import contextlib
 import json
+import os
 import shutil
 import sys
 import time
@@ -132,7 +133,7 @@ class TrainingState(Stopping):
             give_back()
             self.given_back = now
         signal = int(self.team.max(torch.tensor(self.number, device=self.config.device)))
-        if self.folder and (signal or step % self.config.state_every == 0):
+        if self.folder and (signal or not step % self.config.state_every):
             self.save()
         if signal:
             raise Stopped(signal, f"stopped after update {step}")
@@ -151,7 +152,10 @@ class TrainingState(Stopping):
 
 def states(run: Path):
     """The folders of a run's states, the newest last."""
-    return sorted((run / "state").glob("[0-9]*[0-9]"))
+    saved = run / "state"
+    if not os.path.lexists(saved):  # where it is and cannot be listed, nothing may be begun again
+        return []
+    return sorted(saved / name for name in os.listdir(saved) if name.isdigit())
 
 
 def load_state(run: Path):

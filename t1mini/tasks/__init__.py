@@ -54,13 +54,14 @@ def policy_for(config, folder: str, problems=(), new: int = 0):
     task, most = TASKS[config.task], policy.config.max_position_embeddings
     task.require_tokenizer(tokenizer, folder)
     new = max(new, getattr(config, "max_new_tokens", 0))
-    lengths = {problem: len(task.prompt_ids(problem, tokenizer)) for problem in problems}
-    if long := {problem: length for problem, length in lengths.items() if length + new > most}:
+    length = lambda problem: len(task.prompt_ids(problem, tokenizer))
+    if problems and (longest := max(map(length, problems))) + new > most:
         file = file_of(config.data, getattr(config, "split", "train"))
         places = read_rows(file, parse=lambda row, place: place)
-        lines = [place for place, problem in zip(places, task.load_problems(file)) if problem in long]
+        lines = [place for place, problem in zip(places, task.load_problems(file))
+                 if length(problem) + new > most]
         raise UserError(f"{file}, {', '.join(lines[:MOST_NAMED])} ({len(lines)} in all): a prompt of "
-                        f"{max(long.values())} tokens and a response of {new} are more than the {most} the "
+                        f"{longest} tokens and a response of {new} are more than the {most} the "
                         "model was made for; lower --max-new-tokens, or leave such problems out")
     return policy, tokenizer
 

@@ -52,12 +52,12 @@ class Chain(NamedTuple):
 
 
 def compute(a, op: str, b: int):
-    """a op b, for b >= 1, or None where it is not an integer within 0 ... 99.
+    """a op b, or None where it is not an integer within 0 ... 99, or b is not one of 1 ... 99.
 
-    >>> compute(12, "/", 4), compute(12, "/", 5), compute(3, "-", 5), compute(50, "*", 2)
-    (3, None, None, None)
+    >>> compute(12, "/", 4), compute(12, "/", 5), compute(3, "-", 5), compute(50, "*", 2), compute(3, "/", 0)
+    (3, None, None, None, None)
     """
-    if a is None or op == "/" and a % b:
+    if a is None or b < 1 or op == "/" and a % b:
         return None
     value = {"+": a + b, "-": a - b, "*": a * b, "/": a // b}[op]
     return value if 0 <= value <= LARGEST_VALUE else None

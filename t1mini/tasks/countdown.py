@@ -26,7 +26,8 @@ from t1mini.runs.settings import UserError
 from t1mini.runs.tokenizer import Tokenizer
 from t1mini.tasks.chains import LARGEST_VALUE, OPERATORS, Problem, all_chains, blind_search, values_of
 
-WORDS = ["make", "from", ":", "=", ",", *OPERATORS, "low", "high", "check", "ok", "stop", "answer", "none"]
+WORDS = [*map(str, range(LARGEST_VALUE + 1)), "make", "from", ":", "=", ",", *OPERATORS,
+         "low", "high", "check", "ok", "stop", "answer", "none"]
 FORCED_ANSWER, END_OF_THINKING = "answer ", "answer"  # these and `blind_search`: see t1mini.tasks
 SPLITS = ("train", "validation", "test")
 
@@ -116,12 +117,12 @@ def _reaches(problem, keys):
 
 def make_tokenizer():
     """One token a word, and every number from 0 to 99 a word."""
-    return Tokenizer.for_words([*map(str, range(LARGEST_VALUE + 1)), *WORDS])
+    return Tokenizer.for_words(WORDS)
 
 
 def require_tokenizer(tokenizer, folder):
     """UserError unless it can write every word of Countdown and read it again, as a language model's can."""
-    text = " ".join([*map(str, range(LARGEST_VALUE + 1)), *WORDS])
+    text = " ".join(WORDS)
     if tokenizer.decode(tokenizer.encode(text)) != text:
         raise UserError(f"{folder}: its tokenizer cannot write Countdown's words; start from a model such as "
                         "data/tiny-sft")

@@ -28,7 +28,6 @@ from t1mini.verifier import extract_answer, last_box, verify
 FORCED_ANSWER, END_OF_THINKING = "\n</think>\n\n\\boxed{", "</think>"
 NGRAM = 20  # tokens of a run that may not occur too often
 _NO_MATTER = re.compile(r"(?<=\w)-(?=[^\W\d_]{2})|(?<!\d)\.|\.(?!\d)|[^\w.+*/^=<>()|%-]|_")
-_BOX_OR_TAG = r"\\boxed\s*\{((?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*)\}|</?think>"
 TURNS = re.compile(r"\b(?:wait|alternatively|perhaps)\b", re.IGNORECASE)  # T1, section on inference scaling
 
 
@@ -72,7 +71,8 @@ def worked_solution(row: dict, answer: str):
 
 def without_tags(response: str):
     """Thinking without tags, boxes and empty lines, to be a part of other thinking."""
-    return re.sub(r"\n+", "\n", re.sub(_BOX_OR_TAG, r"\1", response)).strip()
+    boxes = r"\\boxed\s*\{((?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*)\}|</?think>"
+    return re.sub(r"\n+", "\n", re.sub(boxes, r"\1", response)).strip()
 
 
 def prompt_ids(problem, tokenizer):

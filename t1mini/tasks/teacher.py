@@ -20,7 +20,8 @@ from t1mini.tasks.chains import LARGEST_VALUE, OPERATORS, Chain, Problem, all_ch
 class Teacher:
     """How often the teacher errs; of SFT these are settings."""
 
-    spread: float = setting(40.0, "teacher: chains weigh exp(-|value - target| / spread)", "above 0")
+    spread: float = setting(40.0, "teacher: chains weigh exp(-|value - target| / spread)",
+                            "above 0, and finite")
     give_up: float = setting(0.1, "teacher: chance of giving up after a miss", "0 to 1")
     repeat: float = setting(0.06, "teacher: chance of repeating an attempt", "0 to 1")
     slip: float = setting(0.02, "teacher: chance of a slip in an attempt's last value", "0 to 1")

@@ -6,7 +6,7 @@ from unittest.mock import Mock
 
 from t1mini.__main__ import main
 from t1mini.lab import plot
-from t1mini.lab.plot import line
+from t1mini.lab.plot import bars, line
 
 
 def test_a_line_is_the_mean_and_a_band_the_range_of_what_every_run_has():
@@ -50,6 +50,10 @@ def test_runs_of_rl_of_scale_and_runs_that_go_on_are_drawn_as_far_as_they_are(tm
     for name in ("begun", "evaluate"):
         assert main(["plot", str(tmp_path / name)]) == 2 and not drawn
         assert f"{tmp_path / name} is no run of train, rl, sft or scale that has rows to draw" in capsys.readouterr().err
+
+
+def test_bars_of_the_largest_numbers():
+    assert bars([0, 1e308, 5]) == "▁█▁"
 
 
 def test_curves_in_a_terminal(tmp_path, capsys):

@@ -182,6 +182,11 @@ def test_marks_say_what_an_attempt_was_and_what_it_was_believed_to_be():
     assert [mark[2] for mark in marks({"numbers": [1, 2, 3], "target": 9}, again, [], 2)] == ["low", "repeat"] * 3
 
 
+def test_marks_of_an_attempt_with_a_0_in_it():
+    found = marks({"numbers": [3, 4, 11], "target": 77}, "10 / 5 = 2 / 0 = 4 low", [], 4)
+    assert [mark[2] for mark in found] == ["slip"]
+
+
 def test_marks_of_thinking_in_words():
     text = "5 + 3 = 9. Wait, 5 + 3 = 8.\n</think>\nThe final answer is \\boxed{8}."
     found = marks({}, text, [], 4)

@@ -77,7 +77,7 @@ def answer(rng: random.Random) -> str:
 
 
 def response(rng: random.Random) -> str:
-    kind, words = rng.random(), [*countdown.WORDS, *PIECES["words"]]
+    kind, words = rng.random(), [*countdown.WORDS[100:], *PIECES["words"]]
     if kind < 0.3:
         text = " ".join(rng.choices(words, k=rng.choice((1, 9, 60))))
     elif kind < 0.4:

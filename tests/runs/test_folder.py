@@ -53,15 +53,15 @@ def test_a_folder_appears_when_its_block_ends(tmp_path):
 
 
 def test_each_file_of_problems_is_known_by_its_content_whatever_it_is_called(tmp_path):
-    files = [tmp_path / name for name in ("a/train.jsonl", "a/validation.jsonl", "b/train.jsonl")]
+    files = [tmp_path / name for name in ("a/train.jsonl", "a/validation.jsonl", "b/train.jsonl", "task.py")]
     for file in files:
         file.parent.mkdir(exist_ok=True)
         file.write_text(f"{file}")
-    config, known = SimpleNamespace(data=str(tmp_path / "a"), eval_data=str(files[2]), init=""), set()
+    config, known = SimpleNamespace(data=str(tmp_path / "a"), eval_data=str(files[2]), init="", task=str(files[3])), set()
     for file in files:
         known.add(json.dumps(contents(config)))
         file.write_text("changed")
-    assert len(known | {json.dumps(contents(config))}) == 4
+    assert len(known | {json.dumps(contents(config))}) == 5
 
 
 @pytest.mark.parametrize("name, content, message", [
@@ -141,7 +141,9 @@ def test_one_run_at_a_time_writes_and_a_killed_one_leaves_no_lock(tmp_path):
         holder.kill()
     with RunFolder(config, "rl"), pytest.raises(UserError, match="is in use by another run"):
         RunFolder(config, "rl")
-    with RunFolder(config, "rl"), pytest.raises(UserError, match="already holds files; choose another --out, or --res"):
+    RunFolder(RLConfig(out=str(run)), "rl").__exit__(None, None, None)  # there is nothing yet to be lost
+    (run / "metrics.csv").touch()
+    with RunFolder(config, "rl"), pytest.raises(UserError, match="already holds files; choose another --out .*--res"):
         RunFolder(RLConfig(out=str(run)), "rl")
 
 

@@ -201,6 +201,18 @@ def events(run: Path, kind: str):
     return [(int(row["step"]), int(row["count"])) for row in rows if row["event"] == kind]
 
 
+def test_a_state_that_cannot_be_looked_at_is_not_begun_again_and_a_copy_is_no_state(uncut, tmp_path, capsys):
+    run = shutil.copytree(uncut[1], tmp_path / "run")
+    shutil.rmtree(run / "final")
+    shutil.copytree(states(run)[-1], run / "state/000004 2")
+    assert [path.name for path in states(run)] == [path.name for path in states(uncut[1])]
+    kept = (run / "metrics.csv").read_bytes()
+    (run / "state").rename(tmp_path / "elsewhere")
+    (run / "state").symlink_to(tmp_path / "not-mounted")
+    assert main([uncut[0], "--resume", str(run)]) == 2
+    assert "state" in capsys.readouterr().err and (run / "metrics.csv").read_bytes() == kept
+
+
 def test_three_refused_in_a_row_stop_the_run_with_the_last_good_weights(tmp_path, monkeypatch, capsys):
     run, steps = tmp_path / "run", lambda: [int(row["step"]) for row in read_rows(run / "metrics.csv")]
     sum_gradients, calls = Team.sum_gradients, []
@@ -310,7 +322,7 @@ def test_a_run_goes_on_only_with_the_data_and_the_checkpoint_it_was_begun_with(s
         file.unlink()
         file.write_bytes(others or kept.replace(b"\n}", b"\n }") if file.suffix == ".json" else others or kept[:-4] + bytes(4))
         assert main([stage, "--resume", str(run)]) == 2
-        assert f"{file.name} of --data or --init is not what {run} was begun with" in capsys.readouterr().err
+        assert f"{file.name} is not what {run} was begun with" in capsys.readouterr().err
         assert (run / "config.json").read_bytes() == begun
         file.write_bytes(kept)
     (init / "README.md").write_text("not read")
