@@ -29,6 +29,9 @@ if __name__ == "__main__":  # student's processes import this file and have no u
     except BrokenPipeError:  # whoever read our output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
+    except OSError as error:  # a file that may not be read, results that cannot be written
+        print(f"check.py: {error}", file=sys.stderr)
+        code = 2
     except KeyboardInterrupt:
         print("check.py: stopped", file=sys.stderr)
         code = 130

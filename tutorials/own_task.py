@@ -1,4 +1,4 @@
-"""A task of your own, whole: put four numbers in ascending order. Some eighty lines that train
+"""A task of your own, whole: put four numbers in ascending order. Some ninety lines that train
 (tutorials/your_own_task.md).
 
     order 9 2 5 7 :   ->   try 2 9 5 7 no try 2 5 7 9 yes answer 2 5 7 9
@@ -21,6 +21,7 @@ from t1mini import evaluate, rl, sft  # noqa: E402
 from t1mini.model import Qwen, QwenConfig  # noqa: E402
 from t1mini.runs.checkpoint import load_policy, save_policy  # noqa: E402
 from t1mini.runs.jsonl import read_rows  # noqa: E402
+from t1mini.runs.settings import UserError  # noqa: E402
 from t1mini.runs.tokenizer import Tokenizer  # noqa: E402
 
 FORCED_ANSWER, END_OF_THINKING = "answer ", "answer"
@@ -32,7 +33,7 @@ class Problem(NamedTuple):
 
 # --- what the stages ask of a task: see t1mini/tasks/__init__.py -------------------------------------------
 
-load_problems = lambda path: [Problem(tuple(row["numbers"])) for row in read_rows(path)]
+load_problems = lambda path: read_rows(path, parse=parse)
 prompt_text = lambda problem: f"order {' '.join(map(str, problem.numbers))} :"
 prompt_ids = lambda problem, tokenizer: tokenizer.encode(prompt_text(problem))
 in_order = lambda problem: " ".join(map(str, sorted(problem.numbers)))
@@ -45,6 +46,14 @@ hits = lambda problem, tried: sum(attempt.strip() == in_order(problem) for attem
 repetition = lambda response, ids: (attempts(response), 1)  # the same attempt, again and again
 is_grammatical = lambda response: response.startswith("try ") and response.count("answer") == 1
 require_tokenizer = lambda tokenizer, folder: None
+
+
+def parse(row: dict, place: str) -> Problem:
+    """A problem from a line of a file; of all lines that are none, `place` is told in one message."""
+    numbers = row.get("numbers")
+    if not isinstance(numbers, list) or not all(type(x) is int and 0 <= x < 20 for x in numbers):
+        raise UserError(f'{place}: want {{"numbers": [9, 2, 5, 7]}}, each from 0 to 19')
+    return Problem(tuple(numbers))
 
 
 # --- what it learns from before it may explore ----------------------------------------------------
@@ -66,6 +75,8 @@ def main(out: str = "runs/own-task", traces: int = 30_000, steps: int = 60,
     rng, folder = random.Random(0), Path(out)
     draw = lambda n: [Problem(tuple(rng.sample(range(20), 4))) for _ in range(n)]
     train, test = draw(2000), draw(problems)
+    if folder.exists():
+        sys.exit(f"own_task.py: {out} is there already; name another: python tutorials/own_task.py OUT")
     folder.mkdir(parents=True)
     for split, drawn in (("train", train), ("test", test)):
         lines = [f'{{"numbers": {list(p.numbers)}}}\n' for p in drawn]

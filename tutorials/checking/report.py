@@ -157,6 +157,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--json", type=Path, help="write Gradescope's results.json here")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="time limit a function (default 5)")
     flags = parser.parse_args(arguments)
+    if not 0 < flags.seconds <= 3600:
+        parser.error(f"--seconds {flags.seconds}: want above 0, to 3600")
     numbers = NUMBERS if flags.exercise == "all" else (flags.exercise,)
     where = flags.submission
     if where and not where.exists():

@@ -89,7 +89,7 @@ def stop(process, job: str) -> None:
 
 def why_it_ended(code: int | None) -> str:
     if code is not None and code < 0:
-        name = signal.Signals(-code).name
+        name = next((s.name for s in signal.Signals if s == -code), f"signal {-code}")
         return f"the process crashed with {name}" + (": out of memory?" if name == "SIGKILL" else "")
     return f"the process ended by itself with code {code}: does it call os._exit?"
 

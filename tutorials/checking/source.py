@@ -13,7 +13,7 @@ def parsed(path: Path) -> ast.Module | None:
     with PARSING:
         try:
             return ast.parse(path.read_text(encoding="utf-8", errors="replace"))
-        except (SyntaxError, ValueError, RecursionError, MemoryError, SystemError):
+        except (OSError, SyntaxError, ValueError, RecursionError, MemoryError, SystemError):
             return None
 
 

@@ -40,18 +40,19 @@ def main(arguments: list[str]) -> int:
         if not done:
             writer.writeheader()
         for i, folder in enumerate(submissions, 1):
-            if folder.name in done:
+            student = folder.name.encode(errors="backslashreplace").decode()  # a name may be no text
+            if student in done:
                 continue
             results, note = grade(folder, numbers)
             note = note or zeros(results)
             scores = {test["name"]: f"{test['score']:g}" for test in results["tests"]}
-            writer.writerow({"student": folder.name, "score": f"{results['score']:g}", "of": len(names),
+            writer.writerow({"student": student, "score": f"{results['score']:g}", "of": len(names),
                              **scores, "note": note})
             file.flush()
-            feedback = target.with_name(f"{target.stem}-feedback") / f"{folder.name}.txt"
+            feedback = target.with_name(f"{target.stem}-feedback") / f"{student}.txt"
             feedback.parent.mkdir(exist_ok=True)
-            feedback.write_text(told(results), encoding="utf-8")
-            print(f"{i} of {len(submissions)}: {folder.name} {results['score']:g} of {len(names)} {note}",
+            feedback.write_text(told(results), encoding="utf-8", errors="backslashreplace")
+            print(f"{i} of {len(submissions)}: {student} {results['score']:g} of {len(names)} {note}",
                   flush=True)
     return 0
 

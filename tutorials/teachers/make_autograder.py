@@ -67,6 +67,7 @@ def main(arguments: list[str]) -> int:
     flags = parser.parse_args(arguments)
     if not set(flags.exercises) <= set(NUMBERS):
         parser.error(f"exercises are {', '.join(NUMBERS)}")
+    flags.out.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(flags.out, "w", zipfile.ZIP_DEFLATED) as archive:
         add(archive, "setup.sh", SETUP, executable=True)
         add(archive, "run_autograder", RUN.replace("@EXERCISES@", " ".join(flags.exercises or NUMBERS)),
