@@ -8,13 +8,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from tokenizers import AddedToken
 
 from t1mini.tasks import countdown, policy_for
 from t1mini import inference_scaling
 from t1mini.runs.checkpoint import load_policy
 from t1mini.evaluate import respond
-from t1mini.inference_scaling import ScaleConfig, budget_curve, gains, truncate_thinking
+from t1mini.inference_scaling import ScaleConfig, budget_curve, gains, thoughts, truncate_thinking
 from t1mini.rollout import generate
+from t1mini.runs.tokenizer import Tokenizer
 
 END = 9
 
@@ -43,6 +45,18 @@ def test_with_room_to_finish_the_curve_is_the_plain_accuracy(policy):
     plain = np.array([countdown.is_correct(PROBLEMS[r // 3], tokenizer.decode(rollouts.ids(r))) for r in range(len(rollouts.lengths))])
     assert scores.shape == (4, len(PROBLEMS), 3) and finished.mean() > 0.5
     assert (scores[-1] == plain.reshape(finished.shape))[finished].all()
+
+
+@pytest.mark.parametrize("name", ["qwen2-tiny", "llama-tiny", "its own"])
+def test_countdown_is_cut_before_its_answer_and_asked_for_it_in_any_tokens(name):
+    tokenizer = countdown.make_tokenizer() if name == "its own" else Tokenizer.from_dir(Path(__file__).parent / "golden" / name)
+    if name == "qwen2-tiny":  # as in a language model's tokenizer, a word with the space before it is one token
+        tokenizer.backend.add_tokens([AddedToken(" answer", normalized=False)])
+        assert len(tokenizer.encode(countdown.END_OF_THINKING)) == 1
+    ids = tokenizer.encode("3 + 4 = 7 * 11 = 77 low answer 3 + 4 * 11")
+    kept = thoughts(ids, 1000, tokenizer, countdown.END_OF_THINKING)
+    assert tokenizer.decode(kept) == "3 + 4 = 7 * 11 = 77 low"
+    assert tokenizer.decode(kept + tokenizer.encode(countdown.FORCED_ANSWER)).rstrip() == "3 + 4 = 7 * 11 = 77 low answer"
 
 
 def test_a_stray_special_token_counts_as_text_in_the_curve_too(policy):

@@ -24,7 +24,7 @@ from t1mini.runs.jsonl import read_rows  # noqa: E402
 from t1mini.runs.settings import UserError  # noqa: E402
 from t1mini.runs.tokenizer import Tokenizer  # noqa: E402
 
-FORCED_ANSWER, END_OF_THINKING = "answer ", "answer"
+FORCED_ANSWER, END_OF_THINKING = " answer ", " answer"
 
 
 class Problem(NamedTuple):

@@ -28,7 +28,8 @@ from t1mini.tasks.chains import LARGEST_VALUE, OPERATORS, Problem, all_chains, b
 
 WORDS = [*map(str, range(LARGEST_VALUE + 1)), "make", "from", ":", "=", ",", *OPERATORS,
          "low", "high", "check", "ok", "stop", "answer", "none"]
-FORCED_ANSWER, END_OF_THINKING = "answer ", "answer"  # these and `blind_search`: see t1mini.tasks
+# These and `blind_search`: see t1mini.tasks. A language model's token for a word has the space before it
+FORCED_ANSWER, END_OF_THINKING = " answer ", " answer"
 SPLITS = ("train", "validation", "test")
 
 
