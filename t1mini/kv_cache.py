@@ -26,9 +26,8 @@ class KVCache:
 
     def __init__(self, layers: int, rows: int, kv_heads: int, capacity: int, head_dim: int,
                  dtype=torch.float32, device="cpu"):
-        shape = (layers, rows, kv_heads, capacity, head_dim)
-        self.keys = torch.zeros(shape, dtype=dtype, device=device)
-        self.values = torch.zeros(shape, dtype=dtype, device=device)
+        self.keys, self.values = torch.zeros(2, layers, rows, kv_heads, capacity, head_dim,
+                                             dtype=dtype, device=device)
         self.lengths = torch.zeros(rows, dtype=torch.long, device=device)  # [N]
         self.longest = 0  # a Python int >= lengths.max(), so that slicing needs no device synchronisation
 

@@ -108,11 +108,12 @@ def divide(config):
     if len(rows) <= n:
         raise UserError(f"--validation {n}: of --files there are only {len(rows)} questions left; lower it")
     random.Random(config.seed).shuffle(rows)
-    folder = Path(config.out)
-    if (folder / "train.jsonl").exists():
-        raise UserError(f"--out {folder}: it has a train.jsonl, which stays; name another folder")
+    folder, parts = Path(config.out), {"train.jsonl": rows[n:], "validation.jsonl": rows[:n]}
+    for name in parts:
+        if (folder / name).exists():
+            raise UserError(f"--out {folder}: it has a {name}, which stays; name another folder")
     folder.mkdir(parents=True, exist_ok=True)
-    for name, part in {"train.jsonl": rows[n:], "validation.jsonl": rows[:n]}.items():
+    for name, part in parts.items():
         write_text(folder / name, json_lines(part))
         counts[f"{folder / name}"] = len(part)
     print("\n".join(f"{count:>8}  {what}" for what, count in counts.items()))

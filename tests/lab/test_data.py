@@ -41,6 +41,9 @@ def test_files_are_divided_each_question_once_and_none_of_the_test_problems(tmp_
     parts = [[json.loads(line) for line in (tmp_path / "out" / name).open()] for name in ("train.jsonl", "validation.jsonl")]
     key = lambda row: row["question"]
     assert sorted(sum(parts, []), key=key) == sorted([gsm8k[0], *gsm8k[2:6], {"question": "Tom has 5 apples.", "answer": "5"}], key=key)
+    (tmp_path / "out/train.jsonl").rename(tmp_path / "elsewhere.jsonl")
+    assert main([*words, "--validation", "2"]) == 2 and "it has a validation.jsonl, which stays" in capsys.readouterr().err
+    (tmp_path / "elsewhere.jsonl").rename(tmp_path / "out/train.jsonl")
     for more, error in (["--validation", "6"], "--validation 6"), (["--validation", "2"], "it has a train.jsonl"), (["--out", ""], "--without is for --files with --out"):
         assert main([*words, *more]) == 2
         assert error in capsys.readouterr().err
