@@ -5,11 +5,12 @@
 
 Run it: python tutorials/own_task.py [OUT]
 
-It leaves what every stage can go on with: --task tutorials/own_task.py --data runs/own-task.
+It leaves what rl, evaluate and scale can go on with: --task tutorials/own_task.py --data runs/own-task.
 """
 
 import random
 import sys
+from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
 
@@ -73,13 +74,15 @@ def trace(problem: Problem, rng: random.Random) -> str:
 def main(out: str = "runs/own-task", traces: int = 30_000, steps: int = 60,
          problems: int = 100) -> list[float]:
     rng, folder = random.Random(0), Path(out)
-    draw = lambda n: [Problem(tuple(rng.sample(range(20), 4))) for _ in range(n)]
-    train, test = draw(2000), draw(problems)
+    # no set of numbers is drawn twice: what is tested on is new, whatever its order
+    drawn = rng.sample([*combinations(range(20), 4)], 2000 + problems)
+    drawn = [Problem(tuple(rng.sample(numbers, 4))) for numbers in drawn]
+    train, test = drawn[problems:], drawn[:problems]
     if folder.exists():
         sys.exit(f"own_task.py: {out} is there already; name another: python tutorials/own_task.py OUT")
     folder.mkdir(parents=True)
-    for split, drawn in (("train", train), ("test", test)):
-        lines = [f'{{"numbers": {list(p.numbers)}}}\n' for p in drawn]
+    for split, part in (("train", train), ("test", test)):
+        lines = [f'{{"numbers": {list(p.numbers)}}}\n' for p in part]
         (folder / f"{split}.jsonl").write_text("".join(lines))
     tokenizer = Tokenizer.for_words([*map(str, range(20)), "order", ":", "try", "no", "yes", "answer"])
     policy = Qwen(QwenConfig(tokenizer.size, 48, 128, 2, 2, 1, 24, initializer_range=0.06)).initialise(0)

@@ -7,8 +7,8 @@
 
 No machine is faster than its floors, measured here and now:
 
-    flops       2 a weight and token (6 with the gradient), 4 a layer, head and earlier token in attention,
-                over the rate of a matrix product of this shape; the prompts count once
+    flops       2 a weight and token (6 with the gradient), 4 head_dim a layer, head and earlier token in
+                attention, over the rate of a matrix product of this shape; the prompts count once
     bytes       decoding reads every weight at every step, and every row's keys and values, over the
                 bandwidth of a copy
 
@@ -206,6 +206,6 @@ def publish(results, config, processes):
         print(f"    at {floors['gflops_per_second']:.0f} GFLOP/s and {floors['gigabytes_per_second']:.0f} "
               f"GB/s; peak memory {result['peak_gigabytes']:.3f} GB beyond weights and inputs")
     if config.json:
-        origin = {"settings": config.to_dict(), "made_by": made_by(config)}
-        results = {name: result | origin for name, result in results.items()}
-        write_json(config.json, results)
+        write_json(config.json, {
+            name: result | {"settings": config.to_dict(), "made_by": made_by(config)}
+            for name, result in results.items()})

@@ -22,8 +22,8 @@ LESSONS = {
     "08": "sequence_kl centred_kl ema_update",
     "09": "is_repetitive is_overlong penalised_reward is_garbled",
 }
-DEFINED = vars(loss) | vars(reference) | vars(penalties)
-LIBRARY = {name: DEFINED[name] for names in LESSONS.values() for name in names.split()}
+LIBRARY = {name: (vars(loss) | vars(reference) | vars(penalties))[name]
+           for names in LESSONS.values() for name in names.split()}
 
 
 @contextlib.contextmanager

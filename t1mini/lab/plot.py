@@ -130,7 +130,7 @@ def bars(values, width=60):
     >>> bars([0, 1, 2, 7]), bars([1, 1]), bars([float("nan"), 0, 1])
     ('▁▂▃█', '▁▁', ' ▁█')
     """
-    means = [part.mean() for part in np.array_split(np.array(values), min(width, len(values)))]
+    means = [part.mean() for part in np.array_split(values, min(width, len(values)))]
     known = [x for x in means if np.isfinite(x)] or [0]
     low, span = min(known), max(known) - min(known) or 1
     return "".join("▁▂▃▄▅▆▇█"[int((x - low) / span * 7)] if np.isfinite(x) else " " for x in means)

@@ -47,6 +47,7 @@ class StudyConfig(TrainConfig):
     variants: tuple = setting((), "only these variants, by their names in the tables (default: all)")
     seeds: tuple = setting((0, 1, 2), "seeds, of SFT and RL alike", "0 to 2_147_483_647")
     prompts: int = setting(0, "prompts an update; 0 means the study's", "0 to 65_536")
+    samples: int = setting(0, "responses to each test problem; 0 means the study's", "0 to 35")  # a digit
 
 
 def run(config):
@@ -123,8 +124,8 @@ def hard_problems(policy: Path, problems, config):
     """A file of the training problems that a policy solves in at most 30% of 16 samples (T1, on data)."""
     path = policy.with_name("hard.jsonl")
     if not path.exists():
-        of_all = stage_config(evaluate.EvaluateConfig, config, data=problems, split="train", problems=6000,
-                              samples=16)
+        of_all = stage_config(evaluate.EvaluateConfig, config, data=problems, split="train")
+        of_all = replace(of_all, problems=6000, samples=16)
         chosen = evaluate.pick_problems(of_all)
         _, verdicts = evaluate.respond(*load_policy(policy, config.device), chosen, of_all)
         hard = [problem for problem, group in zip(chosen, verdicts)
@@ -182,6 +183,8 @@ def standardised_advantages(rewards):
 def others_advantages(rewards):
     """Leave-one-out of the rewards that another prompt's responses earned: a control, for it says nothing.
 
+    It takes two prompts a rank, or more.
+
     >>> others_advantages(torch.tensor([[1.0, 0.0], [0.0, 0.0]]))
     tensor([[ 0.,  0.],
             [ 1., -1.]])
@@ -190,8 +193,8 @@ def others_advantages(rewards):
 
 
 def without_cut_off(config, logprobs, advantages, mask, **others):
-    """The loss of responses that end: one cut off at the limit gives no gradient, whatever it earned (DAPO,
-    overlong filtering)."""
+    """The loss of responses that end before the limit: one cut off there gives no gradient, whatever it
+    earned (DAPO, overlong filtering)."""
     ended = mask.sum(-1, keepdim=True) < config.max_new_tokens
     return LIBRARY["policy_gradient_loss"](logprobs, advantages, mask & ended, **others)
 

@@ -16,7 +16,7 @@ from checking.values import made
 
 # share of wrong cases that a mistake has to explain, less the share of its cases that are right
 ENOUGH = 0.45
-HINTS = {"must match the size": "is keepdim=True missing?",
+HINTS = {"must match the size": "which axes should broadcast? keepdim=True, [:, None] or repeat_interleave may be missing",
          "index out of range": "is it one too far? randint's upper end is included, len is no place",
          "math domain error": "a logarithm of 0, or a root of less: which case does the formula not know?"}
 LOOSELY = 30 * TOLERANCE  # a mistake may come with a rounded constant
@@ -184,7 +184,7 @@ def number_words(want, have) -> str | None:
     big = a.abs() > 1e-3
     if big.sum() > 1 or a.numel() == 1 and big.any():
         ratio = (b[big] / a[big]).mean()
-        if abs(ratio) > 1e-6 and same_numbers(a * ratio, b):
+        if abs(ratio) > 1e-6 and f"{ratio:.4g}" != "1" and same_numbers(a * ratio, b):
             return f"every number is {ratio:.4g} times what it should be"
     if a.numel() > 1 and same_numbers(a + (b - a).mean(), b):
         return f"every number is off by {(b - a).mean():.4g}"

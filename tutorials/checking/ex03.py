@@ -10,6 +10,7 @@ from checking.tasks import Case, Mistake, Task
 TEXTS = {
     "a box": r"So we get \boxed{42}.", "two boxes": r"First \boxed{7}, no: \boxed{12}",
     "braces in the box": r"It is \boxed{\frac{1}{2}} then.",
+    "three braces deep": r"\boxed{\sqrt{\frac{a^{2}}{b}}}",
     "braces in braces": r"\boxed{\sqrt{\frac{a}{b}}} and {more}", "spaces in the box": r"\boxed{ 3 }",
     "text between two boxes with braces": r"\boxed{1} and \text{then} \boxed{2}",
     "a box in the thinking only": r"<think>perhaps \boxed{5}</think> The answer is 6.",
@@ -185,7 +186,8 @@ PAIRS = [("5", "5", True), ("5", "5.0", True), ("0.50", "1/2", True), (r"\frac{1
          ("2/4", "1/2", True), ("12km", "12", False), ("5 cats", "5", False), ("05", "5", True),
          ("-0", "0", True), ("--5", "-5", False), (r"x\frac{1}{2}", "x1/2", False), ("1 000", "1000", True),
          ("+5", "5", False), ("-$5", "-5", True), ("\u00b2", "5", False), ("x", "y z", False),
-         ("x = 5", "5", False), ("3 + 2 = 5", "5", False)]
+         ("x = 5", "5", False), ("3 + 2 = 5", "5", False), ("-1/2", "-0.5", True), ("-.5", "-1/2", True),
+         (r"\frac{1}{0}", "5", False)]
 
 
 def bare(text: str) -> str:

@@ -55,18 +55,19 @@ TASK = Task(
     "token_entropy", entropy_cases, token_entropy,
     answers=("t1mini.loss.token_entropy", "t1mini.fast.score.token_logprobs"),
     mistakes=(
-        Mistake("0 * log 0 is NaN where a logit is -inf: such a token adds 0 (torch.where, xlogy, "
-                "torch.special.entr)",
+        Mistake("0 * log 0 is NaN where a logit is -inf: such a token adds 0; its logarithm has "
+                "to go before it is multiplied, torch.where(p > 0, p, 1.0).log()",
                 _nan),
-        Mistake("0 * log 0 is NaN where a logit is -inf: such a token adds 0 (torch.where, xlogy, "
-                "torch.special.entr)",
+        Mistake("0 * log 0 is NaN where a logit is -inf: such a token adds 0; its logarithm has "
+                "to go before it is multiplied, torch.where(p > 0, p, 1.0).log()",
                 lambda z: -(z.softmax(-1) * z.log_softmax(-1)).sum(-1)),
         Mistake("the gradient is NaN where a logit is -inf: replace the -inf before it is multiplied, or use "
                 "torch.where on both factors",
                 lambda z: -(z.log_softmax(-1).exp() * z.log_softmax(-1)).nan_to_num(0.0).sum(-1)),
-        Mistake("a constant within the logarithm, log(p + 1e-8), changes the entropy: leave it away and "
-                "handle p = 0",
-                lambda z: -(z.softmax(-1) * (z.softmax(-1) + 1e-3).log()).sum(-1)),
+        *(Mistake("a constant within the logarithm, log(p + 1e-8), changes the entropy: leave it away and "
+                  "handle p = 0",
+                  lambda z, c=c: -(z.softmax(-1) * (z.softmax(-1) + c).log()).sum(-1))
+          for c in (1e-3, 1e-5, 1e-6, 1e-8)),
         Mistake("a logit of -inf is a probability of 0: clamped to a finite number it gets a share",
                 lambda z: token_entropy(z.clamp_min(-10))),
         Mistake("a logit of -inf is a probability of 0: clamped to a finite number it gets a share",

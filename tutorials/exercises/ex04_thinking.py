@@ -22,7 +22,8 @@ def make_trace(problem: Problem, wrong_attempts: list[Chain], rng: random.Random
         3 + 11 = 14 * 4 = 56 low 3 + 4 = 7 * 11 = 77 check 3 + 4 = 7 , 7 * 11 = 77 ok answer 3 + 4 * 11
 
     A miss is `low` or `high`; a hit is computed again behind `check` and found `ok`. Where the problem, of
-    three numbers, has several solutions, `rng` draws one of them. Of a Chain, numbers are (3, 11, 4) here,
+    three numbers, has several solutions, `rng` draws one of
+    solutions(problem), in which a commuting first pair stands once. Of a Chain, numbers are (3, 11, 4) here,
     ops "+*", values (14, 56), value is 56, and str(chain) is its keys.
     """
     raise NotImplementedError

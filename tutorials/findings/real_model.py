@@ -55,7 +55,7 @@ def main(runs: Path, table: Path, over: str = "sft"):
                          for row in rows)
     pooled = {}
     for row in rows:
-        if row["seed"].isdigit() and row.get("gain"):
+        if row["seed"].isdigit() and row.get("gain") not in (None, ""):
             pooled.setdefault(tuple(row[name] for name in KEY[1:]), []).append(row)
     for (problems, policy, over), seeds in pooled.items():
         gains = [100 * float(row["gain"]) for row in seeds]

@@ -32,7 +32,7 @@ import torch
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
 
-from t1mini.lab.bench import TEMPERATURE, Bench, BenchConfig, publish
+from t1mini.lab.bench import SAMPLING, Bench, BenchConfig, publish
 from t1mini.model import Qwen
 from t1mini.runs.checkpoint import save_model
 from t1mini.runs.machine import prepare
@@ -126,7 +126,7 @@ def generate_rounds(connection, folder: str, prompts: list[list[int]], config: B
     while connection.recv():
         began = time.perf_counter()
         made = model.generate(
-            ids, attention_mask=torch.ones_like(ids), do_sample=True, temperature=TEMPERATURE,
+            ids, attention_mask=torch.ones_like(ids), do_sample=True, temperature=SAMPLING.temperature,
             min_p=config.min_p, max_new_tokens=limit, min_new_tokens=limit,
             pad_token_id=PAD, eos_token_id=EOS)
         made.sum().item()  # waits for a GPU
@@ -161,7 +161,8 @@ def train_rounds(connection, folder: str, prompts: list[list[int]], config: Benc
     settings = trl.RLOOConfig(
         output_dir=folder, use_cpu=config.device == "cpu", bf16=config.dtype == "bfloat16",
         per_device_train_batch_size=at_once, gradient_accumulation_steps=rows // at_once, num_generations=k,
-        max_completion_length=limit, generation_kwargs={"min_new_tokens": limit}, temperature=TEMPERATURE,
+        max_completion_length=limit, generation_kwargs={"min_new_tokens": limit},
+        temperature=SAMPLING.temperature,
         min_p=config.min_p, beta=2e-4, learning_rate=1e-6, max_steps=rounds, gradient_checkpointing=False,
         save_strategy="no", report_to=[], disable_tqdm=True, logging_steps=10**9)
     texts = [" ".join(words[i] for i in prompt) for prompt in prompts]
