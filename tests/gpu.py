@@ -88,7 +88,7 @@ class Card:
         prompt_len, micro_batch = (8, 512) if self.small else (128, 16384)
         config = BenchConfig(**self.common, **work, prompt_len=prompt_len, min_p=0.0, lengths="fixed",
                              micro_batch_tokens=micro_batch, max_batch_tokens=300_000)
-        predicted = peaks(MemoryConfig(**work, prompt_tokens=prompt_len, precision="bfloat16",
+        predicted = peaks(MemoryConfig(preset="gpu", **work, prompt_tokens=prompt_len, precision="bfloat16",
                                        micro_batch_tokens=micro_batch, max_batch_tokens=300_000), self.shape)["peak"]
         bench = Bench("step", config)
         seconds, parts = bench.timed()

@@ -146,7 +146,7 @@ def test_no_clipping_of_ratios_is_promised_beside_the_flag_that_clips_the_gradie
         main(["rl", "--help"])
     printed = " ".join(capsys.readouterr().out.split())
     assert "ratio clipping" not in printed and "--clip is about the gradient's norm" in printed
-    assert "--clip CLIP largest norm of the gradient, which is scaled down to it" in printed
+    assert "--clip CLIP largest norm of the gradient, scaled down to it" in printed
 
 
 def test_a_reader_that_leaves_ends_the_stage_without_a_word():

@@ -16,7 +16,8 @@ from checking.values import made
 
 # share of wrong cases that a mistake has to explain, less the share of its cases that are right
 ENOUGH = 0.45
-HINTS = {"must match the size": "which axes should broadcast? keepdim=True, [:, None] or repeat_interleave may be missing",
+HINTS = {"must match the size": "which axes should broadcast? keepdim=True, [:, None] or "
+                                "repeat_interleave may be missing",
          "index out of range": "is it one too far? randint's upper end is included, len is no place",
          "math domain error": "a logarithm of 0, or a root of less: which case does the formula not know?"}
 LOOSELY = 30 * TOLERANCE  # a mistake may come with a rounded constant
