@@ -9,7 +9,7 @@ No machine is faster than its floors, measured here and now:
 
     flops       2 a weight and token (6 with the gradient), 4 head_dim a layer, head and earlier token in
                 attention, over the rate of a matrix product of this shape; the prompts count once
-    bytes       decoding reads every weight at every step, and every row's keys and values, over the
+    bytes       decoding reads every layer's weights at every step, and every row's keys and values, over the
                 bandwidth of a copy
 
 No response ends by itself: lengths are fixed, or drawn from a log-normal distribution with a mean of a

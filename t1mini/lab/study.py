@@ -47,7 +47,7 @@ class StudyConfig(TrainConfig):
     variants: tuple = setting((), "only these variants, by their names in the tables (default: all)")
     seeds: tuple = setting((0, 1, 2), "seeds, of SFT and RL alike", "0 to 2_147_483_647")
     prompts: int = setting(0, "prompts an update; 0 means the study's", "0 to 65_536")
-    samples: int = setting(0, "responses to each test problem; 0 means the study's", "0 to 35")  # a digit
+    samples: int = setting(0, "responses to each test problem; 0 means the study's", "0 to 35")
 
 
 def run(config):
@@ -158,7 +158,7 @@ def figures(policy: Path, config):
 
 
 def digits(correct):
-    """[problems, samples] as a digit a problem.
+    """[problems, samples] as a digit a problem, in base 36: so --samples is at most 35.
 
     >>> digits([[1, 0, 1], [0, 0, 0]])
     '20'

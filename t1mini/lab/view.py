@@ -63,7 +63,7 @@ def look_into(path: Path) -> list[dict]:
     rl = path / "rl" if (path / "rl").is_dir() else path
     settings = read_object(rl / "config.json") if (rl / "config.json").exists() else {}
     limit = settings.get("repeat_limit", 4)
-    own = lambda row: marked(row, row, limit)
+    with_marks = lambda row: marked(row, row, limit)
     found = {
         "metrics": table(rl / "metrics.csv"),
         "eval": table(rl / "eval.csv"),
@@ -72,9 +72,9 @@ def look_into(path: Path) -> list[dict]:
         "budgets": table(path / "budget_curve.csv"),
         "groups": lines(rl / "groups.jsonl", lambda row: {"responses": [
             response | marked(row["problem"], response, limit) for response in row["responses"]]}),
-        "thinking": lines(rl / "thinking.jsonl", own),
+        "thinking": lines(rl / "thinking.jsonl", with_marks),
         "cuts": lines(path / "cuts.jsonl", lambda row: {}),
-        "responses": lines(path / "responses.jsonl", own),
+        "responses": lines(path / "responses.jsonl", with_marks),
     }
     if not any(found.values()):
         raise UserError(f"{path} is no folder of rl, train, sft, evaluate, scale or study that has something "

@@ -115,9 +115,9 @@ class RunFolder(contextlib.AbstractContextManager):
 
 def contents(config):
     """Fingerprints of the files of problems, of --init and of a reader's code: what a run goes on with."""
-    data, init, *own = (Path(getattr(config, name, "") or " ")
-                        for name in ("data", "init", "eval_data", "task", "exercise"))
-    files = data, data / "train.jsonl", data / "validation.jsonl", *own, *sorted(init.glob("*.[js]*"))
+    data, init, *others = (Path(getattr(config, name, "") or " ")
+                           for name in ("data", "init", "eval_data", "task", "exercise"))
+    files = data, data / "train.jsonl", data / "validation.jsonl", *others, *sorted(init.glob("*.[js]*"))
     return {f"{file}": fingerprint(file) for file in files if file.is_file()}
 
 

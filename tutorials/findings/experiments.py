@@ -121,14 +121,12 @@ def sft(metrics: str = "runs/train-tiny-0/sft/metrics.csv", width: int = 10) -> 
 
 def passk(samples: int = 64, problems: int = 150, models: dict[str, str] = MODELS, data: str = "data",
           ks: Sequence[int] = (1, 2, 4, 8, 16, 32, 64, 128, 256)) -> Iterator[Row]:
-    """pass@k of the SFT and the RL model on test problems, in percent; of several folders, the mean."""
+    """pass@k of the SFT and the RL model on test problems, in percent."""
     config = evaluate.EvaluateConfig(data=str(ROOT / data), samples=samples, problems=problems)
     chosen = evaluate.pick_problems(config)
-    for line, folders in models.items():
-        right = []
-        for folder in folders.split():
-            _, verdicts = evaluate.respond(*load(folder), chosen, config)
-            right += [sum(v.correct for v in group) for group in verdicts]
+    for line, folder in models.items():
+        _, verdicts = evaluate.respond(*load(folder), chosen, config)
+        right = [sum(v.correct for v in group) for group in verdicts]
         for k in (k for k in ks if k <= samples):
             yield Row(line, k, 100 * sum(pass_at_k(samples, c, k) for c in right) / len(right))
 
@@ -140,13 +138,11 @@ def passk_four(samples: int = 256) -> Iterator[Row]:
     python -m t1mini sft --data data-4 --threads 1 --out runs/four-sft
     python -m t1mini rl --data data-4 --init runs/four-sft/final --steps 210 --threads 1 --out runs/four-rl
 
-    and of one SFT model, with seeds 0, 1 and 2,
-
-    python -m t1mini rl --data data-4 --init runs/four-sft/final --no-penalties --seed 0 --steps 210 \\
-        --threads 1 --out runs/four-free-0
+    python -m t1mini rl --data data-4 --init runs/four-sft/final --steps 210 --no-penalties --threads 1 \\
+        --out runs/four-free
     """
-    free = " ".join(f"runs/four-free-{seed}/final" for seed in range(3))
-    models = {"SFT": "runs/four-sft/final", "RL": "runs/four-rl/final", "RL without penalties": free}
+    models = {"SFT": "runs/four-sft/final", "RL": "runs/four-rl/final",
+              "RL without penalties": "runs/four-free/final"}
     yield from passk(samples, 150, models, "data-4")
 
 
